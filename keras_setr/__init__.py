@@ -1,0 +1,1 @@
+"""SETR (CVPR 2021) semantic segmentation for Keras 3."""
