@@ -1,0 +1,21 @@
+from keras_setr.layers.convolution import BatchNormalization
+from keras_setr.layers.convolution import ConvNormActivation
+from keras_setr.layers.embedding import FeatureMap
+from keras_setr.layers.embedding import PatchEmbedding
+from keras_setr.layers.embedding import TokenEmbedding
+from keras_setr.layers.transformer import LayerScale
+from keras_setr.layers.transformer import MLP
+from keras_setr.layers.transformer import SelfAttention
+from keras_setr.layers.transformer import TransformerBlock
+
+__all__ = [
+    "BatchNormalization",
+    "ConvNormActivation",
+    "FeatureMap",
+    "LayerScale",
+    "MLP",
+    "PatchEmbedding",
+    "SelfAttention",
+    "TokenEmbedding",
+    "TransformerBlock",
+]

@@ -1,0 +1,329 @@
+"""Whole-set evaluation at the original size of every image."""
+
+import dataclasses
+import time
+
+import keras
+import numpy as np
+
+from keras_setr import metrics
+from keras_setr.classes import Classes
+
+# Images handed to the model at a time when no batch_size is given: enough to
+# fill a batch with windows of small images, little to hold of large ones.
+_IMAGES_AT_A_TIME = 4
+
+
+def _percent(fraction):
+    return "-" if np.isnan(fraction) else f"{100 * fraction:.2f}"
+
+
+def _none_for_nan(values):
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores over a whole dataset, in fractions; `print` shows percent.
+
+    `keras_setr.metrics` has the formulas. They are mmsegmentation's.
+
+    Args:
+        confusion_matrix: `(K, K)` int64 pixel counts, rows truth, columns
+            predictions, without ignored pixels.
+        classes: `Classes` of length K.
+        num_images: int.
+        seconds: float. Wall time of reading, predicting and counting.
+    """
+
+    confusion_matrix: np.ndarray
+    classes: Classes
+    num_images: int
+    seconds: float
+
+    @property
+    def mean_iou(self):
+        return float(metrics.mean_iou(self.confusion_matrix))
+
+    @property
+    def mean_accuracy(self):
+        return float(metrics.mean_accuracy(self.confusion_matrix))
+
+    @property
+    def pixel_accuracy(self):
+        return float(metrics.pixel_accuracy(self.confusion_matrix))
+
+    @property
+    def per_class_iou(self):
+        """`(K,)`, NaN for a class neither true nor predicted."""
+        return metrics.per_class_iou(self.confusion_matrix)
+
+    @property
+    def per_class_accuracy(self):
+        """`(K,)`, NaN for a class that is never true."""
+        return metrics.per_class_accuracy(self.confusion_matrix)
+
+    @property
+    def per_class_share(self):
+        """`(K,)` share of each class in the counted pixels of the truth."""
+        truth = self.confusion_matrix.sum(axis=1)
+        return truth / max(truth.sum(), 1)
+
+    def __str__(self):
+        header = ("class", "IoU %", "accuracy %", "pixels %")
+        rows = [
+            (name, _percent(iou), _percent(accuracy), _percent(share))
+            for name, iou, accuracy, share in zip(
+                self.classes.names,
+                self.per_class_iou,
+                self.per_class_accuracy,
+                self.per_class_share,
+            )
+        ]
+        means = (_percent(self.mean_iou), _percent(self.mean_accuracy))
+        rows.append(("mean", *means, ""))
+        first = max(len(row[0]) for row in [header, *rows])
+        lines = [
+            row[0].ljust(first)
+            + "".join(
+                "  " + cell.rjust(len(title))
+                for cell, title in zip(row[1:], header[1:])
+            )
+            for row in [header, *rows]
+        ]
+        rule = "-" * len(lines[0])
+        images = "image" if self.num_images == 1 else "images"
+        total = (
+            f"pixel accuracy {_percent(self.pixel_accuracy)} % of "
+            f"{self.confusion_matrix.sum():,} pixels; {self.num_images} "
+            f"{images} in {self.seconds:.1f} s"
+        )
+        table = [lines[0], rule, *lines[1:-1], rule, lines[-1], total]
+        return "\n".join(line.rstrip() for line in table)
+
+    def as_dict(self):
+        """The scores in JSON's types: lists and numbers, None for NaN."""
+        return {
+            "mean_iou": self.mean_iou,
+            "mean_accuracy": self.mean_accuracy,
+            "pixel_accuracy": self.pixel_accuracy,
+            "classes": list(self.classes.names),
+            "per_class_iou": _none_for_nan(self.per_class_iou),
+            "per_class_accuracy": _none_for_nan(self.per_class_accuracy),
+            "confusion_matrix": self.confusion_matrix.tolist(),
+            "num_images": self.num_images,
+            "seconds": self.seconds,
+        }
+
+
+def evaluate(
+    model,
+    dataset,
+    *,
+    ignore_class=255,
+    classes=None,
+    batch_size=None,
+    verbose="auto",
+    **predict_options,
+):
+    """Segments every image at its own size and scores the result.
+
+    This is the published test protocol: areas are summed over the whole set
+    and divided once, labels are never resized. `model.evaluate` scores crops.
+
+    Args:
+        model: a segmenter. `model.segment(images, batch_size=...)` is given a
+            list of `(H, W, 3)` arrays and gives their `(H, W)` labels.
+        dataset: images with labels, either a sequence with `__len__` and
+            `__getitem__` (such as `SegmentationFolder`) or any iterable (such
+            as a `tf.data.Dataset`) of `(image, label)`, `(H, W, 3)` with
+            `(H, W)` or `(H, W, 1)`, or batches of them. Images are 0..255.
+        ignore_class: int or None. Pixels with this label are not scored.
+        classes: `Classes`. Defaults to `model.classes`, or else numbers.
+        batch_size: int. Windows in a forward pass; the model's own default
+            where None.
+        verbose: `"auto"` or 1 for a progress bar with the mean IoU so far, 2
+            for a line at the end, 0 for silence.
+        **predict_options: for `model.segment`: `window_size`, `stride`, ..
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        ValueError: a label differs in size from its image or holds a value
+            that is neither a class nor `ignore_class`, an image holds NaN, or
+            the dataset is empty. The message names the file, or the position
+            in the dataset.
+    """
+    num_classes = model.num_classes
+    classes = _checked_classes(model, classes)
+    confusion = metrics.ConfusionMatrix(num_classes, ignore_class)
+    progress = keras.utils.Progbar(
+        _length(dataset),
+        verbose=1 if verbose == "auto" else verbose,
+        stateful_metrics=["mean_iou"],
+    )
+    started = time.perf_counter()
+    items_done = num_images = 0
+    at_a_time = batch_size or _IMAGES_AT_A_TIME
+    for items_done, group in _groups(dataset, at_a_time):
+        for sample in group:
+            _check(sample, num_classes, ignore_class)
+        predictions = model.segment(
+            [sample.image for sample in group],
+            batch_size=batch_size,
+            verbose=0,
+            **predict_options,
+        )
+        for sample, prediction in zip(group, predictions, strict=True):
+            confusion.update(sample.label, np.asarray(prediction))
+        num_images += len(group)
+        progress.update(items_done, _score(confusion), finalize=False)
+    if not num_images:
+        raise ValueError(
+            "dataset must hold at least one (image, label). Received: an "
+            "empty dataset, or an iterator that is used up; pass the dataset "
+            "itself rather than its iterator."
+        )
+    progress.target = items_done
+    progress.update(items_done, _score(confusion), finalize=True)
+    return Evaluation(
+        confusion_matrix=confusion.counts,
+        classes=classes,
+        num_images=num_images,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _score(confusion):
+    return [("mean_iou", float(metrics.mean_iou(confusion.counts)))]
+
+
+def _checked_classes(model, classes):
+    if classes is None:
+        classes = getattr(model, "classes", None)
+    if classes is None:
+        return Classes.numbered(model.num_classes)
+    if len(classes) != model.num_classes:
+        raise ValueError(
+            f"classes must name the model's {model.num_classes} classes. "
+            f"Received: {len(classes)} names."
+        )
+    return classes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sample:
+    """One image `(H, W, C)`, its label `(H, W)` and how errors call them."""
+
+    image: np.ndarray
+    label: np.ndarray
+    image_name: str
+    label_name: str
+
+
+def _length(dataset):
+    try:
+        return len(dataset)
+    except TypeError:
+        # A generator, or a tf.data.Dataset of unknown length.
+        return None
+
+
+def _items(dataset):
+    """The items of a sequence, which need not be iterable, or an iterable."""
+    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+        return (dataset[index] for index in range(len(dataset)))
+    return iter(dataset)
+
+
+def _groups(dataset, size):
+    """Yields `(items so far, samples)` with `size` samples or a few more."""
+    group, items = [], 0
+    for items, item in enumerate(_items(dataset), start=1):
+        group.extend(_samples(item, items - 1, dataset))
+        if len(group) >= size:
+            yield items, group
+            group = []
+    if group:
+        yield items, group
+
+
+def _samples(item, index, dataset):
+    """The sample, or the batch of samples, in item `index` of the dataset."""
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise ValueError(
+            "dataset must hold (image, label). Received as item "
+            f"{index}: {_described(item)}."
+        )
+    image, label = (np.asarray(value) for value in item)
+    if image.ndim == 4 and len(label) == len(image):
+        return [
+            _sample(
+                image[row],
+                label[row],
+                f"image {row} of batch {index}",
+                f"label {row} of batch {index}",
+            )
+            for row in range(len(image))
+        ]
+    if image.ndim != 3:
+        raise ValueError(
+            "An image must have shape (H, W, C) with a label (H, W), or be a "
+            "batch (B, H, W, C) with labels (B, H, W). Received as item "
+            f"{index}: image {image.shape}, label {label.shape}."
+        )
+    pairs = getattr(dataset, "pairs", None)
+    mask = None if pairs is None else getattr(pairs[index], "mask", None)
+    return [
+        _sample(
+            image,
+            label,
+            f"image {index} of the dataset",
+            f"label {index} of the dataset" if mask is None else str(mask),
+        )
+    ]
+
+
+def _described(value):
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + ("" if shape is None else f" {tuple(shape)}")
+
+
+def _sample(image, label, image_name, label_name):
+    if label.ndim == 3 and label.shape[-1] == 1:
+        label = label[..., 0]
+    return _Sample(image, label, image_name, label_name)
+
+
+def _check(sample, num_classes, ignore_class):
+    image, label = sample.image, sample.label
+    if label.shape != image.shape[:2]:
+        raise ValueError(
+            f"{sample.label_name} must have its image's height and width. "
+            f"Received: image {image.shape[:2]}, label {label.shape}; labels "
+            "are scored at the image's own size and never resized."
+        )
+    if image.dtype.kind == "f" and np.isnan(image).any():
+        raise ValueError(
+            f"{sample.image_name} holds NaN in {int(np.isnan(image).sum())} "
+            f"of {image.size} values; values must lie in 0..255."
+        )
+    if label.dtype.kind not in "iu":
+        raise ValueError(
+            f"{sample.label_name} must hold integers. Received: "
+            f"{label.dtype}; cast it, label.astype('int32')."
+        )
+    outside = (label < 0) | (label >= num_classes)
+    if ignore_class is not None:
+        outside &= label != ignore_class
+    if outside.any():
+        allowed = f"0..{num_classes - 1}"
+        if ignore_class is not None:
+            allowed += f" or ignore_class={ignore_class}"
+        raise ValueError(
+            f"{sample.label_name} holds label {label[outside][0]} in "
+            f"{int(outside.sum())} of {label.size} pixels, but "
+            f"num_classes={num_classes} allows {allowed}. Map the value to a "
+            "class or to ignore_class, or build the model with more classes."
+        )

@@ -1,0 +1,101 @@
+"""Convolution, batch norm and ReLU as the decoders use them."""
+
+import keras
+from keras import ops
+
+# The initialisation of a torch convolution, which the published decoders
+# keep: uniform in +-1 / sqrt(fan_in), whose variance is 1 / (3 * fan_in).
+_CONVOLUTION_INITIALIZER = keras.initializers.VarianceScaling(
+    scale=1 / 3, mode="fan_in", distribution="uniform"
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch norm over the global batch, wherever the layer runs.
+
+    The paper trains with synchronised batch norm (section 4.1). Statistics
+    are reduced over the replicas of a `tf.distribute` strategy where there is
+    one; under `keras.distribution` on JAX they are global by themselves; on a
+    single device this is plain batch norm. None of this enters the config, so
+    that a model saved anywhere loads everywhere. Defaults are those of the
+    published weights: epsilon 1e-5 and momentum 0.9 (torch's 0.1).
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+
+    def call(self, inputs, training=None, mask=None):
+        if keras.config.backend() == "tensorflow":
+            import tensorflow as tf
+
+            strategy = tf.distribute.get_strategy()
+            self.synchronized = strategy.num_replicas_in_sync > 1
+        return super().call(inputs, training=training, mask=mask)
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("synchronized", None)
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class ConvNormActivation(keras.layers.Layer):
+    """Convolution, batch norm, ReLU: `(B, h, w, C)` to `(B, h, w, filters)`.
+
+    Args:
+        filters: int. Channels of the result.
+        kernel_size: int. Odd height and width of the kernel.
+        use_bias: bool. Bias before the norm: redundant, but part of the
+            authors' checkpoints.
+    """
+
+    def __init__(self, filters, kernel_size, use_bias=False, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.use_bias = use_bias
+        self.convolution = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            padding="same",
+            use_bias=use_bias,
+            kernel_initializer=_CONVOLUTION_INITIALIZER,
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name="convolution",
+        )
+        self.norm = BatchNormalization(dtype=self.dtype_policy, name="norm")
+
+    def build(self, inputs_shape):
+        self.convolution.build(inputs_shape)
+        self.norm.build(self.convolution.compute_output_shape(inputs_shape))
+
+    def call(self, inputs, training=None):
+        x = self.norm(self.convolution(inputs), training=training)
+        return ops.relu(x)
+
+    def compute_output_shape(self, inputs_shape):
+        return (*inputs_shape[:-1], self.filters)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            filters=self.filters,
+            kernel_size=self.kernel_size,
+            use_bias=self.use_bias,
+        )
+        return config
+
+
+def build_classifier(num_classes, kernel_size, dtype, name="classifier"):
+    """The convolution that gives one logit per class, N(0, 0.01) at first."""
+    return keras.layers.Conv2D(
+        num_classes,
+        kernel_size,
+        padding="same",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        data_format="channels_last",
+        dtype=dtype,
+        name=name,
+    )

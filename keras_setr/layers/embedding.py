@@ -1,0 +1,237 @@
+"""Images to token sequences (paper, section 3.2, "Image to sequence")."""
+
+import keras
+from keras import ops
+
+from keras_setr.layers.resampling import INTERPOLATIONS
+from keras_setr.layers.resampling import resample_grid
+
+_TRUNCATED_NORMAL = keras.initializers.TruncatedNormal(stddev=0.02)
+
+
+def check_multiple_of_patch(height, width, patch_size):
+    """Raise unless the known sizes are multiples of `patch_size`.
+
+    Sizes that are `None` or tensors are not known yet and pass.
+    """
+    sizes = (height, width)
+    if any(isinstance(s, int) and (s % patch_size or s < 1) for s in sizes):
+        up = tuple(
+            max(1, -(-s // patch_size)) * patch_size
+            if isinstance(s, int)
+            else s
+            for s in sizes
+        )
+        raise ValueError(
+            "Image height and width must be multiples of "
+            f"patch_size={patch_size}. Received ({height}, {width}); pad or "
+            f"resize to ({up[0]}, {up[1]})."
+        )
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class PatchEmbedding(keras.layers.Layer):
+    """Cut an image into patches and embed each of them linearly.
+
+    `(B, H, W, C)` becomes `(B, H / P, W / P, D)` (paper, section 3.2:
+    f: p -> e).
+
+    Args:
+        hidden_dim: int. D, width of an embedding.
+        patch_size: int. P, height and width of a patch in pixels.
+        use_bias: bool. Whether the projection adds a bias.
+
+    Raises:
+        ValueError: where the height or width is not a multiple of P.
+    """
+
+    def __init__(self, hidden_dim, patch_size, use_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+        self.patch_size = patch_size
+        self.use_bias = use_bias
+
+    def build(self, images_shape):
+        channels = images_shape[-1]
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.patch_size, self.patch_size, channels, self.hidden_dim),
+            initializer=_TRUNCATED_NORMAL,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias", shape=(self.hidden_dim,), initializer="zeros"
+            )
+
+    def call(self, images):
+        p = self.patch_size
+        check_multiple_of_patch(images.shape[1], images.shape[2], p)
+        _, height, width, channels = ops.shape(images)
+        h, w = height // p, width // p
+        # A strided convolution written as the one matrix product that it is:
+        # the same on every backend, and faster than their convolutions.
+        x = ops.reshape(images, (-1, h, p, w, p, channels))
+        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (B, h, w, P, P, C)
+        x = ops.reshape(x, (-1, h, w, p * p * channels))
+        kernel = ops.reshape(self.kernel, (p * p * channels, self.hidden_dim))
+        x = ops.matmul(x, kernel)  # (B, h, w, D)
+        return x + self.bias if self.use_bias else x
+
+    def compute_output_shape(self, images_shape):
+        batch, height, width, _ = images_shape
+        check_multiple_of_patch(height, width, self.patch_size)
+        return (
+            batch,
+            None if height is None else height // self.patch_size,
+            None if width is None else width // self.patch_size,
+            self.hidden_dim,
+        )
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            hidden_dim=self.hidden_dim,
+            patch_size=self.patch_size,
+            use_bias=self.use_bias,
+        )
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class TokenEmbedding(keras.layers.Layer):
+    """Flatten patch embeddings to Z^0: add positions, prepend special tokens.
+
+    `(B, h, w, D)` becomes `(B, N, D)` with N = 1 + R + h * w: the class token
+    (if any), R register tokens, then the patches row by row (paper, section
+    3.2: E = {e_i + p_i}). The learned positions belong to a grid of their own
+    size and are resampled to `(h, w)`, square or not (paper, section 4.1:
+    "2D interpolation on the pre-trained position embeddings").
+
+    Args:
+        grid_size: `(int, int)`. Rows and columns of the learned positions.
+        use_class_token: bool. Whether a class token leads the sequence.
+        num_register_tokens: int. R, tokens without position behind it.
+        interpolation: `"bilinear"` or `"bicubic"`, for the positions.
+        dropout_rate: float in [0, 1), after the positions are added.
+    """
+
+    def __init__(
+        self,
+        grid_size,
+        use_class_token=True,
+        num_register_tokens=0,
+        interpolation="bilinear",
+        dropout_rate=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation must be one of {INTERPOLATIONS}. Received: "
+                f"{interpolation!r}."
+            )
+        self.grid_size = tuple(grid_size)
+        self.use_class_token = use_class_token
+        self.num_register_tokens = num_register_tokens
+        self.interpolation = interpolation
+        self.dropout_rate = dropout_rate
+        self.dropout = keras.layers.Dropout(
+            dropout_rate, dtype=self.dtype_policy, name="dropout"
+        )
+
+    @property
+    def num_prefix_tokens(self):
+        """Tokens before the first patch: class token and registers."""
+        return int(self.use_class_token) + self.num_register_tokens
+
+    def build(self, patches_shape):
+        dim = patches_shape[-1]
+
+        def token(name, count):
+            return self.add_weight(
+                name=name, shape=(count, dim), initializer=_TRUNCATED_NORMAL
+            )
+
+        if self.use_class_token:
+            self.class_token = token("class_token", 1)
+            self.class_position = token("class_position", 1)
+        if self.num_register_tokens:
+            self.register_tokens = token(
+                "register_tokens", self.num_register_tokens
+            )
+        self.positions = self.add_weight(
+            name="positions",
+            shape=(*self.grid_size, dim),
+            initializer=_TRUNCATED_NORMAL,
+        )
+
+    def call(self, patches, training=None):
+        batch, h, w, dim = ops.shape(patches)
+        positions = self.positions
+        if tuple(patches.shape[1:3]) != self.grid_size:
+            positions = ops.cast(
+                resample_grid(
+                    ops.cast(positions, "float32"), (h, w), self.interpolation
+                ),
+                self.compute_dtype,
+            )
+        x = ops.reshape(patches + positions, (-1, h * w, dim))
+        prefix = []
+        if self.use_class_token:
+            prefix.append(self.class_token + self.class_position)
+        if self.num_register_tokens:
+            prefix.append(ops.convert_to_tensor(self.register_tokens))
+        if prefix:
+            prefix = ops.concatenate(prefix, axis=0)[None]  # (1, 1 + R, D)
+            prefix = ops.broadcast_to(
+                ops.cast(prefix, x.dtype),
+                (batch, self.num_prefix_tokens, dim),
+            )
+            x = ops.concatenate([prefix, x], axis=1)  # (B, N, D)
+        return self.dropout(x, training=training)
+
+    def compute_output_shape(self, patches_shape):
+        batch, h, w, dim = patches_shape
+        if h is None or w is None:
+            return (batch, None, dim)
+        return (batch, self.num_prefix_tokens + h * w, dim)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            grid_size=self.grid_size,
+            use_class_token=self.use_class_token,
+            num_register_tokens=self.num_register_tokens,
+            interpolation=self.interpolation,
+            dropout_rate=self.dropout_rate,
+        )
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class FeatureMap(keras.layers.Layer):
+    """Drop the special tokens and fold the patches back into their grid.
+
+    Called with tokens `(B, N, D)` and the patch embeddings `(B, h, w, D)`,
+    whose grid the result `(B, h, w, D)` takes (paper, section 3.3: Z from
+    HW/256 x C to H/16 x W/16 x C).
+
+    Args:
+        num_prefix_tokens: int. Special tokens at the front of the sequence.
+    """
+
+    def __init__(self, num_prefix_tokens=0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_prefix_tokens = num_prefix_tokens
+
+    def call(self, tokens, patches):
+        _, h, w, dim = ops.shape(patches)
+        return ops.reshape(tokens[:, self.num_prefix_tokens :], (-1, h, w, dim))
+
+    def compute_output_shape(self, tokens_shape, patches_shape):
+        return tuple(patches_shape)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(num_prefix_tokens=self.num_prefix_tokens)
+        return config

@@ -1,0 +1,153 @@
+"""Bilinear and bicubic resampling that agrees on every backend.
+
+`keras.ops.image.resize` follows each backend's own kernels: they differ in
+the bicubic coefficient (-0.5 in TensorFlow and JAX, -0.75 in torch), none
+offers `align_corners`, and the one of JAX is slow on CPU. The published
+weights were trained with torch's definitions, which are therefore written out
+here.
+"""
+
+import keras
+from keras import ops
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+
+
+def resampling_matrix(source, target, interpolation="bilinear"):
+    """The `(target, source)` matrix that resamples one axis.
+
+    Half-pixel centres, no antialiasing, edges repeated: torch's
+    `interpolate(align_corners=False)`. With `source == target` it is the
+    identity, exactly.
+
+    Args:
+        source: int. Length of the axis before.
+        target: int or integer scalar tensor. Length of the axis after.
+        interpolation: `"bilinear"` or `"bicubic"` (cubic convolution with
+            a = -0.75).
+    """
+    position = (ops.arange(target, dtype="float32") + 0.5) * (
+        source / ops.cast(target, "float32")
+    ) - 0.5
+    if interpolation == "bilinear":
+        position = ops.clip(position, 0.0, source - 1.0)
+    below = ops.floor(position)
+    t = position - below  # (target,) in [0, 1)
+    if interpolation == "bilinear":
+        taps = {0: 1.0 - t, 1: t}
+    else:
+        a = -0.75
+
+        def near(d):  # |d| <= 1
+            return ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
+
+        def far(d):  # 1 < |d| < 2
+            return ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a
+
+        taps = {
+            -1: far(t + 1.0),
+            0: near(t),
+            1: near(1.0 - t),
+            2: far(2.0 - t),
+        }
+    below = ops.cast(below, "int32")
+    matrix = 0.0
+    for offset, weight in taps.items():
+        index = ops.clip(below + offset, 0, source - 1)
+        matrix += weight[:, None] * ops.one_hot(index, source)
+    return matrix
+
+
+def resample_grid(grid, target_size, interpolation="bilinear"):
+    """Resample a small `(h, w, D)` grid to `target_size`, `(H, W, D)`.
+
+    Separable, as two matrix products; `target_size` may hold tensors.
+    """
+    height, width = grid.shape[:2]
+    rows = resampling_matrix(height, target_size[0], interpolation)
+    columns = resampling_matrix(width, target_size[1], interpolation)
+    return ops.einsum("Hh,hwd,Ww->HWd", rows, grid, columns)
+
+
+def _interleave(phases, axis):
+    """Stack `(.., n, ..)` phases so that output `s * i + p` is phase p at i."""
+    stacked = ops.stack(phases, axis=axis + 1)
+    shape = list(ops.shape(phases[0]))
+    shape[axis] = shape[axis] * len(phases)
+    return ops.reshape(stacked, shape)
+
+
+def _upsample_axis(x, scale, axis):
+    """Bilinear by an integer factor along one axis, as shifts and sums.
+
+    Output `scale * i + p` lies `(p + 0.5) / scale - 0.5` source pixels from
+    pixel i, so each phase p is one weighted sum of two neighbours.
+    """
+    first = ops.take(x, [0], axis=axis)
+    last = ops.take(x, [-1], axis=axis)
+    length = x.shape[axis]
+    inner = [slice(None)] * len(x.shape)
+    inner[axis] = slice(0, length - 1)
+    before = ops.concatenate([first, x[tuple(inner)]], axis=axis)
+    inner[axis] = slice(1, length)
+    after = ops.concatenate([x[tuple(inner)], last], axis=axis)
+    phases = []
+    for p in range(scale):
+        offset = (p + 0.5) / scale - 0.5
+        neighbour = before if offset < 0 else after
+        phases.append((1.0 - abs(offset)) * x + abs(offset) * neighbour)
+    return _interleave(phases, axis)
+
+
+def _resize_aligned(x, size):
+    """Bilinear with the corner pixels' centres aligned."""
+    for axis, target in ((1, size[0]), (2, size[1])):
+        source = ops.shape(x)[axis]
+        step = ops.cast(source - 1, "float32") / ops.maximum(
+            ops.cast(target - 1, "float32"), 1.0
+        )
+        position = ops.arange(target, dtype="float32") * step
+        below = ops.minimum(ops.cast(position, "int32"), source - 1)
+        above = ops.minimum(below + 1, source - 1)
+        shape = [1, 1, 1, 1]
+        shape[axis] = -1
+        t = ops.cast(
+            ops.reshape(position - ops.cast(below, "float32"), shape), x.dtype
+        )
+        x = ops.take(x, below, axis=axis) * (1 - t) + t * ops.take(
+            x, above, axis=axis
+        )
+    return x
+
+
+def resize_bilinear(x, size, align_corners=False):
+    """Resize `(B, h, w, C)` to `(B, *size, C)` without antialiasing.
+
+    Equals torch's `interpolate(mode="bilinear")` with the same
+    `align_corners`, and keeps the dtype of `x`.
+    """
+    height, width = x.shape[1], x.shape[2]
+    if (height, width) == tuple(size) and height is not None:
+        return x
+    if align_corners:
+        return _resize_aligned(x, size)
+    whole = (
+        None not in (height, width)
+        and isinstance(size[0], int)
+        and isinstance(size[1], int)
+        and size[0] % height == 0
+        and size[1] % width == 0
+    )
+    if whole and keras.config.backend() == "jax":
+        x = _upsample_axis(x, size[1] // width, axis=2)
+        return _upsample_axis(x, size[0] // height, axis=1)
+    dtype = x.dtype
+    return ops.cast(ops.image.resize(x, size, "bilinear"), dtype)
+
+
+def upsample_bilinear(x, scale, align_corners=False):
+    """Enlarge `(B, h, w, C)` by an integer factor, `(B, s*h, s*w, C)`."""
+    if scale == 1:
+        return x
+    _, height, width, _ = ops.shape(x)
+    return resize_bilinear(x, (height * scale, width * scale), align_corners)

@@ -1,0 +1,306 @@
+"""The pre-norm transformer layer (paper, section 3.2, equations 1 to 3)."""
+
+import keras
+from keras import ops
+
+from keras_setr.layers.embedding import _TRUNCATED_NORMAL
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class SelfAttention(keras.layers.Layer):
+    """Multi-head self-attention, `(B, N, D)` to `(B, N, D)`.
+
+    MSA(Z) = [SA_1(Z); ..; SA_m(Z)] W_O with SA = softmax(Q K^T / sqrt(d)) V
+    and d = D / m (paper, equations 1 and 2, without the residual).
+
+    Args:
+        num_heads: int. m, divides D.
+        use_bias: bool. Bias of the joint query, key and value projection.
+        dropout_rate: float. Dropout of the attention probabilities.
+        output_dropout_rate: float. Dropout after the output projection.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        use_bias=True,
+        dropout_rate=0.0,
+        output_dropout_rate=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.use_bias = use_bias
+        self.dropout_rate = dropout_rate
+        self.output_dropout_rate = output_dropout_rate
+        self.attention_dropout = keras.layers.Dropout(
+            dropout_rate, dtype=self.dtype_policy, name="attention_dropout"
+        )
+        self.output_dropout = keras.layers.Dropout(
+            output_dropout_rate, dtype=self.dtype_policy, name="output_dropout"
+        )
+
+    def build(self, tokens_shape):
+        dim = tokens_shape[-1]
+        if dim % self.num_heads:
+            raise ValueError(
+                "num_heads must divide the width of the tokens. Received: "
+                f"num_heads={self.num_heads}, width {dim}."
+            )
+        self.head_dim = dim // self.num_heads
+        # One product for all three: columns are [query; key; value], each
+        # head after head, as in timm and mmsegmentation.
+        self.qkv = keras.layers.Dense(
+            3 * dim,
+            use_bias=self.use_bias,
+            kernel_initializer=_TRUNCATED_NORMAL,
+            dtype=self.dtype_policy,
+            name="qkv",
+        )
+        self.qkv.build(tokens_shape)
+        self.projection = keras.layers.Dense(
+            dim,
+            kernel_initializer=_TRUNCATED_NORMAL,
+            dtype=self.dtype_policy,
+            name="projection",
+        )
+        self.projection.build(tokens_shape)
+
+    def _split_heads(self, tokens):
+        """Query, key and value, each `(B, N, m, d)`."""
+        n = ops.shape(tokens)[1]
+        qkv = self.qkv(tokens)  # (B, N, 3 * D)
+        qkv = ops.reshape(qkv, (-1, n, 3, self.num_heads, self.head_dim))
+        return qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+
+    def _probabilities(self, query, key):
+        """softmax(Q K^T / sqrt(d)), `(B, m, N, N)`."""
+        query = ops.transpose(query, (0, 2, 1, 3)) * self.head_dim**-0.5
+        scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
+        return ops.softmax(scores, axis=-1)
+
+    def call(self, tokens, training=None):
+        n = ops.shape(tokens)[1]
+        query, key, value = self._split_heads(tokens)
+        if keras.config.backend() == "torch" and not (
+            training and self.dropout_rate
+        ):
+            # torch's fused kernel; it never stores the N x N matrix.
+            x = ops.dot_product_attention(query, key, value)
+        else:
+            weights = self._probabilities(query, key)
+            weights = self.attention_dropout(weights, training=training)
+            x = ops.matmul(weights, ops.transpose(value, (0, 2, 1, 3)))
+            x = ops.transpose(x, (0, 2, 1, 3))  # (B, N, m, d)
+        x = ops.reshape(x, (-1, n, self.num_heads * self.head_dim))
+        return self.output_dropout(self.projection(x), training=training)
+
+    def attention_maps(self, tokens):
+        """The attention probabilities `(B, m, N, N)`; rows attend."""
+        query, key, _ = self._split_heads(tokens)
+        return self._probabilities(query, key)
+
+    def compute_output_shape(self, tokens_shape):
+        return tuple(tokens_shape)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            num_heads=self.num_heads,
+            use_bias=self.use_bias,
+            dropout_rate=self.dropout_rate,
+            output_dropout_rate=self.output_dropout_rate,
+        )
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class MLP(keras.layers.Layer):
+    """Two dense layers with an exact GELU between, `(B, N, D)` kept.
+
+    Args:
+        mlp_dim: int. Width between the two layers.
+        dropout_rate: float. Dropout after each dense layer.
+    """
+
+    def __init__(self, mlp_dim, dropout_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.mlp_dim = mlp_dim
+        self.dropout_rate = dropout_rate
+        self.dropout = keras.layers.Dropout(
+            dropout_rate, dtype=self.dtype_policy, name="dropout"
+        )
+
+    def build(self, tokens_shape):
+        def dense(name, units, input_shape):
+            layer = keras.layers.Dense(
+                units,
+                kernel_initializer=_TRUNCATED_NORMAL,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            layer.build(input_shape)
+            return layer
+
+        *leading, dim = tokens_shape
+        self.expansion = dense("expansion", self.mlp_dim, tokens_shape)
+        self.projection = dense("projection", dim, (*leading, self.mlp_dim))
+
+    def call(self, tokens, training=None):
+        x = ops.gelu(self.expansion(tokens), approximate=False)
+        x = self.dropout(x, training=training)
+        return self.dropout(self.projection(x), training=training)
+
+    def compute_output_shape(self, tokens_shape):
+        return tuple(tokens_shape)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(mlp_dim=self.mlp_dim, dropout_rate=self.dropout_rate)
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class LayerScale(keras.layers.Layer):
+    """A learned factor per channel on a residual branch (arXiv 2103.17239).
+
+    Args:
+        initial_value: float. All factors before training.
+    """
+
+    def __init__(self, initial_value=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.initial_value = initial_value
+
+    def build(self, tokens_shape):
+        self.scale = self.add_weight(
+            name="scale",
+            shape=(tokens_shape[-1],),
+            initializer=keras.initializers.Constant(self.initial_value),
+        )
+
+    def call(self, tokens):
+        return tokens * self.scale
+
+    def compute_output_shape(self, tokens_shape):
+        return tuple(tokens_shape)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(initial_value=self.initial_value)
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class TransformerBlock(keras.layers.Layer):
+    """One encoder layer, Z^{l-1} to Z^l, `(B, N, D)` kept (paper, eq. 3).
+
+    Y = Z^{l-1} + MSA(LN(Z^{l-1})) and Z^l = Y + MLP(LN(Y)).
+
+    Args:
+        num_heads: int. Attention heads.
+        mlp_dim: int. Width of the MLP.
+        use_qkv_bias: bool. Bias of the query, key and value projection.
+        layer_scale_init: float or `None`. Initial LayerScale factor of both
+            branches; `None` leaves LayerScale out.
+        dropout_rate: float. Dropout after each projection.
+        attention_dropout_rate: float. Dropout of attention probabilities.
+        drop_path_rate: float. Chance that a sample skips a branch in
+            training (stochastic depth, arXiv 1603.09382).
+        layer_norm_epsilon: float.
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        mlp_dim,
+        use_qkv_bias=True,
+        layer_scale_init=None,
+        dropout_rate=0.0,
+        attention_dropout_rate=0.0,
+        drop_path_rate=0.0,
+        layer_norm_epsilon=1e-6,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.use_qkv_bias = use_qkv_bias
+        self.layer_scale_init = layer_scale_init
+        self.dropout_rate = dropout_rate
+        self.attention_dropout_rate = attention_dropout_rate
+        self.drop_path_rate = drop_path_rate
+        self.layer_norm_epsilon = layer_norm_epsilon
+
+        policy = self.dtype_policy
+        self.attention_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, dtype=policy, name="attention_norm"
+        )
+        self.attention = SelfAttention(
+            num_heads,
+            use_bias=use_qkv_bias,
+            dropout_rate=attention_dropout_rate,
+            output_dropout_rate=dropout_rate,
+            dtype=policy,
+            name="attention",
+        )
+        self.mlp_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, dtype=policy, name="mlp_norm"
+        )
+        self.mlp = MLP(
+            mlp_dim, dropout_rate=dropout_rate, dtype=policy, name="mlp"
+        )
+        if layer_scale_init is not None:
+            self.attention_scale = LayerScale(
+                layer_scale_init, dtype=policy, name="attention_scale"
+            )
+            self.mlp_scale = LayerScale(
+                layer_scale_init, dtype=policy, name="mlp_scale"
+            )
+        # One mask value per sample: (B, 1, 1) against (B, N, D).
+        self.drop_path = keras.layers.Dropout(
+            drop_path_rate,
+            noise_shape=(None, 1, 1),
+            dtype=policy,
+            name="drop_path",
+        )
+
+    def build(self, tokens_shape):
+        self.attention_norm.build(tokens_shape)
+        self.attention.build(tokens_shape)
+        self.mlp_norm.build(tokens_shape)
+        self.mlp.build(tokens_shape)
+        if self.layer_scale_init is not None:
+            self.attention_scale.build(tokens_shape)
+            self.mlp_scale.build(tokens_shape)
+
+    def call(self, tokens, training=None):
+        x = self.attention(self.attention_norm(tokens), training=training)
+        if self.layer_scale_init is not None:
+            x = self.attention_scale(x)
+        tokens = tokens + self.drop_path(x, training=training)
+        x = self.mlp(self.mlp_norm(tokens), training=training)
+        if self.layer_scale_init is not None:
+            x = self.mlp_scale(x)
+        return tokens + self.drop_path(x, training=training)
+
+    def attention_maps(self, tokens):
+        """Attention probabilities `(B, m, N, N)` for Z^{l-1}; rows attend."""
+        return self.attention.attention_maps(self.attention_norm(tokens))
+
+    def compute_output_shape(self, tokens_shape):
+        return tuple(tokens_shape)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            num_heads=self.num_heads,
+            mlp_dim=self.mlp_dim,
+            use_qkv_bias=self.use_qkv_bias,
+            layer_scale_init=self.layer_scale_init,
+            dropout_rate=self.dropout_rate,
+            attention_dropout_rate=self.attention_dropout_rate,
+            drop_path_rate=self.drop_path_rate,
+            layer_norm_epsilon=self.layer_norm_epsilon,
+        )
+        return config

@@ -1,0 +1,269 @@
+"""The encoder: a plain vision transformer (paper, section 3.2, Table 2)."""
+
+import keras
+import keras_hub
+
+from keras_setr.layers.embedding import FeatureMap
+from keras_setr.layers.embedding import PatchEmbedding
+from keras_setr.layers.embedding import TokenEmbedding
+from keras_setr.layers.embedding import check_multiple_of_patch
+from keras_setr.layers.transformer import TransformerBlock
+
+# Paper, Table 2.
+T_SMALL = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12}
+T_LARGE = {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16}
+
+
+def check_layers(layers, num_layers, argument):
+    """Raise unless all of `layers` count encoder layers, 1-based."""
+    wrong = [layer for layer in layers if not 1 <= layer <= num_layers]
+    if wrong or not layers:
+        raise ValueError(
+            f"{argument} must name encoder layers from 1 to "
+            f"num_layers={num_layers} (Z^1 .. Z^{num_layers}). Received: "
+            f"{list(layers)}."
+        )
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class SETRBackbone(keras_hub.models.Backbone):
+    """A vision transformer that keeps the features of all of its layers.
+
+    Calling it maps images `(B, H, W, C)` to Z^L folded into its grid,
+    `(B, H / P, W / P, D)`. `features` holds every Z^l the same way, as
+    outputs of the functional model:
+
+    ```python
+    backbone = keras_setr.SETRBackbone(
+        **keras_setr.T_SMALL, image_shape=(480, 480, 3)
+    )
+    levels = keras.Model(
+        backbone.input, [backbone.features[l] for l in (3, 6, 9, 12)]
+    )
+    ```
+
+    T-Large at 512 x 512 has 304,147,456 parameters:
+
+        patches    16 * 16 * 3 * 1024 + 1024                  =     787,456
+        class      1024                                       =       1,024
+        positions  (1 + 32 * 32) * 1024                       =   1,049,600
+        attention  1024 * 3072 + 3072 + 1024 * 1024 + 1024    =   4,198,400
+        MLP        1024 * 4096 + 4096 + 4096 * 1024 + 1024    =   8,393,728
+        norms      2 * 2 * 1024                               =       4,096
+        layers     24 * (4,198,400 + 8,393,728 + 4,096)       = 302,309,376
+
+    Args:
+        num_layers: int. L, transformer layers.
+        hidden_dim: int. D, width of the tokens.
+        num_heads: int. Attention heads; divides D.
+        mlp_dim: int. Width of the MLPs. Defaults to `4 * hidden_dim`.
+        image_shape: `(int, int, int)`. Height, width and channels of the
+            images; height and width may be `None` where they are not known.
+            Any size that the patches divide, square or not, can be fed to a
+            model built with `(None, None, 3)`.
+        patch_size: int. P.
+        position_grid: `(int, int)`. Rows and columns of the learned
+            positions, resampled where the images have another grid. Defaults
+            to that of `image_shape`, or to `(24, 24)`, the grid of the
+            published 384 x 384 encoders, where that is not known.
+        position_interpolation: `"bilinear"` or `"bicubic"`.
+        use_class_token: bool.
+        num_register_tokens: int. Learned tokens without position
+            (arXiv 2309.16588).
+        use_patch_bias: bool. mmsegmentation 1.x leaves it out.
+        use_qkv_bias: bool.
+        use_final_norm: bool. A LayerNorm on Z^L. SETR has none; its heads
+            bring their own.
+        layer_scale_init: float or `None`. LayerScale in every layer
+            (arXiv 2103.17239), as in DINOv2.
+        dropout_rate: float. After the positions, the attention and MLP
+            projections.
+        attention_dropout_rate: float. Of the attention probabilities.
+        drop_path_rate: float. Stochastic depth of the last layer; the layers
+            before get less, linearly from 0.
+        layer_norm_epsilon: float.
+        dtype: a Keras dtype or policy.
+
+    Raises:
+        ValueError: where the patches do not divide the images or the heads
+            the width.
+    """
+
+    def __init__(
+        self,
+        num_layers=24,
+        hidden_dim=1024,
+        num_heads=16,
+        mlp_dim=None,
+        image_shape=(None, None, 3),
+        patch_size=16,
+        position_grid=None,
+        position_interpolation="bilinear",
+        use_class_token=True,
+        num_register_tokens=0,
+        use_patch_bias=True,
+        use_qkv_bias=True,
+        use_final_norm=False,
+        layer_scale_init=None,
+        dropout_rate=0.0,
+        attention_dropout_rate=0.0,
+        drop_path_rate=0.0,
+        layer_norm_epsilon=1e-6,
+        dtype=None,
+        **kwargs,
+    ):
+        if num_layers < 1:
+            raise ValueError(
+                f"num_layers must be at least 1. Received: {num_layers}."
+            )
+        if hidden_dim % num_heads:
+            raise ValueError(
+                "num_heads must divide hidden_dim. Received: "
+                f"num_heads={num_heads}, hidden_dim={hidden_dim}."
+            )
+        image_shape = tuple(image_shape)
+        if len(image_shape) != 3 or image_shape[-1] is None:
+            raise ValueError(
+                "image_shape must be (height, width, channels), of which the "
+                f"first two may be None. Received: {image_shape}."
+            )
+        height, width, _ = image_shape
+        check_multiple_of_patch(height, width, patch_size)
+        if position_grid is None:
+            if height is None or width is None:
+                position_grid = (24, 24)
+            else:
+                position_grid = (height // patch_size, width // patch_size)
+        mlp_dim = 4 * hidden_dim if mlp_dim is None else mlp_dim
+
+        # === Layers ===
+        self.patch_embedding = PatchEmbedding(
+            hidden_dim,
+            patch_size,
+            use_bias=use_patch_bias,
+            dtype=dtype,
+            name="patch_embedding",
+        )
+        self.token_embedding = TokenEmbedding(
+            position_grid,
+            use_class_token=use_class_token,
+            num_register_tokens=num_register_tokens,
+            interpolation=position_interpolation,
+            dropout_rate=dropout_rate,
+            dtype=dtype,
+            name="token_embedding",
+        )
+        self.blocks = [
+            TransformerBlock(
+                num_heads,
+                mlp_dim,
+                use_qkv_bias=use_qkv_bias,
+                layer_scale_init=layer_scale_init,
+                dropout_rate=dropout_rate,
+                attention_dropout_rate=attention_dropout_rate,
+                drop_path_rate=drop_path_rate * index / max(1, num_layers - 1),
+                layer_norm_epsilon=layer_norm_epsilon,
+                dtype=dtype,
+                name=f"block_{index + 1}",
+            )
+            for index in range(num_layers)
+        ]
+        fold = FeatureMap(
+            self.token_embedding.num_prefix_tokens,
+            dtype=dtype,
+            name="feature_map",
+        )
+
+        # === Functional model ===
+        images = keras.Input(image_shape, name="images")
+        patches = self.patch_embedding(images)  # (B, h, w, D)
+        tokens = self.token_embedding(patches)  # (B, N, D), Z^0
+        self.tokens = {0: tokens}
+        self.features = {}
+        for layer, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens)
+            self.tokens[layer] = tokens
+            if layer == num_layers and use_final_norm:
+                tokens = keras.layers.LayerNormalization(
+                    epsilon=layer_norm_epsilon, dtype=dtype, name="final_norm"
+                )(tokens)
+            self.features[layer] = fold(tokens, patches)
+        super().__init__(
+            inputs=images,
+            outputs=self.features[num_layers],
+            dtype=dtype,
+            **kwargs,
+        )
+
+        # === Config ===
+        self.num_layers = num_layers
+        self.hidden_dim = hidden_dim
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.image_shape = image_shape
+        self.patch_size = patch_size
+        self.position_grid = tuple(position_grid)
+        self.position_interpolation = position_interpolation
+        self.use_class_token = use_class_token
+        self.num_register_tokens = num_register_tokens
+        self.use_patch_bias = use_patch_bias
+        self.use_qkv_bias = use_qkv_bias
+        self.use_final_norm = use_final_norm
+        self.layer_scale_init = layer_scale_init
+        self.dropout_rate = dropout_rate
+        self.attention_dropout_rate = attention_dropout_rate
+        self.drop_path_rate = drop_path_rate
+        self.layer_norm_epsilon = layer_norm_epsilon
+
+    @property
+    def num_prefix_tokens(self):
+        """Class and register tokens in front of the patches."""
+        return self.token_embedding.num_prefix_tokens
+
+    @property
+    def native_size(self):
+        """`(H, W)` of `image_shape`, or that of the learned positions."""
+        return tuple(
+            rows * self.patch_size if size is None else size
+            for size, rows in zip(self.image_shape, self.position_grid)
+        )
+
+    def attention_maps(self, images, layer=None):
+        """The attention probabilities of one layer.
+
+        Args:
+            images: `(B, H, W, C)`, normalised, as for a call.
+            layer: int in 1..L. Defaults to L, the last one.
+
+        Returns:
+            `(B, m, N, N)` for m heads: row i holds what token i attends to.
+            The first `num_prefix_tokens` tokens are no patches.
+        """
+        layer = self.num_layers if layer is None else layer
+        check_layers((layer,), self.num_layers, "layer")
+        before = keras.Model(self.input, self.tokens[layer - 1])
+        return self.blocks[layer - 1].attention_maps(before(images))
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            num_layers=self.num_layers,
+            hidden_dim=self.hidden_dim,
+            num_heads=self.num_heads,
+            mlp_dim=self.mlp_dim,
+            image_shape=self.image_shape,
+            patch_size=self.patch_size,
+            position_grid=self.position_grid,
+            position_interpolation=self.position_interpolation,
+            use_class_token=self.use_class_token,
+            num_register_tokens=self.num_register_tokens,
+            use_patch_bias=self.use_patch_bias,
+            use_qkv_bias=self.use_qkv_bias,
+            use_final_norm=self.use_final_norm,
+            layer_scale_init=self.layer_scale_init,
+            dropout_rate=self.dropout_rate,
+            attention_dropout_rate=self.attention_dropout_rate,
+            drop_path_rate=self.drop_path_rate,
+            layer_norm_epsilon=self.layer_norm_epsilon,
+        )
+        return config

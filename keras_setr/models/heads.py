@@ -1,0 +1,309 @@
+"""The decoders (paper, section 3.3) and the auxiliary heads (section 4.1).
+
+`UpsamplingHead` is the naive decoder, PUP and every auxiliary head, told
+apart by their arguments; `MLANeck` and `MLAHead` are MLA. Their variants, in
+the order paper / authors' code / mmsegmentation:
+
+| part            | arguments                                              |
+|-----------------|--------------------------------------------------------|
+| Naive           | kernel_size=1, scales (1,) / (1,) / (4,)               |
+| Naive auxiliary | kernel_size=1, scales (1,) / (1,) / (4,) or (4, 4)     |
+| PUP             | kernel_size=3, scales (2, 2, 2, 1) / same / (2,) * 4   |
+| PUP auxiliary   | (1,) kernel 1 / (4,) kernel 3 / (4, 4) kernel 3        |
+| MLA neck        | filters D / 2, one 1x1, sum, 3x3 / 256 / 256           |
+| MLA head        | (D / 2, D / 4) / (128, 128) / (128, 128)               |
+| MLA classifier  | 1x1 / 3x3, align_corners=True / 1x1                    |
+
+A last factor of 1 leaves the last upsampling to the resize that brings the
+logits to the size of the image.
+"""
+
+import keras
+from keras import ops
+
+from keras_setr.layers.convolution import ConvNormActivation
+from keras_setr.layers.convolution import build_classifier
+from keras_setr.layers.resampling import resize_bilinear
+from keras_setr.layers.resampling import upsample_bilinear
+
+# The published decoders' LayerNorms; torch's default is 1e-5, theirs 1e-6.
+_LAYER_NORM_EPSILON = 1e-6
+
+
+def _scaled_shape(shape, scale, channels):
+    batch, height, width = shape[:3]
+    return (
+        batch,
+        None if height is None else height * scale,
+        None if width is None else width * scale,
+        channels,
+    )
+
+
+def _classify_upsampled(x, classifier, scale, align_corners=False):
+    """Classify `x` enlarged by `scale`, at the lower resolution if it can be.
+
+    A 1x1 convolution commutes with bilinear upsampling, whose weights sum to
+    one: run first, it costs scale^2 times less and the result is the same.
+    """
+    if classifier.kernel_size == (1, 1):
+        return upsample_bilinear(classifier(x), scale, align_corners)
+    return classifier(upsample_bilinear(x, scale, align_corners))
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class UpsamplingHead(keras.layers.Layer):
+    """Convolutions with upsampling between, then a classifier.
+
+    `(B, h, w, D)` becomes float logits `(B, s*h, s*w, K)`, s the product of
+    `scales`: [LayerNorm] then, for each scale, convolution, batch norm, ReLU
+    and bilinear upsampling; then one convolution to K classes.
+
+    Args:
+        num_classes: int. K.
+        scales: sequence of int. Upsampling after each convolution; its
+            length is the number of convolutions. Empty: the classifier alone.
+        kernel_size: int. Of these convolutions.
+        filters: int. Channels of these convolutions.
+        use_layer_norm: bool. Normalise the encoder's features first, as both
+            published codes do (the paper does not say).
+        use_bias: bool. Bias of the convolutions before their batch norm.
+        classifier_kernel_size: int.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        scales=(2, 2, 2, 1),
+        kernel_size=3,
+        filters=256,
+        use_layer_norm=True,
+        use_bias=False,
+        classifier_kernel_size=1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.scales = tuple(scales)
+        self.kernel_size = kernel_size
+        self.filters = filters
+        self.use_layer_norm = use_layer_norm
+        self.use_bias = use_bias
+        self.classifier_kernel_size = classifier_kernel_size
+
+        policy = self.dtype_policy
+        if use_layer_norm:
+            self.norm = keras.layers.LayerNormalization(
+                epsilon=_LAYER_NORM_EPSILON, dtype=policy, name="norm"
+            )
+        self.convolutions = [
+            ConvNormActivation(
+                filters,
+                kernel_size,
+                use_bias=use_bias,
+                dtype=policy,
+                name=f"convolution_{index}",
+            )
+            for index in range(len(self.scales))
+        ]
+        self.classifier = build_classifier(
+            num_classes, classifier_kernel_size, policy
+        )
+
+    def build(self, features_shape):
+        shape = tuple(features_shape)
+        if self.use_layer_norm:
+            self.norm.build(shape)
+        for convolution, scale in zip(self.convolutions, self.scales):
+            convolution.build(shape)
+            shape = _scaled_shape(shape, scale, self.filters)
+        self.classifier.build((*shape[:-1], self.filters))
+
+    def call(self, features, training=None):
+        x = self.norm(features) if self.use_layer_norm else features
+        scale = 1
+        for convolution, next_scale in zip(self.convolutions, self.scales):
+            x = convolution(upsample_bilinear(x, scale), training=training)
+            scale = next_scale
+        return _classify_upsampled(x, self.classifier, scale)
+
+    def compute_output_shape(self, features_shape):
+        shape = tuple(features_shape)
+        for scale in self.scales:
+            shape = _scaled_shape(shape, scale, self.num_classes)
+        return shape
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            num_classes=self.num_classes,
+            scales=self.scales,
+            kernel_size=self.kernel_size,
+            filters=self.filters,
+            use_layer_norm=self.use_layer_norm,
+            use_bias=self.use_bias,
+            classifier_kernel_size=self.classifier_kernel_size,
+        )
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class MLANeck(keras.layers.Layer):
+    """Fuse M encoder layers top-down (paper, section 3.3, "MLA").
+
+    A list of M features `(B, h, w, D)`, shallow first, becomes a list of M
+    maps `(B, h, w, filters)` in the same order: each is projected by a 1x1
+    convolution, all deeper ones are added to it, and a 3x3 convolution
+    follows.
+
+    Args:
+        filters: int. The paper halves the channels: D / 2.
+        use_layer_norm: bool. Normalise each input first.
+    """
+
+    def __init__(self, filters, use_layer_norm=True, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.use_layer_norm = use_layer_norm
+
+    def build(self, features_shapes):
+        policy = self.dtype_policy
+        self.norms, self.projections, self.fusions = [], [], []
+        for index, shape in enumerate(features_shapes):
+            if self.use_layer_norm:
+                norm = keras.layers.LayerNormalization(
+                    epsilon=_LAYER_NORM_EPSILON,
+                    dtype=policy,
+                    name=f"norm_{index}",
+                )
+                norm.build(shape)
+                self.norms.append(norm)
+            projection = ConvNormActivation(
+                self.filters, 1, dtype=policy, name=f"projection_{index}"
+            )
+            projection.build(shape)
+            self.projections.append(projection)
+            fusion = ConvNormActivation(
+                self.filters, 3, dtype=policy, name=f"fusion_{index}"
+            )
+            fusion.build(projection.compute_output_shape(shape))
+            self.fusions.append(fusion)
+
+    def call(self, features, training=None):
+        fused = []
+        deeper = None
+        for index in reversed(range(len(features))):
+            x = features[index]
+            if self.use_layer_norm:
+                x = self.norms[index](x)
+            x = self.projections[index](x, training=training)
+            deeper = x if deeper is None else deeper + x
+            fused.append(self.fusions[index](deeper, training=training))
+        return fused[::-1]
+
+    def compute_output_shape(self, features_shapes):
+        return [(*shape[:-1], self.filters) for shape in features_shapes]
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(filters=self.filters, use_layer_norm=self.use_layer_norm)
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class MLAHead(keras.layers.Layer):
+    """Two convolutions a stream, upsampled, concatenated and classified.
+
+    A list of M maps `(B, h, w, C)` becomes float logits `(B, 4h, 4w, K)`
+    (paper, section 3.3: "upscaled 4x by bilinear operation after the third
+    layer ... channel-wise concatenation").
+
+    Args:
+        num_classes: int. K.
+        filters: `(int, int)`. Channels of each stream's two 3x3 convolutions;
+            the paper's are (D / 2, D / 4).
+        scale: int. Upsampling before the concatenation.
+        align_corners: bool. Of that upsampling; the authors' code has `True`.
+        classifier_kernel_size: int. The authors' code has 3.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        filters,
+        scale=4,
+        align_corners=False,
+        classifier_kernel_size=1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.filters = tuple(filters)
+        self.scale = scale
+        self.align_corners = align_corners
+        self.classifier_kernel_size = classifier_kernel_size
+        self.classifier = build_classifier(
+            num_classes, classifier_kernel_size, self.dtype_policy
+        )
+
+    def build(self, maps_shapes):
+        self.streams = []
+        for index, shape in enumerate(maps_shapes):
+            stream = []
+            for layer, filters in enumerate(self.filters):
+                convolution = ConvNormActivation(
+                    filters,
+                    3,
+                    dtype=self.dtype_policy,
+                    name=f"stream_{index}_convolution_{layer}",
+                )
+                convolution.build(shape)
+                shape = convolution.compute_output_shape(shape)
+                stream.append(convolution)
+            self.streams.append(stream)
+        channels = len(maps_shapes) * self.filters[-1]
+        self.classifier.build((*maps_shapes[0][:-1], channels))
+
+    def call(self, maps, training=None):
+        outputs = []
+        for x, stream in zip(maps, self.streams):
+            for convolution in stream:
+                x = convolution(x, training=training)
+            outputs.append(x)
+        x = ops.concatenate(outputs, axis=-1)  # (B, h, w, M * filters[-1])
+        return _classify_upsampled(
+            x, self.classifier, self.scale, self.align_corners
+        )
+
+    def compute_output_shape(self, maps_shapes):
+        return _scaled_shape(maps_shapes[0], self.scale, self.num_classes)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            num_classes=self.num_classes,
+            filters=self.filters,
+            scale=self.scale,
+            align_corners=self.align_corners,
+            classifier_kernel_size=self.classifier_kernel_size,
+        )
+        return config
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class ResizeLogits(keras.layers.Layer):
+    """Bring logits `(B, h, w, K)` to the size of the images, in float32.
+
+    Called with the logits and the images `(B, H, W, C)`; bilinear.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, logits, images):
+        _, height, width, _ = ops.shape(images)
+        return resize_bilinear(logits, (height, width))
+
+    def compute_output_shape(self, logits_shape, images_shape):
+        return (*images_shape[:3], logits_shape[-1])

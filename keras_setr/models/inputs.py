@@ -1,0 +1,207 @@
+"""What people hand to `fit`, `predict` and `segment`, checked."""
+
+import os
+import sys
+import warnings
+
+import numpy as np
+
+from keras_setr.data.images import load_image
+from keras_setr.layers.embedding import check_multiple_of_patch
+
+
+def is_path(x):
+    return isinstance(x, (str, os.PathLike))
+
+
+def is_tf_dataset(x):
+    return hasattr(x, "element_spec")
+
+
+def check_image(image, channels, name):
+    """One `(H, W, C)` array, or an error that calls it `name`."""
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != channels:
+        raise ValueError(
+            f"An image must have shape (height, width, {channels}), as the "
+            f"model has {channels} input channels. Received {name} of shape "
+            f"{image.shape}."
+        )
+    if 0 in image.shape:
+        raise ValueError(f"{name} is empty: its shape is {image.shape}.")
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        bad = int(np.size(image) - np.isfinite(image).sum())
+        raise ValueError(
+            f"{name} holds {bad} values that are NaN or infinite. Images "
+            "must be finite numbers, 0..255 where the model has a "
+            "preprocessor."
+        )
+    if image.dtype.kind not in "uif":
+        raise ValueError(
+            "An image must hold integers or floats. Received "
+            f"{name} of dtype {image.dtype}."
+        )
+    return image
+
+
+def iterate_images(x, channels, normalises):
+    """`(H, W, C)` arrays from paths, arrays, lists and batched datasets.
+
+    Args:
+        x: a sequence of paths and `(H, W, C)` arrays of any sizes, an array
+            `(B, H, W, C)`, or a `tf.data.Dataset` (or other iterable) of
+            images, batches, or `(images, labels)`.
+        channels: int. C.
+        normalises: bool. Whether the model normalises 0..255 itself.
+    """
+    count = 0
+    for element in x:
+        if is_path(element):
+            images, name = [load_image(element)], str(element)
+        else:
+            if isinstance(element, tuple):
+                element = element[0]
+            element = np.asarray(element)
+            images = element if element.ndim == 4 else [element]
+            name = None
+        for image in images:
+            name_or_index = name or f"image {count}"
+            image = check_image(image, channels, name_or_index)
+            if normalises and image.dtype.kind == "f" and 0 < image.max() <= 1:
+                warnings.warn(
+                    f"{name_or_index} holds floats up to {image.max():.3g}, "
+                    "but the model's preprocessor expects 0..255. Multiply "
+                    "by 255, or set preprocessor=None for images that are "
+                    "normalised already.",
+                    stacklevel=2,
+                )
+            yield image
+            count += 1
+
+
+def count_images(x):
+    """How many images `x` holds, or `None` where only reading it tells."""
+    if is_tf_dataset(x) or not hasattr(x, "__len__"):
+        return None
+    return len(x)
+
+
+def count_batches(x, batch_size):
+    """Batches in one pass over `x`, or `None` where that is not known."""
+    if is_tf_dataset(x):
+        # Negative: infinite or unknown.
+        count = int(x.cardinality())
+        return count if count >= 0 else None
+    if hasattr(x, "__array__") or isinstance(x, (list, tuple)):
+        return -(-len(x) // batch_size)
+    # Keras' PyDataset and grain's MapDataset count batches.
+    return len(x) if hasattr(x, "__len__") else None
+
+
+def in_tf_graph(x):
+    """Whether `x` is a symbolic TensorFlow tensor, as inside tf.data."""
+    if "tensorflow" not in sys.modules:
+        return False
+    import tensorflow as tf
+
+    return tf.is_tensor(x) and not tf.executing_eagerly()
+
+
+def check_labels(labels, num_classes, ignore_class, name="y"):
+    """Raise if `labels` holds a value that is no class and not ignored."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "uib":
+        raise ValueError(
+            f"{name} must hold integer class labels. Received dtype "
+            f"{labels.dtype}."
+        )
+    wrong = (labels != ignore_class) & (
+        (labels < 0) | (labels >= num_classes)
+    )
+    if wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"{name} holds label {int(labels[index])} at {index}, but "
+            f"num_classes={num_classes} allows 0..{num_classes - 1} or "
+            f"ignore_class={ignore_class}."
+        )
+
+
+def check_training_arrays(x, y, channels, patch_size, num_classes, ignore):
+    """Check images `(B, H, W, C)` and labels `(B, H, W[, 1])` before `fit`."""
+    x = np.asarray(x)
+    if x.ndim != 4:
+        raise ValueError(
+            "x must have shape (batch, height, width, channels). Received: "
+            f"{x.shape}."
+        )
+    check_multiple_of_patch(*x.shape[1:3], patch_size)
+    for index, image in enumerate(x):
+        check_image(image, channels, f"x[{index}]")
+    if y is None:
+        return
+    y = np.asarray(y)
+    labels = y[..., 0] if y.ndim == 4 and y.shape[-1] == 1 else y
+    if labels.shape != x.shape[:3]:
+        raise ValueError(
+            "y must hold one label per pixel of x, shape "
+            f"{x.shape[:3]} or {(*x.shape[:3], 1)}. Received: {y.shape}."
+        )
+    check_labels(labels, num_classes, ignore)
+
+
+def check_element_spec(spec, channels, patch_size):
+    """Check the known shapes of a `tf.data.Dataset` of `(images, labels)`."""
+    images = spec[0] if isinstance(spec, tuple) else spec
+    shape = images.shape
+    if shape.rank is None:
+        return
+    shape = tuple(shape)
+    if len(shape) != 4 or shape[-1] not in (None, channels):
+        raise ValueError(
+            "A dataset must give batches of images (batch, height, width, "
+            f"{channels}). Received elements of shape {shape}."
+        )
+    check_multiple_of_patch(shape[1], shape[2], patch_size)
+
+
+def assert_batch(x, y, patch_size, num_classes, ignore_class):
+    """Checks inside a tf.data pipeline, on every batch as it comes.
+
+    Shapes and values are only known there for datasets that do not declare
+    them; a label out of range would train on garbage without an error.
+    """
+    import tensorflow as tf
+
+    size = tf.shape(x)[1:3]
+    checks = [
+        tf.debugging.assert_equal(
+            size % patch_size,
+            0,
+            message="Image height and width must be multiples of "
+            f"patch_size={patch_size}.",
+        )
+    ]
+    if x.dtype.is_floating:
+        checks.append(
+            tf.debugging.assert_all_finite(
+                x, "Images hold values that are NaN or infinite."
+            )
+        )
+    if y is not None and y.dtype.is_integer:
+        values = tf.cast(y, tf.int32)
+        allowed = (values == ignore_class) | (
+            (values >= 0) & (values < num_classes)
+        )
+        checks.append(
+            tf.debugging.assert_equal(
+                tf.reduce_all(allowed),
+                True,
+                message="A label is out of range: "
+                f"num_classes={num_classes} allows 0..{num_classes - 1} or "
+                f"ignore_class={ignore_class}.",
+                summarize=1,
+            )
+        )
+    with tf.control_dependencies([c for c in checks if c is not None]):
+        return tf.identity(x)

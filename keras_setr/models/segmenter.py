@@ -1,0 +1,436 @@
+"""What the SETR models share: training, prediction and configuration."""
+
+import keras
+import keras_hub
+import numpy as np
+from keras import ops
+
+from keras_setr.classes import Classes
+from keras_setr.inference import sliding_window
+from keras_setr.layers.resampling import resize_bilinear
+from keras_setr.metrics import MeanIoU
+from keras_setr.metrics import PixelAccuracy
+from keras_setr.models import inputs
+from keras_setr.models.backbone import SETRBackbone
+from keras_setr.models.forward import compile_forward
+from keras_setr.models.heads import ResizeLogits
+from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
+from keras_setr.optimizers import SGD
+from keras_setr.optimizers import PolynomialDecay
+
+# Windows in one forward pass where the caller does not say.
+_BATCH_SIZE = 4
+
+
+class SETRSegmenter(keras_hub.models.ImageSegmenter):
+    """Base of `SETRNaive`, `SETRPUP` and `SETRMLA`.
+
+    Training runs on images `(B, H, W, C)` and labels `(B, H, W)`, or
+    `(B, H, W, 1)`, of integers. In training the model returns a dict with
+    `"logits"`, `(B, H, W, K)` float32, and `"auxiliary_0"`, .. at the
+    resolution of their heads; otherwise the logits alone.
+
+    Images are RGB in 0..255 for `fit`, `evaluate`, `predict` and `segment`,
+    which apply the `preprocessor`. A direct call `model(x)` does not, as in
+    all of KerasHub, and with `preprocessor=None` nothing does.
+    """
+
+    backbone_cls = SETRBackbone
+    preprocessor_cls = SETRImageSegmenterPreprocessor
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        logits,
+        auxiliary_logits,
+        preprocessor,
+        classes,
+        auxiliary_weight,
+        ignore_class,
+        **kwargs,
+    ):
+        if preprocessor == "auto":
+            preprocessor = SETRImageSegmenterPreprocessor()
+        if isinstance(classes, dict):
+            classes = Classes(**classes)
+        if classes is not None and len(classes) != num_classes:
+            raise ValueError(
+                "classes must name every class. Received: "
+                f"{len(classes)} names for num_classes={num_classes}."
+            )
+
+        # === Functional model ===
+        images = backbone.input
+        logits = ResizeLogits(name="resize_logits")(logits, images)
+        outputs = {"logits": logits}
+        for index, auxiliary in enumerate(auxiliary_logits):
+            outputs[f"auxiliary_{index}"] = auxiliary
+        super().__init__(
+            inputs=images, outputs=outputs, compile=False, **kwargs
+        )
+        # The same graph without what only training needs.
+        self._inference = keras.Function(images, logits)
+        self._forward = None
+
+        # === Config ===
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        self.num_classes = num_classes
+        self.classes = classes
+        self.auxiliary_weight = auxiliary_weight
+        self.ignore_class = ignore_class
+        self.dtype_policy = backbone.dtype_policy
+        self.compile()
+
+    @staticmethod
+    def _check_num_classes(num_classes):
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise ValueError(
+                "num_classes must be an integer of at least 2 (a background "
+                f"counts as a class). Received: {num_classes!r}."
+            )
+
+    def call(self, images, training=None, mask=None):
+        if training:
+            return super().call(images, training=training, mask=mask)
+        return self._inference(images)
+
+    # === Training ===
+
+    def compile(
+        self,
+        optimizer="auto",
+        loss="auto",
+        *,
+        metrics="auto",
+        learning_rate=None,
+        total_steps=None,
+        **kwargs,
+    ):
+        """Set up training; without arguments, the paper's recipe.
+
+        That is SGD with momentum 0.9, polynomial decay of power 0.9 from
+        `learning_rate` to 1e-4 over `total_steps`, heads at 10 times the
+        rate, and the cross-entropy averaged over the pixels that are not
+        `ignore_class` (paper, section 4.1). Auxiliary heads add their loss
+        times `auxiliary_weight`. Metrics are mean IoU and pixel accuracy.
+
+        Args:
+            optimizer: `"auto"`, a name or a `keras.Optimizer`.
+            loss: `"auto"`, a name or a `keras.Loss` on labels and logits.
+            metrics: `"auto"` or a list.
+            learning_rate: float, for the automatic optimizer. Defaults to
+                0.001, the paper's for ADE20K and Pascal Context (0.01 for
+                Cityscapes).
+            total_steps: int. Steps until the automatic optimizer's rate has
+                decayed. Defaults to the steps of each `fit`.
+            **kwargs: as for `keras.Model.compile`.
+        """
+        if optimizer != "auto" and (learning_rate or total_steps):
+            raise ValueError(
+                "learning_rate and total_steps belong to the automatic "
+                "optimizer; set them on the optimizer that you pass. "
+                f"Received: optimizer={optimizer!r}, learning_rate="
+                f"{learning_rate}, total_steps={total_steps}."
+            )
+        if isinstance(optimizer, str) and optimizer == "auto":
+            schedule = PolynomialDecay(
+                0.001 if learning_rate is None else learning_rate,
+                decay_steps=total_steps,
+            )
+            optimizer = SGD(
+                schedule,
+                momentum=0.9,
+                learning_rate_multipliers={"head": 10.0},
+            )
+        if isinstance(loss, str) and loss == "auto":
+            loss = keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, ignore_class=self.ignore_class
+            )
+        if isinstance(metrics, str) and metrics == "auto":
+            metrics = [
+                MeanIoU(self.num_classes, self.ignore_class),
+                PixelAccuracy(self.num_classes, self.ignore_class),
+            ]
+        self._decay_over_fit = total_steps is None
+        self._pixel_loss = keras.losses.get(loss)
+        super().compile(
+            optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
+        )
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        main = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
+        total = super().compute_loss(
+            x=x,
+            y=y,
+            y_pred=main,
+            sample_weight=sample_weight,
+            training=training,
+        )
+        if not isinstance(y_pred, dict):
+            return total
+        height, width = ops.shape(main)[1:3]
+        for name, logits in y_pred.items():
+            if name != "logits":
+                logits = resize_bilinear(
+                    ops.cast(logits, "float32"), (height, width)
+                )
+                loss = self._pixel_loss(y, logits, sample_weight)
+                total = total + self.auxiliary_weight * loss
+        return total
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        main = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
+        return super().compute_metrics(x, y, main, sample_weight)
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        if inputs.in_tf_graph(x):
+            x = inputs.assert_batch(
+                x,
+                y,
+                self.backbone.patch_size,
+                self.num_classes,
+                self.ignore_class,
+            )
+        return super().preprocess_samples(x, y, sample_weight)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        sample_weight=None,
+        validation_data=None,
+        **kwargs,
+    ):
+        self._check_training_data(x, y)
+        if isinstance(validation_data, (tuple, list)):
+            self._check_training_data(*validation_data[:2])
+        elif validation_data is not None:
+            self._check_training_data(validation_data, None)
+        self._set_decay_steps(x, batch_size, kwargs)
+        return super().fit(
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            sample_weight=sample_weight,
+            validation_data=validation_data,
+            **kwargs,
+        )
+
+    def _check_training_data(self, x, y):
+        channels = self.backbone.image_shape[-1]
+        patch_size = self.backbone.patch_size
+        if inputs.is_tf_dataset(x):
+            inputs.check_element_spec(x.element_spec, channels, patch_size)
+        elif hasattr(x, "__array__") or isinstance(x, (list, tuple)):
+            inputs.check_training_arrays(
+                x, y, channels, patch_size, self.num_classes, self.ignore_class
+            )
+
+    def _set_decay_steps(self, x, batch_size, fit_arguments):
+        """Spread the automatic schedule over the fit that begins."""
+        schedule = getattr(self.optimizer, "_learning_rate", None)
+        if not (
+            self._decay_over_fit and isinstance(schedule, PolynomialDecay)
+        ):
+            return
+        steps = fit_arguments.get("steps_per_epoch")
+        if steps is None:
+            steps = inputs.count_batches(x, batch_size or 32)
+        if steps is None:
+            raise ValueError(
+                "The learning rate decays over the whole training, but the "
+                "number of steps is not known: this dataset has no length. "
+                "Pass fit(steps_per_epoch=...) or compile(total_steps=...)."
+            )
+        first_epoch = fit_arguments.get("initial_epoch", 0)
+        iterations = int(ops.convert_to_numpy(self.optimizer.iterations))
+        schedule.first_step = iterations - first_epoch * steps
+        schedule.decay_steps = fit_arguments.get("epochs", 1) * steps
+        # The schedule is a constant of the compiled step.
+        self.train_function = None
+
+    # === Prediction ===
+
+    def predict(
+        self,
+        x,
+        batch_size=None,
+        verbose="auto",
+        steps=None,
+        window_size=None,
+        stride=None,
+    ):
+        """Logits of images of any size, by overlapping windows.
+
+        An image of the window's size is one forward pass. A larger one is cut
+        into windows whose logits are averaged where they overlap; one that
+        does not hold a window is enlarged first (paper, section 4.1), and its
+        logits are brought back to its own size.
+
+        Args:
+            x: array `(B, H, W, C)`, a list of `(H, W, C)` arrays or image
+                files of any sizes, or a `tf.data.Dataset` of batches, with
+                labels or without.
+            batch_size: int. Windows in one forward pass.
+            verbose: `"auto"`, 0, 1 or 2, as in Keras.
+            steps: int. Batches to take from a dataset.
+            window_size: int or `(h, w)`, multiples of the patch size.
+                Defaults to the model's image size, or, where that is not
+                fixed, to that of its learned positions.
+            stride: int or `(int, int)`. Defaults to two thirds of the window.
+
+        Returns:
+            `(B, H, W, K)` float32 if all images have one size, or else a list
+            of `(H, W, K)`.
+        """
+        logits = list(
+            self._slide(x, batch_size, verbose, steps, window_size, stride)
+        )
+        return _stack(logits, x)
+
+    def segment(
+        self,
+        x,
+        output="labels",
+        batch_size=None,
+        verbose=0,
+        window_size=None,
+        stride=None,
+    ):
+        """Label maps of images at their own size.
+
+        Args:
+            x: an image file or array `(H, W, C)`, a batch `(B, H, W, C)`, or
+                a list of files and arrays of any sizes.
+            output: `"labels"` or `"probabilities"`.
+            batch_size, verbose, window_size, stride: as for `predict`.
+
+        Returns:
+            `(H, W)` integers, or `(H, W, K)` probabilities, for a single
+            image; for a batch the same with a leading axis; for a list a
+            list.
+        """
+        finish = {"labels": _labels, "probabilities": _probabilities}
+        if output not in finish:
+            raise ValueError(
+                f"output must be one of {sorted(finish)}. Received: "
+                f"{output!r}."
+            )
+        single = inputs.is_path(x) or getattr(x, "ndim", None) == 3
+        results = [
+            finish[output](logits)
+            for logits in self._slide(
+                [x] if single else x,
+                batch_size,
+                verbose,
+                None,
+                window_size,
+                stride,
+            )
+        ]
+        if single:
+            return results[0]
+        return results if isinstance(x, (list, tuple)) else _stack(results, x)
+
+    def _slide(self, x, batch_size, verbose, steps, window_size, stride):
+        """Yield the logits `(H, W, K)` of each image of `x` in turn."""
+        if getattr(x, "ndim", 4) != 4:
+            raise ValueError(
+                "A batch of images must have shape (batch, height, width, "
+                f"channels). Received: {tuple(x.shape)}; for one image, "
+                "pass image[None] or a list."
+            )
+        window_size, stride = self._resolve_window(window_size, stride)
+        if steps is not None:
+            x = x.take(steps) if hasattr(x, "take") else x[:steps]
+        count = inputs.count_images(x)
+        if self._forward is None:
+            self._forward = compile_forward(self)
+        images = inputs.iterate_images(
+            x, self.backbone.image_shape[-1], self.preprocessor is not None
+        )
+        progress = None
+        if verbose == 1 or (verbose == "auto" and count != 1):
+            progress = keras.utils.Progbar(count, unit_name="image")
+        for index, logits in enumerate(
+            sliding_window(
+                self._forward,
+                images,
+                window_size,
+                stride,
+                batch_size or _BATCH_SIZE,
+            )
+        ):
+            yield logits
+            if progress is not None:
+                progress.update(index + 1)
+        if progress is not None and count is None:
+            progress.update(index + 1, finalize=True)
+
+    def _resolve_window(self, window_size, stride):
+        """Both as checked `(int, int)`."""
+        backbone = self.backbone
+        window = _pair("window_size", window_size or backbone.native_size)
+        inputs.check_multiple_of_patch(*window, backbone.patch_size)
+        fixed = backbone.image_shape[:2]
+        if any(f not in (None, w) for f, w in zip(fixed, window)):
+            raise ValueError(
+                "window_size must be the model's image size "
+                f"{fixed}. Received: {window}. Build the backbone with "
+                "image_shape=(None, None, 3) for other windows."
+            )
+        # 512 -> 341, 768 -> 512 and 480 -> 320: the published strides.
+        stride = _pair("stride", stride or tuple(w * 2 // 3 for w in window))
+        if any(not 1 <= s <= w for s, w in zip(stride, window)):
+            raise ValueError(
+                "stride must lie between 1 and the window, or pixels would "
+                f"be left out. Received: stride={stride}, "
+                f"window_size={window}."
+            )
+        return window, stride
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            num_classes=self.num_classes,
+            classes=self.classes and self.classes.get_config(),
+            auxiliary_weight=self.auxiliary_weight,
+            ignore_class=self.ignore_class,
+        )
+        return config
+
+
+def _pair(name, value):
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
+        raise ValueError(
+            f"{name} must be an integer or (height, width). Received: {value}."
+        )
+    return pair
+
+
+def _labels(logits):
+    return logits.argmax(axis=-1).astype("int32")
+
+
+def _probabilities(logits):
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _stack(results, x):
+    """One array where all sizes agree, unless the caller gave a list."""
+    same = len({result.shape for result in results}) == 1
+    if same and not isinstance(x, (list, tuple)):
+        return np.stack(results)
+    return results
