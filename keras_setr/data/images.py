@@ -1,0 +1,244 @@
+"""Images and masks between disk and NumPy, with nothing changed in silence."""
+
+import contextlib
+import os
+import pathlib
+import uuid
+
+import numpy as np
+from PIL import ExifTags
+from PIL import Image
+from PIL import ImageOps
+
+# Modes that hold no more than Pillow's conversion to RGB keeps.
+_IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
+_MASK_MODES = ("L", "P", "1", "RGB")
+
+
+@contextlib.contextmanager
+def _open(path):
+    """A Pillow image whose decoding errors name `path` and say what to do."""
+    # Opened here, so that a missing or forbidden file keeps Python's own
+    # error and only what Pillow says about the content is reworded.
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise ValueError(
+                f"{path} is empty (0 bytes). Copy or export it again, or "
+                "remove it together with its pair."
+            )
+        try:
+            image = Image.open(file)
+        except Exception as error:
+            raise ValueError(
+                f"{path} is not an image that Pillow can read: {error}. "
+                "Export it again as PNG or JPEG, or remove it together with "
+                "its pair."
+            ) from error
+        yield image
+
+
+def _pixels(image, path):
+    """The decoded image, turned upright as viewers show it."""
+    try:
+        image.load()
+        # After loading, because Pillow itself turns TIFF files then.
+        upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        return image if upright else ImageOps.exif_transpose(image)
+    # Pillow's decoders meet damage with OSError, SyntaxError, EOFError,
+    # struct.error, zlib.error and more.
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be decoded: {error}. The file is truncated or "
+            "damaged; copy or export it again, or remove it together with its "
+            "pair."
+        ) from error
+
+
+def _sixteen_bit(image):
+    """Whether decoding would drop the low byte of every sample.
+
+    Pillow opens 16-bit RGB as mode "RGB"; only the decoder's own description
+    of the samples still tells.
+    """
+    return any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def load_image(path):
+    """The image at `path` as `(H, W, 3)` uint8 RGB.
+
+    Grey, palette, 1-bit, CMYK and YCbCr images are converted to RGB; the EXIF
+    orientation is applied.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be decoded, or its mode (transparency,
+            more than 8 bits, float) has no single meaning as RGB.
+    """
+    with _open(path) as image:
+        mode = image.mode
+        if _sixteen_bit(image) or mode not in _IMAGE_MODES:
+            shown = f"{mode}, 16 bit" if _sixteen_bit(image) else mode
+            if mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+                fix = (
+                    "Decide what stands behind the transparent pixels and "
+                    "save as RGB, for instance with "
+                    "Image.open(path).convert('RGB').save(path)."
+                )
+            else:
+                fix = "Scale its values to 0..255 and save it as 8-bit RGB."
+            raise ValueError(
+                f"{path} has mode {shown!r}; an image must be 8-bit RGB or "
+                f"one of {', '.join(_IMAGE_MODES[1:])}. {fix}"
+            )
+        if mode == "P" and image.has_transparency_data:
+            raise ValueError(
+                f"{path} has mode 'P' with transparency; an image must be "
+                "opaque. Decide what stands behind the transparent pixels "
+                "and save as RGB."
+            )
+        image = _pixels(image, path)
+        if mode != "RGB":
+            image = image.convert("RGB")
+        return np.array(image)
+
+
+def image_size(path):
+    """`(H, W)` as `load_image` would give it, read from the header alone.
+
+    An EXIF orientation that a PNG file stores behind its pixels is not seen.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not an image.
+    """
+    with _open(path) as image:
+        width, height = image.size
+        # Pillow decodes a whole PNG to look for EXIF data behind the pixels,
+        # and gives the size of a TIFF file as it stands after turning.
+        looked_for = image.format != "TIFF" and (
+            image.format != "PNG" or "exif" in image.info
+        )
+        if looked_for:
+            if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
+                height, width = width, height
+        return height, width
+
+
+def load_mask(path):
+    """The mask at `path`: `(H, W)` uint8 values, or `(H, W, 3)` uint8 colours.
+
+    A palette mask gives its indices and a 1-bit mask gives 0 and 1. A mask
+    that stores colours comes back as RGB, for `mask_to_labels`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be decoded, its mode holds no label
+            values, or it is a JPEG, whose compression changes them.
+    """
+    with _open(path) as mask:
+        if mask.format in ("JPEG", "MPO"):
+            raise ValueError(
+                f"{path} is a JPEG, and a mask must be stored without loss: "
+                "JPEG compression mixes neighbouring label values. Save it "
+                "as PNG from the original annotation."
+            )
+        mode = mask.mode
+        if _sixteen_bit(mask) or mode not in _MASK_MODES:
+            shown = f"{mode}, 16 bit" if _sixteen_bit(mask) else mode
+            raise ValueError(
+                f"{path} has mode {shown!r}; a mask must be 'L' (8-bit grey), "
+                "'P' (palette), '1' or 'RGB' (colours). Save the labels as "
+                "8-bit grey PNG, one value in 0..255 per class."
+            )
+        values = np.array(_pixels(mask, path))
+    return values.astype(np.uint8) if mode == "1" else values
+
+
+def pack_colors(colors):
+    """`(..., 3)` uint8 colours as `(...)` int32 `red*65536 + green*256 + blue`.
+
+    Packed colours sort as `(red, green, blue)` tuples do.
+    """
+    colors = np.asarray(colors).astype(np.int32)
+    return colors[..., 0] << 16 | colors[..., 1] << 8 | colors[..., 2]
+
+
+def unpack_color(packed):
+    """`(red, green, blue)` of one packed colour."""
+    packed = int(packed)
+    return packed >> 16, packed >> 8 & 255, packed & 255
+
+
+def mask_to_labels(mask, colors, path):
+    """`(H, W)` uint8 index in `colors` of every pixel of an RGB mask.
+
+    Args:
+        mask: `(H, W, 3)` uint8, from `load_mask`.
+        colors: sequence of at most 256 distinct `(red, green, blue)`.
+        path: where the mask came from, for the error.
+
+    Raises:
+        ValueError: the mask holds a colour that is not in `colors`.
+    """
+    table = pack_colors(np.array(colors, "uint8").reshape(-1, 3))
+    order = np.argsort(table)
+    table = table[order]
+    packed = pack_colors(mask)
+    place = np.searchsorted(table, packed)
+    # A colour beyond the last one has no place; any wrong place will do.
+    place[place == len(table)] = 0
+    unknown = table[place] != packed
+    if unknown.any():
+        raise ValueError(
+            f"{path} holds colour {unpack_color(packed[unknown][0])} in "
+            f"{np.count_nonzero(unknown)} of {packed.size} pixels, which is "
+            f"not among the {len(table)} known colours. Add it to `colors`, "
+            "or save the mask without smoothed edges."
+        )
+    return order.astype(np.uint8)[place]
+
+
+def save_labels(path, labels, classes=None):
+    """Write `labels` as an 8-bit PNG, whole or not at all.
+
+    Args:
+        path: ends in `.png`; an existing file is replaced.
+        labels: `(H, W)` integers in 0..255.
+        classes: optional `Classes`. With it the file carries the palette, so
+            that viewers show the class colours; values beyond the classes
+            are black. `load_mask` reads the same values either way.
+
+    Raises:
+        ValueError: the path is not a PNG, or the labels do not fit.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(
+            "path must end in .png, which keeps label values. Received: "
+            f"{path}."
+        )
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.dtype.kind not in "iu":
+        raise ValueError(
+            "labels must be (H, W) integers. Received: shape "
+            f"{labels.shape}, dtype {labels.dtype}."
+        )
+    if labels.size == 0 or labels.min() < 0 or labels.max() > 255:
+        received = f"{labels.min()}..{labels.max()}" if labels.size else "none"
+        raise ValueError(
+            "labels must hold values in 0..255 to fit an 8-bit PNG. "
+            f"Received: {received}."
+        )
+    image = Image.fromarray(labels.astype(np.uint8))
+    if classes is not None:
+        palette = [value for rgb in classes.palette for value in rgb]
+        # All 256 entries: Pillow stores as few bits per pixel as the palette
+        # has entries, and would cut 255 short.
+        image.putpalette(palette + [0] * (768 - len(palette)))
+    # Beside the target: os.replace is only atomic within one file system.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        image.save(partial, format="PNG")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,386 @@
+"""Which files in a folder are an image and its mask."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import unicodedata
+
+# Accepted folder names, compared without regard to case.
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
+MASK_FOLDERS = (
+    "masks",
+    "mask",
+    "labels",
+    "label",
+    "annotations",
+    "annotation",
+    "segmentationclass",
+)
+# What a folder of one subset may be called -> the subset.
+SUBSETS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+# `train` beside `trainannot`, `train_masks`, ...
+MASK_FOLDER_ENDINGS = (
+    "annot",
+    "_annot",
+    "annotations",
+    "_annotations",
+    "masks",
+    "_masks",
+    "labels",
+    "_labels",
+)
+# What a mask may carry after the stem of its image.
+MASK_STEM_ENDINGS = (
+    "_mask",
+    "_masks",
+    "_label",
+    "_labels",
+    "_annotation",
+    "_segmentation",
+    "_seg",
+    "_gt",
+    "_L",
+    "_P",
+)
+IMAGE_EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".gif",
+)
+
+_LAYOUTS = """
+    images/ + masks/              (masks may be called labels or annotations)
+    images/train + masks/train    (and val, test; or training, validation)
+    train/images + train/masks    (and val, test)
+    train/ + trainannot/          (and val/ + valannot/; or train_masks, ...)
+or templates of your own, such as
+    images="left/{split}/{name}_leftImg8bit.png"
+    masks="fine/{split}/{name}_labelIds.png"
+""".strip("\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """An image, its mask, and the subset they were found in.
+
+    Args:
+        image: pathlib.Path.
+        mask: pathlib.Path.
+        subset: `"train"`, `"val"`, `"test"`, another name that a template's
+            `{split}` matched, or `None`.
+    """
+
+    image: pathlib.Path
+    mask: pathlib.Path
+    subset: str = None
+
+
+def find_pairs(directory, images=None, masks=None):
+    """All pairs in `directory`, as a tuple sorted by subset and name.
+
+    Args:
+        directory: path of the folder.
+        images, masks: where the files are, as templates relative to
+            `directory`, with `{name}` for what an image and its mask have in
+            common (it may contain folders) and optionally `{split}`; or as
+            folders. Default to whatever accepted layout is found.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: `directory` is no folder.
+        ValueError: no or several layouts fit, or the files do not pair up.
+    """
+    directory = pathlib.Path(directory)
+    if not directory.exists():
+        raise FileNotFoundError(
+            f"directory must exist. Received: {directory}, looked up as "
+            f"{directory.absolute()}."
+        )
+    if not directory.is_dir():
+        raise NotADirectoryError(
+            f"directory must be a folder. Received: {directory}, a file."
+        )
+    if (images is None) != (masks is None):
+        raise ValueError(
+            "images and masks must be given together. Received: images="
+            f"{images!r}, masks={masks!r}; pass both, or neither to have the "
+            "layout found."
+        )
+    if images is not None:
+        return _find_by_template(directory, str(images), str(masks))
+    pairs = []
+    for image_folder, mask_folder, subset in _find_folders(directory):
+        found = _match(
+            _files_by_key(image_folder, subset),
+            _files_by_key(mask_folder, subset),
+            image_folder,
+            mask_folder,
+        )
+        pairs.extend(found)
+    return _sorted(pairs)
+
+
+def _sorted(pairs):
+    return tuple(sorted(pairs, key=lambda p: (p.subset or "", p.image)))
+
+
+def _folders(directory):
+    """Visible folders in `directory`, by lower-case name."""
+    return {
+        entry.name.lower(): entry
+        for entry in sorted(directory.iterdir())
+        if entry.is_dir() and not _hidden(entry.name)
+    }
+
+
+def _hidden(name):
+    # __MACOSX: what macOS puts beside the files of every zip archive.
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _find_folders(directory):
+    """List of `(image folder, mask folder, subset or None)`."""
+    folders = _folders(directory)
+    found = _images_beside_masks(directory, folders, None)
+    for name, subset in SUBSETS.items():
+        if name in folders:
+            found += _images_beside_masks(
+                folders[name], _folders(folders[name]), subset
+            )
+            twins = [
+                folders[name + ending]
+                for ending in MASK_FOLDER_ENDINGS
+                if name + ending in folders
+            ]
+            if twins:
+                found.append((folders[name], _only(twins, directory), subset))
+    if not found:
+        raise ValueError(
+            f"directory must hold images and masks in a known layout:\n"
+            f"{_LAYOUTS}\nReceived: {directory}, which holds "
+            f"{_contents(directory)}."
+        )
+    outer = [folder for folder, _, subset in found if subset is None]
+    inner = [folder for folder, _, subset in found if subset is not None]
+    if outer and inner:
+        raise ValueError(
+            f"directory must hold one layout. Received: {directory} with "
+            f"images both in {outer[0]} and in {inner[0]}; pass images= and "
+            "masks= to say which are meant."
+        )
+    if inner:
+        _check_no_subset_is_left(folders, {subset for *_, subset in found})
+    return found
+
+
+def _check_no_subset_is_left(folders, found):
+    for name, subset in SUBSETS.items():
+        # Where no test image has a mask, the test labels are not public.
+        if name in folders and subset not in found and subset != "test":
+            images = list(_image_files(folders[name]).values())
+            if images:
+                raise ValueError(
+                    f"{folders[name]} holds {len(images)} images "
+                    f"({_some(images, limit=2)}) but has no folder of masks, "
+                    f"while {' and '.join(sorted(found))} has. Add the masks "
+                    "or move the folder away."
+                )
+
+
+def _images_beside_masks(directory, folders, subset):
+    images = [folders[name] for name in IMAGE_FOLDERS if name in folders]
+    masks = [folders[name] for name in MASK_FOLDERS if name in folders]
+    if not images or not masks:
+        return []
+    return [(_only(images, directory), _only(masks, directory), subset)]
+
+
+def _only(candidates, directory):
+    if len(candidates) > 1:
+        # `labels/` may hold text files beside `masks/`.
+        candidates = [c for c in candidates if _image_files(c)] or candidates
+    if len(candidates) > 1:
+        names = " and ".join(folder.name for folder in candidates)
+        raise ValueError(
+            f"{directory} must hold one folder of each kind. Received: "
+            f"{names}, which would all do; pass images= and masks= to say "
+            "which are meant."
+        )
+    return candidates[0]
+
+
+def _contents(directory):
+    names = sorted(
+        entry.name + "/" * entry.is_dir()
+        for entry in directory.iterdir()
+        if not _hidden(entry.name)
+    )
+    if not names:
+        return "nothing"
+    return _some(names, limit=8)
+
+
+def _some(items, limit=5):
+    shown = ", ".join(str(item) for item in items[:limit])
+    more = len(items) - limit
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _image_files(folder):
+    """Relative POSIX path -> path, of every visible image below `folder`."""
+    files = {}
+    # Links are followed: data sets are often linked into place.
+    for parent, subfolders, names in os.walk(folder, followlinks=True):
+        subfolders[:] = sorted(n for n in subfolders if not _hidden(n))
+        for name in sorted(names):
+            path = pathlib.Path(parent, name)
+            if path.suffix.lower() in IMAGE_EXTENSIONS and not _hidden(name):
+                files[path.relative_to(folder).as_posix()] = path
+    return files
+
+
+def _key(subset, name):
+    # One form for both sides: macOS stores "ü" as "u" and two dots, and an
+    # archive may carry images and masks from different systems.
+    return subset, unicodedata.normalize("NFC", name)
+
+
+def _files_by_key(folder, subset=None):
+    """`(subset, name without extension)` -> path; the name holds folders."""
+    files = {}
+    for relative, path in _image_files(folder).items():
+        name = relative[: -len(path.suffix)]
+        first, _, rest = name.partition("/")
+        if subset is None and rest and first.lower() in SUBSETS:
+            key = _key(SUBSETS[first.lower()], rest)
+        else:
+            key = _key(subset, name)
+        _add(files, key, path)
+    return files
+
+
+def _add(files, key, path):
+    if key in files:
+        raise ValueError(
+            f"{files[key]} and {path} have the same name, so that either "
+            "could be meant by its pair. Remove or rename one."
+        )
+    files[key] = path
+
+
+def _find_by_template(directory, images, masks):
+    if ("{split}" in images) != ("{split}" in masks):
+        raise ValueError(
+            "images and masks must both contain {split}, or neither. "
+            f"Received: images={images!r}, masks={masks!r}."
+        )
+    image_files = _files_by_template(directory, images, "images")
+    mask_files = _files_by_template(directory, masks, "masks")
+    # "{name}.png" also fits the masks "{name}_mask.png" of the same folder.
+    taken = set(mask_files.values())
+    image_files = {k: p for k, p in image_files.items() if p not in taken}
+    return _sorted(_match(image_files, mask_files, images, masks))
+
+
+def _files_by_template(directory, template, argument):
+    if "{" not in template:
+        folder = directory / template
+        if not folder.is_dir():
+            raise ValueError(
+                f"{argument} must be a folder in {directory}, or a template "
+                f"with {{name}}. Received: {template!r}; {directory} holds "
+                f"{_contents(directory)}."
+            )
+        return _files_by_key(folder)
+    fields = re.findall(r"{(.*?)}", template)
+    if fields.count("name") != 1 or not {"name", "split"}.issuperset(fields):
+        raise ValueError(
+            f"{argument} must contain {{name}} once and may contain {{split}}. "
+            f"Received: {template!r}."
+        )
+    pattern = re.escape(template.removeprefix("./"))
+    pattern = pattern.replace(re.escape("{name}"), "(?P<name>.+)")
+    pattern = pattern.replace(re.escape("{split}"), "(?P<split>[^/]+)", 1)
+    pattern = pattern.replace(re.escape("{split}"), "(?P=split)")
+    files = {}
+    for relative, path in _image_files(directory).items():
+        match = re.fullmatch(pattern, relative)
+        if match is not None:
+            fields = match.groupdict()
+            subset = fields.get("split")
+            subset = subset and SUBSETS.get(subset.lower(), subset)
+            _add(files, _key(subset, fields["name"]), path)
+    return files
+
+
+def _match(images, masks, image_place, mask_place):
+    """Pairs of two `{(subset, name): path}`; nothing may be left over."""
+    for files, kind, place in (
+        (images, "images", image_place),
+        (masks, "masks", mask_place),
+    ):
+        if not files:
+            raise ValueError(
+                f"{place} must hold {kind}, files that end in "
+                f"{', '.join(IMAGE_EXTENSIONS)}. Received: none."
+            )
+    by_image = {}
+    without_image = []
+    for key, path in masks.items():
+        image_key = _image_key(key, images)
+        if image_key is None:
+            without_image.append(path)
+        else:
+            _add(by_image, image_key, path)
+    # Where no test image has a mask, the test labels are not public.
+    masked_subsets = {subset for subset, _ in by_image}
+    without_mask = [
+        path
+        for key, path in images.items()
+        if key not in by_image
+        and not (key[0] == "test" and "test" not in masked_subsets)
+    ]
+    if without_mask or without_image:
+        parts = []
+        if without_mask:
+            parts.append(
+                f"{len(without_mask)} of {len(images)} images have no mask in "
+                f"{mask_place}: {_some(without_mask)}"
+            )
+        if without_image:
+            parts.append(
+                f"{len(without_image)} of {len(masks)} masks have no image in "
+                f"{image_place}: {_some(without_image)}"
+            )
+        raise ValueError(
+            "Every image must have one mask of the same name, and every mask "
+            f"its image. {'; '.join(parts)}. Add or remove the files, or pass "
+            "images= and masks= templates if the names differ by a rule."
+        )
+    return [Pair(images[key], by_image[key], key[0]) for key in by_image]
+
+
+def _image_key(mask_key, images):
+    """The key of a mask's image; `None` if there is none."""
+    if mask_key in images:
+        return mask_key
+    subset, name = mask_key
+    for ending in MASK_STEM_ENDINGS:
+        if name.endswith(ending):
+            key = (subset, name.removesuffix(ending))
+            if key in images:
+                return key
+    return None

@@ -1,0 +1,336 @@
+"""What every layer, head and model must do, in one place."""
+
+import dataclasses
+import inspect
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import keras_setr as ks
+from keras_setr import layers
+from keras_setr.models import heads
+from tests import tiny
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A layer, its arguments, and the shapes of its inputs without batch."""
+
+    cls: type
+    arguments: dict
+    shapes: tuple
+    listed: bool = False  # called with one list instead of arguments
+
+    def build(self, **options):
+        return self.cls(**{**self.arguments, **options})
+
+    def __call__(self, layer, inputs):
+        return layer(inputs) if self.listed else layer(*inputs)
+
+    def model(self, unknown=False, **options):
+        def shape(known):
+            return tuple(None for _ in known[:-1]) + known[-1:]
+
+        inputs = [
+            keras.Input(shape(known) if unknown else known)
+            for known in self.shapes
+        ]
+        outputs = self(self.build(**options), inputs)
+        return keras.Model(inputs, outputs)
+
+    def data(self, batch=2, seed=0):
+        rng = np.random.default_rng(seed)
+        return [
+            rng.normal(size=(batch, *shape)).astype("float32")
+            for shape in self.shapes
+        ]
+
+
+MAP = (3, 4, 6)  # non-square grid, width 6
+TOKENS = (13, 6)
+LAYERS = {
+    case.cls.__name__: case
+    for case in (
+        Case(
+            layers.PatchEmbedding,
+            {"hidden_dim": 10, "patch_size": 4, "use_bias": True},
+            ((8, 12, 3),),
+        ),
+        Case(
+            layers.TokenEmbedding,
+            {
+                "grid_size": (2, 5),
+                "use_class_token": True,
+                "num_register_tokens": 2,
+                "interpolation": "bicubic",
+                "dropout_rate": 0.0,
+            },
+            (MAP,),
+        ),
+        Case(layers.FeatureMap, {"num_prefix_tokens": 1}, (TOKENS, MAP)),
+        Case(
+            layers.SelfAttention,
+            {
+                "num_heads": 3,
+                "use_bias": False,
+                "dropout_rate": 0.1,
+                "output_dropout_rate": 0.2,
+            },
+            (TOKENS,),
+        ),
+        Case(layers.MLP, {"mlp_dim": 11, "dropout_rate": 0.1}, (TOKENS,)),
+        Case(layers.LayerScale, {"initial_value": 0.5}, (TOKENS,)),
+        Case(
+            layers.TransformerBlock,
+            {
+                "num_heads": 2,
+                "mlp_dim": 9,
+                "use_qkv_bias": True,
+                "layer_scale_init": 0.3,
+                "dropout_rate": 0.1,
+                "attention_dropout_rate": 0.1,
+                "drop_path_rate": 0.2,
+                "layer_norm_epsilon": 1e-5,
+            },
+            (TOKENS,),
+        ),
+        Case(
+            layers.ConvNormActivation,
+            {"filters": 5, "kernel_size": 3, "use_bias": False},
+            (MAP,),
+        ),
+        Case(
+            layers.BatchNormalization,
+            {"momentum": 0.8, "epsilon": 1e-4},
+            (MAP,),
+        ),
+        Case(
+            heads.UpsamplingHead,
+            {
+                "num_classes": 4,
+                "scales": (2, 4),
+                "kernel_size": 3,
+                "filters": 5,
+                "use_layer_norm": True,
+                "use_bias": False,
+                "classifier_kernel_size": 3,
+            },
+            (MAP,),
+        ),
+        Case(
+            heads.MLANeck,
+            {"filters": 5, "use_layer_norm": True},
+            (MAP, MAP, MAP),
+            listed=True,
+        ),
+        Case(
+            heads.MLAHead,
+            {
+                "num_classes": 4,
+                "filters": (5, 7),
+                "scale": 4,
+                "align_corners": True,
+                "classifier_kernel_size": 3,
+            },
+            (MAP, MAP, MAP),
+            listed=True,
+        ),
+        Case(heads.ResizeLogits, {}, (MAP, (6, 20, 3))),
+    )
+}
+
+every_layer = pytest.mark.parametrize("name", LAYERS)
+every_model = pytest.mark.parametrize("name", tiny.MODELS)
+
+
+def flat(outputs):
+    return [keras.ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
+
+
+def assert_equal_outputs(actual, expected, tolerance=1e-6):
+    for a, b in zip(flat(actual), flat(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance)
+
+
+def own_arguments(cls):
+    names = inspect.signature(cls.__init__).parameters
+    return set(names) - {"self", "kwargs", "args"}
+
+
+def unlearned(model, x, y):
+    """Paths of trainable weights that a training step leaves as they are.
+
+    A LayerNorm's shift right before a 1x1 convolution and a batch norm is
+    left out: the batch norm subtracts every constant, so its gradient is 0.
+    """
+    before = [flat(v)[0].copy() for v in model.trainable_variables]
+    model.train_on_batch(x, y)
+    return [
+        variable.path
+        for variable, old in zip(model.trainable_variables, before)
+        if np.array_equal(flat(variable)[0], old)
+        and not re.search(r"(neck|head).*/norm(_\d)?/beta", variable.path)
+    ]
+
+
+def test_every_public_layer_and_head_has_a_case():
+    public = set(layers.__all__)
+    public |= {
+        name
+        for name, value in vars(heads).items()
+        if inspect.isclass(value) and value.__module__ == heads.__name__
+    }
+    assert public == set(LAYERS)
+
+
+@every_layer
+def test_a_layers_config_is_its_constructors_arguments(name):
+    case = LAYERS[name]
+    layer = case.build()
+    config = json.loads(json.dumps(layer.get_config()))
+    assert own_arguments(case.cls) <= set(config)
+    for argument, value in case.arguments.items():
+        assert config[argument] == json.loads(json.dumps(value))
+    assert case.cls.from_config(config).get_config() == layer.get_config()
+
+
+@every_layer
+def test_a_layer_saved_and_loaded_gives_the_same(name, tmp_path):
+    case = LAYERS[name]
+    model = case.model()
+    tiny.set_weights_by_path(model)
+    expected = model(case.data())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_equal_outputs(loaded(case.data()), expected)
+
+
+@every_layer
+def test_a_layer_gives_the_same_where_sizes_are_unknown(name):
+    case = LAYERS[name]
+    known, unknown = case.model(), case.model(unknown=True)
+    unknown.set_weights(known.get_weights())
+    expected = known(case.data())
+    assert_equal_outputs(unknown(case.data()), expected)
+    for spec, value in zip(keras.tree.flatten(known.outputs), flat(expected)):
+        assert tuple(spec.shape[1:]) == value.shape[1:]
+
+
+@every_layer
+def test_gradients_reach_every_weight_of_a_layer(name):
+    case = LAYERS[name]
+    model = case.model()
+    tiny.set_weights_by_path(model)
+    rng = np.random.default_rng(5)
+    targets = [rng.normal(size=x.shape) for x in flat(model(case.data()))]
+    model.compile("sgd", ["mse"] * len(targets), jit_compile=False)
+    assert unlearned(model, case.data(), targets) == []
+
+
+@every_layer
+def test_a_layer_computes_in_the_policys_precision(name):
+    case = LAYERS[name]
+    model = case.model(dtype="mixed_bfloat16")
+    expected = "float32" if name == "ResizeLogits" else "bfloat16"
+    for x in keras.tree.flatten(model(case.data())):
+        assert keras.backend.standardize_dtype(x.dtype) == expected
+    for weight in model.weights:
+        assert weight.dtype in ("float32", "uint32", "int64")
+
+
+def test_the_backbones_config_is_its_constructors_arguments():
+    arguments = {
+        "num_layers": 2,
+        "hidden_dim": 12,
+        "num_heads": 3,
+        "mlp_dim": 7,
+        "image_shape": (None, 32, 4),
+        "patch_size": 8,
+        "position_grid": (3, 4),
+        "position_interpolation": "bicubic",
+        "use_class_token": False,
+        "num_register_tokens": 2,
+        "use_patch_bias": False,
+        "use_qkv_bias": False,
+        "use_final_norm": True,
+        "layer_scale_init": 0.1,
+        "dropout_rate": 0.1,
+        "attention_dropout_rate": 0.2,
+        "drop_path_rate": 0.3,
+        "layer_norm_epsilon": 1e-5,
+    }
+    backbone = ks.SETRBackbone(**arguments)
+    config = backbone.get_config()
+    assert own_arguments(ks.SETRBackbone) - {"dtype"} == set(arguments)
+    assert {name: config[name] for name in arguments} == arguments
+    config = json.loads(json.dumps(config))
+    assert ks.SETRBackbone.from_config(config).get_config()["mlp_dim"] == 7
+
+
+@every_model
+def test_a_models_config_is_its_constructors_arguments(name):
+    model = tiny.build(name, ignore_class=9, auxiliary_weight=0.1)
+    config = model.get_config()
+    assert own_arguments(type(model)) <= set(config)
+    config = json.loads(json.dumps(config))
+    again = type(model).from_config(config)
+    for argument in own_arguments(type(model)) - {"backbone", "preprocessor"}:
+        assert getattr(again, argument) == getattr(model, argument)
+    assert again.preprocessor.get_config() == model.preprocessor.get_config()
+    assert again.backbone.get_config() == model.backbone.get_config()
+
+
+@every_model
+@pytest.mark.parametrize("form", ("keras", "preset"))
+def test_a_model_saved_and_loaded_gives_the_same(name, form, tmp_path):
+    classes = ks.Classes(["a", "b", "c", "d", "e"])
+    model = tiny.build(name, classes=classes)
+    tiny.set_weights_by_path(model)
+    expected = model.predict(tiny.images(), verbose=0)
+    if form == "keras":
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+    else:
+        model.save_to_preset(tmp_path / "preset")
+        loaded = type(model).from_preset(str(tmp_path / "preset"))
+    actual = loaded.predict(tiny.images(), verbose=0)
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+    assert loaded.classes == classes
+    assert not np.allclose(expected[0, 0, 0], expected[0, -1, -1])
+
+
+@every_model
+def test_logits_have_the_images_size_known_or_not(name):
+    known, unknown = tiny.build(name), tiny.build(name, (None, None, 3))
+    unknown.set_weights(known.get_weights())
+    assert known.output["logits"].shape == (None, 16, 24, 5)
+    x = tiny.images().astype("float32") / 255
+    logits = flat(known(x))[0]
+    assert logits.shape == (2, 16, 24, 5)
+    np.testing.assert_allclose(flat(unknown(x))[0], logits, atol=1e-6)
+    other = tiny.images(size=(40, 8)).astype("float32")
+    assert tuple(unknown(other).shape) == (2, 40, 8, 5)
+
+
+@every_model
+def test_gradients_reach_every_weight_of_a_model(name):
+    model = tiny.build(name)
+    tiny.set_weights_by_path(model)
+    model.compile(learning_rate=1.0, total_steps=10, jit_compile=False)
+    assert unlearned(model, tiny.images(), tiny.labels()) == []
+
+
+@every_model
+def test_logits_stay_float32_under_mixed_bfloat16(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = tiny.build(name)
+    assert model.backbone.blocks[0].compute_dtype == "bfloat16"
+    logits = model(np.zeros((1, 16, 24, 3)))
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    model.compile(jit_compile=False)
+    loss = model.train_on_batch(tiny.images(), tiny.labels())[0]
+    assert np.isfinite(loss)
+    assert model.predict(tiny.images(), verbose=0).dtype == np.float32

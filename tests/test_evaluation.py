@@ -1,0 +1,203 @@
+import json
+import types
+
+import numpy as np
+import pytest
+
+from keras_setr import evaluation
+from keras_setr.classes import Classes
+
+NAMES = ("road", "sky", "tram")
+
+#            road  sky  tram   pixels  IoU             accuracy
+#     road  [  6,   2,    0 ]  8 = 80%  6/(8+7-6)=2/3   6/8
+#     sky   [  1,   1,    0 ]  2 = 20%  1/(2+3-1)=1/4   1/2
+#     tram  [  0,   0,    0 ]  0        absent          absent
+#
+# mean IoU (2/3 + 1/4)/2 = 11/24, mean accuracy 5/8, pixel accuracy 7/10.
+CONFUSION = np.array([[6, 2, 0], [1, 1, 0], [0, 0, 0]])
+
+
+class Painter:
+    """A model that reads its labels out of the images' red channel."""
+
+    num_classes = 3
+    classes = Classes(NAMES)
+
+    def __init__(self):
+        self.calls = []
+
+    def segment(self, images, batch_size=None, verbose=0, **options):
+        self.calls.append((len(images), batch_size, options))
+        return [image[..., 0].astype("int32") for image in images]
+
+
+def image_of(labels):
+    return np.repeat(np.array(labels, "uint8")[..., None], 3, axis=-1)
+
+
+# Two images of different, non-square sizes that add up to CONFUSION; two
+# pixels of the second are ignored.
+TRUTH = [
+    np.array([[0, 0, 0], [0, 0, 1]], "uint8"),
+    np.array([[0, 0], [0, 1], [255, 255]], "uint8"),
+]
+PREDICTION = [
+    np.array([[0, 0, 0], [0, 1, 0]]),
+    np.array([[0, 0], [1, 1], [2, 0]]),
+]
+PAIRS = [(image_of(p), t) for p, t in zip(PREDICTION, TRUTH)]
+
+
+class Folder:
+    """Indexable and sized, not iterable, with files behind it."""
+
+    __iter__ = None
+
+    def __init__(self, samples):
+        self.samples = samples
+        self.pairs = [
+            types.SimpleNamespace(mask=f"masks/{index}.png")
+            for index in range(len(samples))
+        ]
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        return self.samples[index]
+
+
+def test_areas_are_summed_over_images_of_different_sizes():
+    result = evaluation.evaluate(Painter(), Folder(PAIRS), verbose=0)
+    np.testing.assert_array_equal(result.confusion_matrix, CONFUSION)
+    assert result.num_images == 2
+    assert result.classes is Painter.classes
+    assert result.mean_iou == pytest.approx(11 / 24)
+    assert result.mean_accuracy == pytest.approx(5 / 8)
+    assert result.pixel_accuracy == pytest.approx(7 / 10)
+    np.testing.assert_allclose(result.per_class_iou, [2 / 3, 1 / 4, np.nan])
+    np.testing.assert_allclose(result.per_class_accuracy, [3 / 4, 0.5, np.nan])
+    np.testing.assert_allclose(result.per_class_share, [0.8, 0.2, 0])
+
+
+def test_lists_generators_and_label_channels_score_the_same():
+    with_channel = [(image, label[..., None]) for image, label in PAIRS]
+    for dataset in (PAIRS, iter(PAIRS), with_channel):
+        result = evaluation.evaluate(Painter(), dataset, verbose=0)
+        np.testing.assert_array_equal(result.confusion_matrix, CONFUSION)
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_tf_data_unbatched_and_batched(batch):
+    tf = pytest.importorskip("tensorflow")
+    images = np.stack([image_of(PREDICTION[0])] * 3)
+    labels = np.stack([TRUTH[0]] * 3)
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    if batch:
+        dataset = dataset.batch(batch)
+    result = evaluation.evaluate(Painter(), dataset, verbose=0)
+    # TRUTH[0] has five pixels of road, one of them taken for sky, and one of
+    # sky taken for road.
+    np.testing.assert_array_equal(
+        result.confusion_matrix, [[12, 3, 0], [3, 0, 0], [0, 0, 0]]
+    )
+    assert result.num_images == 3
+
+
+def test_images_come_in_small_groups_with_the_options_of_segment():
+    model = Painter()
+    evaluation.evaluate(
+        model, PAIRS * 4, batch_size=3, verbose=0, stride=(2, 1), flip=True
+    )
+    options = {"stride": (2, 1), "flip": True}
+    assert model.calls == [(3, 3, options), (3, 3, options), (2, 3, options)]
+
+
+def test_progress_shows_the_mean_iou(capsys):
+    evaluation.evaluate(Painter(), PAIRS)
+    shown = capsys.readouterr().out
+    assert "2/2" in shown and "mean_iou: 0.4583" in shown
+    evaluation.evaluate(Painter(), iter(PAIRS), verbose=2)
+    assert "mean_iou: 0.4583" in capsys.readouterr().out
+    evaluation.evaluate(Painter(), PAIRS, verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_wrong_label_is_named_with_its_file_and_the_allowed_values():
+    wrong = TRUTH[1].copy()
+    wrong[0, 0] = 3
+    dataset = [PAIRS[0], (PAIRS[1][0], wrong)]
+    message = r"holds label 3 in 1 of 6 pixels, but num_classes=3 allows 0..2"
+    with pytest.raises(ValueError, match=r"masks/1.png " + message):
+        evaluation.evaluate(Painter(), Folder(dataset), verbose=0)
+    with pytest.raises(ValueError, match="label 1 of the dataset " + message):
+        evaluation.evaluate(Painter(), iter(dataset), verbose=0)
+    with pytest.raises(ValueError, match="0..2. Map the value"):
+        evaluation.evaluate(Painter(), PAIRS, ignore_class=None, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "image, label, message",
+    [
+        (np.zeros((2, 3, 3)), np.zeros((3, 2), int), r"\(2, 3\).*\(3, 2\)"),
+        (np.full((2, 3, 3), np.nan), np.zeros((2, 3), int), "NaN in 18 of 18"),
+        (np.zeros((2, 3, 3)), np.zeros((2, 3)), "integers.*float64"),
+        (np.zeros((2, 3)), np.zeros((2, 3), int), r"\(H, W, C\)"),
+    ],
+)
+def test_other_faults_of_a_sample_are_named(image, label, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.evaluate(Painter(), [(image, label)], verbose=0)
+
+
+def test_a_batch_with_a_wrong_label_names_its_place():
+    images = np.stack([image_of(PREDICTION[0])] * 2)
+    labels = np.stack([TRUTH[0], TRUTH[0] + 7])
+    with pytest.raises(ValueError, match="label 1 of batch 0 holds label 7"):
+        evaluation.evaluate(Painter(), [(images, labels)], verbose=0)
+
+
+def test_datasets_without_pairs_and_empty_ones_are_refused():
+    with pytest.raises(ValueError, match=r"\(image, label\).*ndarray"):
+        evaluation.evaluate(Painter(), [PAIRS[0][0]], verbose=0)
+    with pytest.raises(ValueError, match="at least one"):
+        evaluation.evaluate(Painter(), [], verbose=0)
+
+
+def test_classes_default_to_numbers_and_must_fit():
+    model = Painter()
+    model.classes = None
+    result = evaluation.evaluate(model, PAIRS, verbose=0)
+    assert result.classes.names == ("class 0", "class 1", "class 2")
+    with pytest.raises(ValueError, match="3 classes.*2 names"):
+        evaluation.evaluate(
+            model, PAIRS, classes=Classes(("a", "b")), verbose=0
+        )
+
+
+def test_the_table_prints_percent_and_a_dash_for_absent_classes():
+    result = evaluation.Evaluation(
+        CONFUSION, Classes(NAMES), num_images=2, seconds=1.26
+    )
+    assert str(result).splitlines() == [
+        "class  IoU %  accuracy %  pixels %",
+        "----------------------------------",
+        "road   66.67       75.00     80.00",
+        "sky    25.00       50.00     20.00",
+        "tram       -           -      0.00",
+        "----------------------------------",
+        "mean   45.83       62.50",
+        "pixel accuracy 70.00 % of 10 pixels; 2 images in 1.3 s",
+    ]
+
+
+def test_as_dict_survives_json():
+    result = evaluation.Evaluation(
+        CONFUSION, Classes(NAMES), num_images=2, seconds=1.0
+    )
+    loaded = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert loaded["mean_iou"] == pytest.approx(11 / 24)
+    assert loaded["per_class_iou"][2] is None
+    assert loaded["confusion_matrix"] == CONFUSION.tolist()
+    assert loaded["classes"] == list(NAMES)

@@ -1,0 +1,73 @@
+"""Models small enough for a test: 8-pixel patches, 3 layers, width 24."""
+
+import zlib
+
+import numpy as np
+
+import keras_setr as ks
+
+CHANNELS, CLASSES = 3, 5
+
+
+def backbone(image_shape=(16, 24, 3), **options):
+    """Grid 2 x 3 on the default images."""
+    options = {
+        "num_layers": 3,
+        "hidden_dim": 24,
+        "num_heads": 4,
+        "patch_size": 8,
+        "position_grid": (2, 3),
+        **options,
+    }
+    return ks.SETRBackbone(image_shape=image_shape, **options)
+
+
+MODELS = {
+    "naive": lambda backbone, **k: ks.SETRNaive(
+        backbone, CLASSES, filters=8, auxiliary_filters=7, **k
+    ),
+    "pup": lambda backbone, **k: ks.SETRPUP(
+        backbone, CLASSES, filters=8, auxiliary_filters=7, **k
+    ),
+    "mla": lambda backbone, **k: ks.SETRMLA(
+        backbone, CLASSES, auxiliary_filters=7, **k
+    ),
+}
+
+
+def build(name, image_shape=(16, 24, 3), **options):
+    return MODELS[name](backbone(image_shape), **options)
+
+
+def images(count=2, size=(16, 24), seed=0):
+    """uint8 `(count, *size, 3)`."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, *size, CHANNELS)).astype("uint8")
+
+
+def labels(count=2, size=(16, 24), seed=1):
+    """Labels in 0..CLASSES-1 with an ignored first row."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, (count, *size)).astype("uint8")
+    labels[:, 0] = 255
+    return labels
+
+
+def set_weights_by_path(model, scale=0.1):
+    """The same weights on every backend, from each variable's path.
+
+    Normal noise around 0, around 1 for scales and variances, which stay
+    positive.
+    """
+    for variable in model.weights:
+        if variable.dtype != "float32":
+            continue
+        rng = np.random.default_rng(zlib.crc32(variable.path.encode()))
+        noise = rng.normal(size=variable.shape)
+        name = variable.name
+        if name in ("gamma", "scale"):
+            variable.assign(1 + scale * noise)
+        elif name == "moving_variance":
+            variable.assign(np.exp(scale * noise))
+        else:
+            variable.assign(scale * noise)
