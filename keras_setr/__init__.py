@@ -1,9 +1,41 @@
 """SETR (CVPR 2021) semantic segmentation for Keras 3."""
 
+from keras_setr import data
+from keras_setr import layers
+from keras_setr import metrics
+from keras_setr import models
+from keras_setr import optimizers
+from keras_setr import visualization
 from keras_setr.classes import Classes
-from keras_setr.models.backbone import T_LARGE
-from keras_setr.models.backbone import T_SMALL
-from keras_setr.models.backbone import SETRBackbone
-from keras_setr.models.setr import SETRMLA
-from keras_setr.models.setr import SETRPUP
-from keras_setr.models.setr import SETRNaive
+from keras_setr.evaluation import Evaluation
+from keras_setr.evaluation import evaluate
+from keras_setr.models import T_LARGE
+from keras_setr.models import T_SMALL
+from keras_setr.models import SETRBackbone
+from keras_setr.models import SETRImageConverter
+from keras_setr.models import SETRImageSegmenterPreprocessor
+from keras_setr.models import SETRMLA
+from keras_setr.models import SETRPUP
+from keras_setr.models import SETRNaive
+from keras_setr.version import __version__
+
+__all__ = [
+    "Classes",
+    "Evaluation",
+    "SETRBackbone",
+    "SETRImageConverter",
+    "SETRImageSegmenterPreprocessor",
+    "SETRMLA",
+    "SETRNaive",
+    "SETRPUP",
+    "T_LARGE",
+    "T_SMALL",
+    "__version__",
+    "data",
+    "evaluate",
+    "layers",
+    "metrics",
+    "models",
+    "optimizers",
+    "visualization",
+]

@@ -151,9 +151,9 @@ def evaluate(
 
     Raises:
         ValueError: a label differs in size from its image or holds a value
-            that is neither a class nor `ignore_class`, an image holds NaN, or
-            the dataset is empty. The message names the file, or the position
-            in the dataset.
+            that is neither a class nor `ignore_class`, or an image holds NaN;
+            the message names the file, or the position in the dataset. Also
+            if the dataset is empty or `classes` has not the model's length.
     """
     num_classes = model.num_classes
     classes = _checked_classes(model, classes)

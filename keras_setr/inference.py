@@ -13,6 +13,9 @@ import dataclasses
 import cv2
 import numpy as np
 
+# OpenCV's arrays hold no more channels than this at once.
+_OPENCV_CHANNELS = 128
+
 
 def window_starts(length, window, stride):
     """Where windows begin along one axis; each lies within `length`."""
@@ -39,10 +42,16 @@ def resize_to(array, size):
     if array.shape[:2] == tuple(size):
         return array
     height, width = size
-    resized = cv2.resize(
-        array, (width, height), interpolation=cv2.INTER_LINEAR
-    )
-    return resized.reshape(height, width, array.shape[-1])
+    channels = array.shape[-1]
+    resized = np.empty((height, width, channels), np.float32)
+    for first in range(0, channels, _OPENCV_CHANNELS):
+        part = slice(first, first + _OPENCV_CHANNELS)
+        resized[..., part] = cv2.resize(
+            np.ascontiguousarray(array[..., part]),
+            (width, height),
+            interpolation=cv2.INTER_LINEAR,
+        ).reshape(height, width, -1)
+    return resized
 
 
 def covering_size(image_size, window_size):

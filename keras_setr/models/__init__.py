@@ -1,0 +1,21 @@
+"""The encoder and the segmentation models built on it."""
+
+from keras_setr.models.backbone import T_LARGE
+from keras_setr.models.backbone import T_SMALL
+from keras_setr.models.backbone import SETRBackbone
+from keras_setr.models.preprocessor import SETRImageConverter
+from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
+from keras_setr.models.setr import SETRMLA
+from keras_setr.models.setr import SETRPUP
+from keras_setr.models.setr import SETRNaive
+
+__all__ = [
+    "SETRBackbone",
+    "SETRImageConverter",
+    "SETRImageSegmenterPreprocessor",
+    "SETRMLA",
+    "SETRNaive",
+    "SETRPUP",
+    "T_LARGE",
+    "T_SMALL",
+]

@@ -164,6 +164,23 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self.compile(**config)
         self.optimizer.build(self.trainable_variables)
 
+    def save_task_weights(self, filepath):
+        keras.saving.save_weights(
+            self, filepath, objects_to_skip=self._outside_task_weights()
+        )
+
+    def load_task_weights(self, filepath):
+        keras.saving.load_weights(
+            self, filepath, objects_to_skip=self._outside_task_weights()
+        )
+
+    def _outside_task_weights(self):
+        """What a preset's task weights leave out: encoder and optimizer.
+
+        The optimizer's momenta would triple the size of a trained preset.
+        """
+        return [*self.backbone._flatten_layers(), self.optimizer]
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
