@@ -117,7 +117,7 @@ class UpsamplingHead(keras.layers.Layer):
         for convolution, scale in zip(self.convolutions, self.scales):
             convolution.build(shape)
             shape = _scaled_shape(shape, scale, self.filters)
-        self.classifier.build((*shape[:-1], self.filters))
+        self.classifier.build(shape)
 
     def call(self, features, training=None):
         x = self.norm(features) if self.use_layer_norm else features

@@ -1,0 +1,62 @@
+"""Patches, positions and special tokens."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_setr.layers import FeatureMap
+from keras_setr.layers import PatchEmbedding
+from keras_setr.layers import TokenEmbedding
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def test_a_patch_is_one_product_with_the_kernel():
+    layer = PatchEmbedding(hidden_dim=5, patch_size=2)
+    x = np.random.default_rng(0).normal(size=(1, 4, 6, 3)).astype("float32")
+    y = array(layer(x))
+    assert y.shape == (1, 2, 3, 5)
+    kernel, bias = (array(w) for w in layer.weights)
+    # Patch in row 1, column 2: pixels 2..3 by 4..5.
+    expected = np.einsum("hwc,hwcd->d", x[0, 2:4, 4:6], kernel) + bias
+    np.testing.assert_allclose(y[0, 1, 2], expected, atol=1e-5)
+
+
+def test_sizes_the_patch_does_not_divide_are_refused_with_a_size_that_fits():
+    layer = PatchEmbedding(hidden_dim=5, patch_size=16)
+    with pytest.raises(ValueError, match=r"\(30, 48\).*\(32, 48\)"):
+        layer(np.zeros((1, 30, 48, 3)))
+
+
+def test_tokens_are_class_registers_then_patches_row_by_row():
+    layer = TokenEmbedding((2, 3), num_register_tokens=2)
+    patches = np.arange(6.0).reshape(1, 2, 3, 1).repeat(4, axis=3)
+    layer.build(patches.shape)
+    for weight, value in (
+        (layer.class_token, 100),
+        (layer.class_position, 20),
+        (layer.register_tokens, 50),
+        (layer.positions, 1000),
+    ):
+        weight.assign(np.full(weight.shape, value))
+    tokens = array(layer(patches.astype("float32")))
+    assert tokens.shape == (1, 9, 4)
+    expected = [120, 50, 50, 1000, 1001, 1002, 1003, 1004, 1005]
+    np.testing.assert_allclose(tokens[0, :, 0], expected)
+    folded = FeatureMap(num_prefix_tokens=3)(tokens, patches)
+    np.testing.assert_allclose(array(folded), patches + 1000)
+
+
+def test_positions_stretch_with_the_image():
+    layer = TokenEmbedding((1, 2), use_class_token=False)
+    layer.build((1, 1, 2, 1))
+    layer.positions.assign([[[0.0], [4.0]]])
+    tokens = array(layer(np.zeros((1, 1, 4, 1), "float32")))
+    np.testing.assert_allclose(tokens[0, :, 0], [0, 1, 3, 4])
+
+
+def test_an_unknown_interpolation_is_refused():
+    with pytest.raises(ValueError, match="bilinear.*bicubic.*'nearest'"):
+        TokenEmbedding((1, 2), interpolation="nearest")

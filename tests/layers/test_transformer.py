@@ -1,0 +1,106 @@
+"""The transformer layer against NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_setr.layers import MLP
+from keras_setr.layers import SelfAttention
+from keras_setr.layers import TransformerBlock
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def tokens(batch=2, length=7, width=12):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(batch, length, width)).astype("float32")
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def randomise(layer):
+    rng = np.random.default_rng(1)
+    for weight in layer.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+
+
+def test_attention_is_equations_1_and_2():
+    layer = SelfAttention(num_heads=3)
+    x = tokens()
+    layer.build(x.shape)
+    randomise(layer)
+    kernel, bias, out_kernel, out_bias = (array(w) for w in layer.weights)
+    qkv = x @ kernel + bias  # columns: [q; k; v], heads of 4 each
+    heads, maps = [], []
+    for head in range(3):
+        q, k, v = (
+            qkv[..., part * 12 + head * 4 : part * 12 + head * 4 + 4]
+            for part in range(3)
+        )
+        weights = softmax(q @ k.transpose(0, 2, 1) / math.sqrt(4))
+        maps.append(weights)
+        heads.append(weights @ v)
+    expected = np.concatenate(heads, axis=-1) @ out_kernel + out_bias
+    np.testing.assert_allclose(array(layer(x)), expected, atol=1e-3)
+    np.testing.assert_allclose(
+        array(layer.attention_maps(x)), np.stack(maps, 1), atol=1e-4
+    )
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="num_heads=5, width 12"):
+        SelfAttention(num_heads=5)(tokens())
+
+
+def test_the_mlp_has_the_exact_gelu():
+    layer = MLP(mlp_dim=12)
+    layer.build((1, 1, 12))
+    for dense in (layer.expansion, layer.projection):
+        dense.kernel.assign(np.eye(12))
+    x = np.linspace(-3, 3, 12, dtype="float32").reshape(1, 1, 12)
+    expected = [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x[0, 0]]
+    np.testing.assert_allclose(array(layer(x))[0, 0], expected, atol=1e-6)
+
+
+def test_a_block_adds_both_branches_to_its_input():
+    block = TransformerBlock(num_heads=3, mlp_dim=5, layer_scale_init=0.5)
+    x = tokens()
+    block(x)
+    randomise(block)
+    y = x + array(
+        block.attention(block.attention_norm(x)) * block.attention_scale.scale
+    )
+    z = y + array(block.mlp(block.mlp_norm(y)) * block.mlp_scale.scale)
+    np.testing.assert_allclose(array(block(x)), z, rtol=1e-4, atol=1e-4)
+
+
+def test_a_dropped_path_leaves_the_sample_as_it_is():
+    block = TransformerBlock(num_heads=3, mlp_dim=5, drop_path_rate=0.5)
+    x = np.repeat(tokens(batch=1), 64, axis=0)
+    change = np.abs(array(block(x, training=True)) - x).max(axis=(1, 2))
+    # A quarter of 64 samples drops both branches, all in all three outcomes
+    # or more occur; without training none is dropped.
+    assert 4 <= (change == 0).sum() <= 32
+    assert np.abs(array(block(x)) - x).max(axis=(1, 2)).min() > 0
+
+
+def test_the_result_does_not_depend_on_a_dropout_rate_without_training():
+    x = tokens()
+    plain = TransformerBlock(num_heads=3, mlp_dim=5)
+    dropping = TransformerBlock(
+        num_heads=3, mlp_dim=5, dropout_rate=0.3, attention_dropout_rate=0.3
+    )
+    plain(x), dropping(x)
+    for a, b in zip(
+        dropping.trainable_weights, plain.trainable_weights, strict=True
+    ):
+        a.assign(b)
+    np.testing.assert_allclose(array(dropping(x)), array(plain(x)), atol=1e-6)
+    assert np.abs(array(dropping(x, training=True) - plain(x))).max() > 0

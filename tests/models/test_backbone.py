@@ -1,0 +1,94 @@
+"""The encoder's size, features and attention maps."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_setr as ks
+from tests import tiny
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def test_t_large_has_the_parameters_of_the_hand_written_sum():
+    patches = 16 * 16 * 3 * 1024 + 1024
+    positions = 1024 + (1 + 32 * 32) * 1024
+    attention = 1024 * 3072 + 3072 + 1024 * 1024 + 1024
+    mlp = 1024 * 4096 + 4096 + 4096 * 1024 + 1024
+    layer = attention + mlp + 2 * 2 * 1024
+    assert patches + positions + 24 * layer == 304_147_456
+    # One layer of T-Large is built; the other 23 are like it.
+    one = ks.SETRBackbone(
+        **{**ks.T_LARGE, "num_layers": 1}, image_shape=(512, 512, 3)
+    )
+    assert one.blocks[0].count_params() == layer
+    assert one.count_params() + 23 * layer == 304_147_456
+
+
+def test_every_layers_features_are_at_hand():
+    backbone = tiny.backbone(use_final_norm=True)
+    assert list(backbone.features) == [1, 2, 3]
+    model = keras.Model(backbone.input, list(backbone.features.values()))
+    x = tiny.images().astype("float32") / 255
+    first, second, last = (array(y) for y in model(x))
+    assert first.shape == (2, 2, 3, 24)
+    assert np.abs(first - second).max() > 1e-3
+    np.testing.assert_array_equal(last, array(backbone(x)))
+    # The final norm's output has mean 0 over the channels.
+    np.testing.assert_allclose(last.mean(axis=-1), 0, atol=1e-5)
+    assert np.abs(second.mean(axis=-1)).max() > 1e-5
+
+
+@pytest.mark.parametrize("layer", (1, 3))
+def test_attention_maps_are_those_of_the_layer(layer):
+    backbone = tiny.backbone(num_register_tokens=1)
+    tiny.set_weights_by_path(backbone, scale=0.5)
+    x = tiny.images().astype("float32") / 255
+    maps = array(backbone.attention_maps(x, layer))
+    assert backbone.num_prefix_tokens == 2
+    assert maps.shape == (2, 4, 8, 8)  # 4 heads; 2 + 2 * 3 tokens
+    np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
+    before = keras.Model(backbone.input, backbone.tokens[layer - 1])(x)
+    block = backbone.blocks[layer - 1]
+    expected = block.attention.attention_maps(block.attention_norm(before))
+    np.testing.assert_allclose(maps, array(expected), atol=1e-6)
+
+
+def test_the_model_size_is_that_of_the_images_or_else_of_the_positions():
+    assert tiny.backbone((16, 24, 3)).native_size == (16, 24)
+    assert tiny.backbone((None, None, 3)).native_size == (16, 24)
+    free = ks.SETRBackbone(num_layers=1, hidden_dim=8, num_heads=2)
+    assert free.native_size == (384, 384)
+
+
+def test_other_grids_see_stretched_positions():
+    # With zero patches the tokens are the positions: constant ones stay.
+    backbone = tiny.backbone((None, None, 3), use_patch_bias=False)
+    positions = backbone.token_embedding.positions
+    positions.assign(np.full(positions.shape, 3.0))
+    tokens = keras.Model(backbone.input, backbone.tokens[0])
+    x = array(tokens(np.zeros((1, 40, 8, 3), "float32")))
+    assert x.shape == (1, 1 + 5 * 1, 24)
+    np.testing.assert_allclose(x[0, 1:], 3.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    (
+        ({"image_shape": (30, 48, 3)}, r"patch_size=8.*\(30, 48\).*\(32, 48\)"),
+        ({"image_shape": (32, 48)}, r"image_shape must be .*\(32, 48\)"),
+        ({"num_heads": 5}, "num_heads=5, hidden_dim=24"),
+        ({"num_layers": 0}, "at least 1. Received: 0"),
+    ),
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.backbone(**options)
+
+
+def test_an_attention_layer_out_of_range_is_named():
+    with pytest.raises(ValueError, match=r"num_layers=3 .*Received: \[4\]"):
+        tiny.backbone().attention_maps(np.zeros((1, 16, 24, 3)), layer=4)
