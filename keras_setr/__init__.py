@@ -9,14 +9,15 @@ from keras_setr import visualization
 from keras_setr.classes import Classes
 from keras_setr.evaluation import Evaluation
 from keras_setr.evaluation import evaluate
+from keras_setr.models import SETRMLA
+from keras_setr.models import SETRPUP
 from keras_setr.models import T_LARGE
 from keras_setr.models import T_SMALL
 from keras_setr.models import SETRBackbone
 from keras_setr.models import SETRImageConverter
 from keras_setr.models import SETRImageSegmenterPreprocessor
-from keras_setr.models import SETRMLA
-from keras_setr.models import SETRPUP
 from keras_setr.models import SETRNaive
+from keras_setr.models import SETRSegmenter
 from keras_setr.version import __version__
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "SETRMLA",
     "SETRNaive",
     "SETRPUP",
+    "SETRSegmenter",
     "T_LARGE",
     "T_SMALL",
     "__version__",

@@ -50,9 +50,7 @@ def main():
     print(f"{'backend':12}{'passed':>8}{'failed':>8}{'skipped':>9}{'time':>8}")
     short = []
     for backend, (passed, failed, skipped, seconds) in rows.items():
-        print(
-            f"{backend:12}{passed:8}{failed:8}{skipped:9}{seconds:7.0f}s"
-        )
+        print(f"{backend:12}{passed:8}{failed:8}{skipped:9}{seconds:7.0f}s")
         if passed < floor and not arguments:
             short.append(backend)
     for backend in short:

@@ -3,8 +3,8 @@ from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
 from keras_setr.layers.embedding import TokenEmbedding
-from keras_setr.layers.transformer import LayerScale
 from keras_setr.layers.transformer import MLP
+from keras_setr.layers.transformer import LayerScale
 from keras_setr.layers.transformer import SelfAttention
 from keras_setr.layers.transformer import TransformerBlock
 

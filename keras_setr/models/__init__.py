@@ -5,6 +5,7 @@ from keras_setr.models.backbone import T_SMALL
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.preprocessor import SETRImageConverter
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
+from keras_setr.models.segmenter import SETRSegmenter
 from keras_setr.models.setr import SETRMLA
 from keras_setr.models.setr import SETRPUP
 from keras_setr.models.setr import SETRNaive
@@ -16,6 +17,7 @@ __all__ = [
     "SETRMLA",
     "SETRNaive",
     "SETRPUP",
+    "SETRSegmenter",
     "T_LARGE",
     "T_SMALL",
 ]

@@ -115,9 +115,7 @@ def check_labels(labels, num_classes, ignore_class, name="y"):
             f"{name} must hold integer class labels. Received dtype "
             f"{labels.dtype}."
         )
-    wrong = (labels != ignore_class) & (
-        (labels < 0) | (labels >= num_classes)
-    )
+    wrong = (labels != ignore_class) & ((labels < 0) | (labels >= num_classes))
     if wrong.any():
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(

@@ -4,6 +4,7 @@ import keras
 import keras_hub
 import numpy as np
 from keras import ops
+from keras_hub.src.utils import preset_utils
 
 from keras_setr.classes import Classes
 from keras_setr.inference import sliding_window
@@ -164,23 +165,6 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self.compile(**config)
         self.optimizer.build(self.trainable_variables)
 
-    def save_task_weights(self, filepath):
-        keras.saving.save_weights(
-            self, filepath, objects_to_skip=self._outside_task_weights()
-        )
-
-    def load_task_weights(self, filepath):
-        keras.saving.load_weights(
-            self, filepath, objects_to_skip=self._outside_task_weights()
-        )
-
-    def _outside_task_weights(self):
-        """What a preset's task weights leave out: encoder and optimizer.
-
-        The optimizer's momenta would triple the size of a trained preset.
-        """
-        return [*self.backbone._flatten_layers(), self.optimizer]
-
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
@@ -256,9 +240,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     def _set_decay_steps(self, x, batch_size, fit_arguments):
         """Spread the automatic schedule over the fit that begins."""
         schedule = getattr(self.optimizer, "_learning_rate", None)
-        if not (
-            self._decay_over_fit and isinstance(schedule, PolynomialDecay)
-        ):
+        if not (self._decay_over_fit and isinstance(schedule, PolynomialDecay)):
             return
         steps = fit_arguments.get("steps_per_epoch")
         if steps is None:
@@ -275,6 +257,54 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         schedule.decay_steps = fit_arguments.get("epochs", 1) * steps
         # The schedule is a constant of the compiled step.
         self.train_function = None
+
+    # === Presets ===
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **kwargs):
+        """Load a model from a preset, as `keras_hub` does.
+
+        `SETRSegmenter.from_preset` gives whichever of `SETRNaive`, `SETRPUP`
+        and `SETRMLA` the preset holds.
+
+        Args:
+            preset: a preset folder or a handle that KerasHub knows.
+            load_weights: bool. `False` leaves all weights at random.
+            **kwargs: arguments of the model that replace the preset's.
+
+        Raises:
+            ValueError: where the preset holds another of these classes.
+        """
+        if preset_utils.check_file_exists(preset, "task.json"):
+            config = preset_utils.load_json(preset, "task.json")
+            saved = preset_utils.check_config_class(config)
+            if not issubclass(saved, cls):
+                raise ValueError(
+                    f"The preset {preset} holds a {saved.__name__}. Call "
+                    f"{saved.__name__}.from_preset, not "
+                    f"{cls.__name__}.from_preset."
+                )
+            cls = saved
+        return super(SETRSegmenter, cls).from_preset(
+            preset, load_weights=load_weights, **kwargs
+        )
+
+    def save_task_weights(self, filepath):
+        keras.saving.save_weights(
+            self, filepath, objects_to_skip=self._outside_task_weights()
+        )
+
+    def load_task_weights(self, filepath):
+        keras.saving.load_weights(
+            self, filepath, objects_to_skip=self._outside_task_weights()
+        )
+
+    def _outside_task_weights(self):
+        """What a preset's task weights leave out: encoder and optimizer.
+
+        The optimizer's momenta would triple the size of a trained preset.
+        """
+        return [*self.backbone._flatten_layers(), self.optimizer]
 
     # === Prediction ===
 
@@ -340,8 +370,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         finish = {"labels": _labels, "probabilities": _probabilities}
         if output not in finish:
             raise ValueError(
-                f"output must be one of {sorted(finish)}. Received: "
-                f"{output!r}."
+                f"output must be one of {sorted(finish)}. Received: {output!r}."
             )
         single = inputs.is_path(x) or getattr(x, "ndim", None) == 3
         results = [

@@ -76,7 +76,9 @@ def main():
     parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "REFERENCE"))
     parser.add_argument("--backends", nargs="+", default=BACKENDS)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--head", default="pup", choices=("naive", "pup", "mla"))
+    parser.add_argument(
+        "--head", default="pup", choices=("naive", "pup", "mla")
+    )
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--classes", type=int, default=150)
     parser.add_argument("--dim", type=int, default=1024)

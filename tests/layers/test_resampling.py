@@ -46,7 +46,9 @@ def test_upsampling_agrees_with_the_definition(scale, align_corners):
         position = positions(n)
         below = np.floor(position).astype(int)
         above = np.minimum(below + 1, n - 1)
-        t = (position - below).reshape([-1 if a == axis else 1 for a in range(4)])
+        t = (position - below).reshape(
+            [-1 if a == axis else 1 for a in range(4)]
+        )
         expected = (1 - t) * expected.take(below, axis) + t * expected.take(
             above, axis
         )

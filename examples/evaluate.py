@@ -1,0 +1,57 @@
+"""Evaluate a preset on labelled images with sliding windows.
+
+    python examples/evaluate.py PRESET --data DIR [--subset val]
+
+Prints the table of classes; --out writes it as JSON.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("preset", help="preset folder, as written by examples/train.py")
+    add("--data", required=True, help="folder of images and masks")
+    add("--subset", help="train, val or test; defaults to all pairs")
+    add("--backend", choices=("tensorflow", "jax", "torch"))
+    add("--ignore", type=int, nargs="+", default=[255], help="mask values")
+    add("--window", type=int, nargs=2, metavar=("H", "W"))
+    add("--stride", type=int, nargs=2, metavar=("H", "W"))
+    add("--batch-size", type=int, help="windows in one forward pass")
+    add("--out", help="JSON file for the figures")
+    return parser.parse_args()
+
+
+def main():
+    args = parse()
+    if args.backend:
+        os.environ["KERAS_BACKEND"] = args.backend
+    import keras_setr as ks
+
+    model = ks.SETRSegmenter.from_preset(args.preset)
+    data = ks.data.SegmentationFolder(
+        args.data, ignore_class=args.ignore, num_classes=model.num_classes
+    )
+    if args.subset:
+        data = data.subset(args.subset)
+    result = ks.evaluate(
+        model,
+        data,
+        batch_size=args.batch_size,
+        window_size=args.window,
+        stride=args.stride,
+    )
+    print(result)
+    if args.out:
+        pathlib.Path(args.out).write_text(json.dumps(result.as_dict()))
+
+
+if __name__ == "__main__":
+    main()
