@@ -40,7 +40,6 @@ def parse():
     add("--epochs", type=int, default=100)
     add("--optimizer", choices=("sgd", "adamw"), default="sgd")
     add("--learning-rate", type=float, default=0.01)
-    add("--no-jit", action="store_true", help="do not compile with XLA")
     add("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -73,9 +72,8 @@ def build_model(ks, args, folder):
 
 
 def compile_model(keras, model, args, total_steps):
-    jit_compile = False if args.no_jit else "auto"
     if args.optimizer == "sgd":
-        model.compile(learning_rate=args.learning_rate, jit_compile=jit_compile)
+        model.compile(learning_rate=args.learning_rate)
         return
     # Without pretrained weights a transformer learns far faster with AdamW.
     warmup = max(1, total_steps // 10)
@@ -85,10 +83,9 @@ def compile_model(keras, model, args, total_steps):
         warmup_target=args.learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=0.05, clipnorm=1.0
+    model.compile(
+        keras.optimizers.AdamW(schedule, weight_decay=0.05, clipnorm=1.0)
     )
-    model.compile(optimizer, jit_compile=jit_compile)
 
 
 def main():

@@ -107,6 +107,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         metrics="auto",
         learning_rate=None,
         total_steps=None,
+        jit_compile="auto",
         **kwargs,
     ):
         """Set up training; without arguments, the paper's recipe.
@@ -126,6 +127,8 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
                 Cityscapes).
             total_steps: int. Steps until the automatic optimizer's rate has
                 decayed. Defaults to the steps of each `fit`.
+            jit_compile: bool or `"auto"`: as in Keras, but without XLA for
+                TensorFlow on CPUs, where it is slower and long to compile.
             **kwargs: as for `keras.Model.compile`.
         """
         if optimizer != "auto" and (learning_rate or total_steps):
@@ -157,7 +160,11 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self._decay_over_fit = total_steps is None
         self._pixel_loss = keras.losses.get(loss)
         super().compile(
-            optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            jit_compile=_resolve_jit(jit_compile),
+            **kwargs,
         )
 
     def compile_from_config(self, config):
@@ -454,6 +461,17 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             ignore_class=self.ignore_class,
         )
         return config
+
+
+def _resolve_jit(jit_compile):
+    if jit_compile == "auto" and keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU") + (
+            tf.config.list_physical_devices("TPU")
+        ):
+            return False
+    return jit_compile
 
 
 def _pair(name, value):
