@@ -35,8 +35,10 @@ MODELS = {
 }
 
 
-def build(name, image_shape=(16, 24, 3), **options):
-    return MODELS[name](backbone(image_shape), **options)
+def build(name, image_shape=(16, 24, 3), position_grid=(2, 3), **options):
+    return MODELS[name](
+        backbone(image_shape, position_grid=position_grid), **options
+    )
 
 
 def images(count=2, size=(16, 24), seed=0):

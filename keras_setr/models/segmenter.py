@@ -127,8 +127,8 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
                 Cityscapes).
             total_steps: int. Steps until the automatic optimizer's rate has
                 decayed. Defaults to the steps of each `fit`.
-            jit_compile: bool or `"auto"`: as in Keras, but without XLA for
-                TensorFlow on CPUs, where it is slower and long to compile.
+            jit_compile: bool or `"auto"`, which is Keras' choice except that
+                TensorFlow uses XLA only on a single GPU.
             **kwargs: as for `keras.Model.compile`.
         """
         if optimizer != "auto" and (learning_rate or total_steps):
@@ -464,11 +464,17 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
 
 def _resolve_jit(jit_compile):
+    """`"auto"` as in Keras, but under TensorFlow only for a single GPU.
+
+    On CPUs XLA is slower than TensorFlow's own kernels and takes long to
+    compile; under a strategy of several replicas it fails.
+    """
     if jit_compile == "auto" and keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
-        if not tf.config.list_physical_devices("GPU") + (
-            tf.config.list_physical_devices("TPU")
+        if (
+            not tf.config.list_physical_devices("GPU")
+            or tf.distribute.get_strategy().num_replicas_in_sync > 1
         ):
             return False
     return jit_compile

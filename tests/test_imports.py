@@ -1,0 +1,86 @@
+"""The floors of the package: an import runs down, never up."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import keras_setr
+
+PACKAGE = pathlib.Path(keras_setr.__file__).parent
+
+# Each part with what it may import besides itself.
+BOTTOM = ("classes", "layers", "metrics", "optimizers", "inference", "data")
+FLOORS = {
+    "classes": (),
+    "version": (),
+    "layers": (),
+    "metrics": (),
+    "optimizers": (),
+    "inference": (),
+    "data": ("classes",),
+    "models": BOTTOM,
+    "visualization": ("classes", "data"),
+    "evaluation": BOTTOM,
+}
+# Imported where they are used, never on import of the package.
+LAZY = ("tensorflow", "torch", "jax", "matplotlib", "tensorflow_datasets")
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE) + [
+    p for p in sorted(PACKAGE.glob("*.py")) if p.name != "__init__.py"
+]
+
+
+def part_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(node):
+    if isinstance(node, ast.ImportFrom):
+        if node.module == "keras_setr":
+            return [f"keras_setr.{alias.name}" for alias in node.names]
+        return [node.module]
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return []
+
+
+@pytest.mark.parametrize(
+    "path", FILES, ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_imports_run_down(path):
+    part = part_of(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in imported(node):
+            if name.startswith("keras_setr"):
+                target = name.split(".")[1]
+                assert target == part or target in FLOORS[part], name
+
+
+@pytest.mark.parametrize(
+    "path", FILES, ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_heavy_libraries_are_imported_where_they_are_used(path):
+    for node in ast.parse(path.read_text()).body:
+        for name in imported(node):
+            assert name.split(".")[0] not in LAZY
+
+
+def test_every_public_name_exists_and_is_listed_in_order():
+    for name in keras_setr.__all__:
+        assert hasattr(keras_setr, name)
+    assert list(keras_setr.__all__) == sorted(keras_setr.__all__)
+
+
+def test_the_package_itself_imports_no_drawing_or_other_backend():
+    code = (
+        "import sys, keras, keras_hub; before = set(sys.modules);"
+        "import keras_setr;"
+        "new = {m.split('.')[0] for m in set(sys.modules) - before};"
+        f"print(sorted(new & set({LAZY})))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert result.stdout.strip().splitlines()[-1] == "[]", result.stderr

@@ -1,0 +1,172 @@
+"""predict and segment on real models."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from keras import ops
+
+import keras_setr as ks
+from tests import tiny
+
+
+def model_with_weights(name="pup", image_shape=(16, 24, 3), **options):
+    model = tiny.build(name, image_shape, **options)
+    tiny.set_weights_by_path(model, scale=0.3)
+    return model
+
+
+def forward(model, images):
+    x = model.preprocessor(np.asarray(images, "float32"))
+    return ops.convert_to_numpy(model(x, training=False))
+
+
+def test_an_image_of_the_models_size_is_one_forward_pass():
+    model = model_with_weights()
+    x = tiny.images(3)
+    logits = model.predict(x, verbose=0)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, forward(model, x), atol=1e-5)
+
+
+def test_larger_images_average_their_windows():
+    model = model_with_weights()
+    (x,) = tiny.images(1, (20, 40))
+    # Windows of 16 x 24 by 10 and 16: rows 0, 4; columns 0, 16.
+    total, count = np.zeros((20, 40, 5)), np.zeros((20, 40, 1))
+    for top in (0, 4):
+        for left in (0, 16):
+            window = x[None, top : top + 16, left : left + 24]
+            total[top : top + 16, left : left + 24] += forward(model, window)[0]
+            count[top : top + 16, left : left + 24] += 1
+    logits = model.predict(x[None], verbose=0)
+    np.testing.assert_allclose(logits[0], total / count, atol=1e-5)
+
+
+def test_windows_of_another_size_need_a_model_of_any_size():
+    free = model_with_weights(image_shape=(None, None, 3))
+    x = tiny.images(1, (32, 32))
+    whole = free.predict(x, verbose=0, window_size=32)
+    np.testing.assert_allclose(whole, forward(free, x), atol=1e-5)
+    with pytest.raises(ValueError, match=r"\(16, 24\).*\(32, 32\)"):
+        model_with_weights().predict(x, verbose=0, window_size=32)
+
+
+def test_lists_of_mixed_sizes_come_back_as_lists():
+    model = model_with_weights()
+    images = [tiny.images(1, size)[0] for size in ((16, 24), (9, 50), (33, 7))]
+    results = model.predict(images, verbose=0, batch_size=3)
+    for image, logits in zip(images, results, strict=True):
+        assert logits.shape == (*image.shape[:2], 5)
+        alone = model.predict([image], verbose=0)[0]
+        np.testing.assert_allclose(logits, alone, atol=1e-5)
+
+
+def test_datasets_with_labels_or_without_are_predicted_batch_by_batch():
+    tf = pytest.importorskip("tensorflow")
+    model = model_with_weights()
+    x, y = tiny.images(5), tiny.labels(5)
+    expected = model.predict(x, verbose=0)
+    pairs = tf.data.Dataset.from_tensor_slices((x, y)).batch(2)
+    np.testing.assert_allclose(model.predict(pairs, verbose=0), expected)
+    alone = tf.data.Dataset.from_tensor_slices(x).batch(2)
+    np.testing.assert_allclose(
+        model.predict(alone, verbose=0, steps=2), expected[:4]
+    )
+
+
+def test_predictions_follow_the_weights():
+    model = model_with_weights()
+    before = model.predict(tiny.images(), verbose=0)
+    tiny.set_weights_by_path(model, scale=0.1)
+    after = model.predict(tiny.images(), verbose=0)
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_allclose(after, forward(model, tiny.images()), atol=1e-5)
+
+
+def test_a_constant_model_gives_its_constant_at_any_size():
+    model = model_with_weights()
+    kernel, bias = model.get_layer("decode_head").classifier.weights
+    kernel.assign(np.zeros(kernel.shape))
+    bias.assign([1.0, 2.0, -3.0, 0.5, 4.0])
+    for size in ((16, 24), (50, 70), (5, 90)):
+        logits = model.predict(tiny.images(1, size), verbose=0)
+        assert logits.shape == (1, *size, 5)
+        np.testing.assert_allclose(
+            logits, np.broadcast_to([1, 2, -3, 0.5, 4], logits.shape), rtol=1e-5
+        )
+
+
+def test_segment_gives_labels_or_probabilities_at_the_images_size(tmp_path):
+    model = model_with_weights()
+    (image,) = tiny.images(1, (21, 37))
+    logits = model.predict(image[None], verbose=0)[0]
+    path = tmp_path / "street scene ü.png"
+    Image.fromarray(image).save(path)
+    for source in (image, path, str(path)):
+        labels = model.segment(source)
+        assert labels.shape == (21, 37) and labels.dtype == np.int32
+        np.testing.assert_array_equal(labels, logits.argmax(axis=-1))
+    probabilities = model.segment(image, output="probabilities")
+    assert probabilities.shape == (21, 37, 5)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
+    odds = probabilities[0, 0, 1] / probabilities[0, 0, 0]
+    expected = np.exp(logits[0, 0, 1] - logits[0, 0, 0])
+    np.testing.assert_allclose(odds, expected, rtol=1e-4)
+
+
+def test_segment_keeps_the_form_of_its_input():
+    model = model_with_weights("naive")
+    batch = tiny.images(2)
+    assert model.segment(batch).shape == (2, 16, 24)
+    results = model.segment([batch[0], tiny.images(1, (20, 30))[0]])
+    assert [r.shape for r in results] == [(16, 24), (20, 30)]
+
+
+def test_evaluate_runs_a_model_over_labelled_images_of_mixed_sizes():
+    model = model_with_weights("naive")
+    pairs = [
+        (tiny.images(1, size)[0], tiny.labels(1, size)[0])
+        for size in ((16, 24), (20, 31))
+    ]
+    result = ks.evaluate(model, pairs, verbose=0)
+    correct = counted = 0
+    for image, label in pairs:
+        prediction = model.segment(image)
+        correct += (prediction == label)[label != 255].sum()
+        counted += (label != 255).sum()
+    assert result.pixel_accuracy == pytest.approx(correct / counted)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    (
+        (lambda m: m.predict(tiny.images()[0]), r"pass image\[None\]"),
+        (
+            lambda m: m.predict([tiny.images()[0][..., :1]]),
+            r"\(height, width, 3\).*image 0.*\(16, 24, 1\)",
+        ),
+        (
+            lambda m: m.predict([np.full((16, 24, 3), np.nan)]),
+            "image 0 holds 1152 values that are NaN",
+        ),
+        (
+            lambda m: m.predict(tiny.images(), window_size=20),
+            r"patch_size=8.*\(20, 20\).*\(24, 24\)",
+        ),
+        (
+            lambda m: m.predict(tiny.images(), stride=(17, 4)),
+            r"stride=\(17, 4\)",
+        ),
+        (lambda m: m.segment(tiny.images(), output="mask"), "'mask'"),
+        (lambda m: m.predict([np.zeros((0, 5, 3))]), "empty"),
+    ),
+)
+def test_wrong_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(tiny.build("naive"))
+
+
+def test_floats_up_to_one_are_suspicious_where_the_model_normalises():
+    model = tiny.build("naive")
+    with pytest.warns(UserWarning, match="expects 0..255"):
+        model.predict(np.full((1, 16, 24, 3), 0.5), verbose=0)

@@ -1,0 +1,224 @@
+"""fit, evaluate and the loss of the SETR models."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_setr as ks
+from tests import tiny
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def dataset(images, labels, batch_size=2):
+    tf = pytest.importorskip("tensorflow")
+    pairs = tf.data.Dataset.from_tensor_slices((images, labels))
+    return pairs.batch(batch_size)
+
+
+def cross_entropy(logits, labels):
+    """Mean of -log softmax over the pixels that are not 255."""
+    logits = logits - logits.max(axis=-1, keepdims=True)
+    log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    valid = labels != 255
+    return -log_p[valid, labels[valid]].mean()
+
+
+def test_the_loss_is_the_main_one_plus_weighted_auxiliary_ones():
+    model = tiny.build("pup", auxiliary_weight=0.3)
+    rng = np.random.default_rng(0)
+    labels = tiny.labels()
+
+    def logits(size):
+        return rng.normal(size=(2, *size, 5)).astype("float32")
+
+    y_pred = {
+        "logits": logits((16, 24)),
+        "auxiliary_0": logits((16, 24)),
+        "auxiliary_1": logits((16, 24)),
+    }
+    expected = cross_entropy(y_pred["logits"], labels) + 0.3 * sum(
+        cross_entropy(y_pred[f"auxiliary_{i}"], labels) for i in (0, 1)
+    )
+    for y in (labels, labels[..., None]):
+        loss = array(model.compute_loss(None, y.astype("int32"), y_pred))
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_auxiliary_logits_are_enlarged_to_the_labels():
+    model = tiny.build("pup", auxiliary_weight=1.0)
+    small = np.random.default_rng(0).normal(size=(2, 2, 3, 5))
+    small = small.astype("float32")
+    large = array(
+        ks.layers.resampling.resize_bilinear(ops.array(small), (16, 24))
+    )
+    labels = tiny.labels().astype("int32")
+    loss = model.compute_loss(
+        None, labels, {"logits": large, "auxiliary_0": small}
+    )
+    expected = 2 * cross_entropy(large, labels)
+    np.testing.assert_allclose(array(loss), expected, rtol=1e-5)
+
+
+def test_ignored_pixels_and_their_logits_do_not_count():
+    model = tiny.build("naive")
+    labels = tiny.labels().astype("int32")
+    logits = np.random.default_rng(0).normal(size=(2, 16, 24, 5))
+    changed = logits.copy()
+    changed[labels == 255] += 100.0 * np.arange(5)
+    for y_pred in (logits, changed):
+        loss = array(model.compute_loss(None, labels, ops.array(y_pred)))
+        np.testing.assert_allclose(
+            loss, cross_entropy(logits, labels), rtol=1e-5
+        )
+
+
+def test_compile_without_arguments_is_the_papers_recipe():
+    model = tiny.build("pup")
+    optimizer = model.optimizer
+    assert isinstance(optimizer, ks.optimizers.SGD)
+    assert optimizer.momentum == 0.9
+    assert optimizer.weight_decay is None
+    schedule = optimizer._learning_rate
+    assert schedule.initial_learning_rate == 0.001
+    assert schedule.end_learning_rate == 1e-4
+    assert schedule.power == 0.9
+    factors = {
+        v.path.split("/")[0]: optimizer.multiplier(v.path)
+        for v in model.trainable_variables
+    }
+    assert factors.pop("decode_head") == 10
+    assert factors.pop("auxiliary_head_0") == 10
+    assert factors.pop("auxiliary_head_1") == 10
+    assert set(factors.values()) == {1} and "block_1" in factors
+    mla = tiny.build("mla")
+    assert mla.optimizer.multiplier("neck/fusion_0/kernel") == 1
+
+
+def test_training_learns_reports_and_decays_over_the_fit():
+    model = tiny.build("pup")
+    model.compile(learning_rate=0.05)
+    x = tiny.images(6)
+    labels = (x[..., 0] > 127).astype("uint8") + 2  # of the pixel itself
+    labels[:, :, :2] = 255
+    constant = np.full_like(labels, 3)
+    history = model.fit(
+        x,
+        np.where(labels == 255, labels, constant),
+        batch_size=2,
+        epochs=5,
+        verbose=0,
+        validation_data=dataset(x, constant),
+    ).history
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert history["val_pixel_accuracy"][-1] == 1.0
+    assert {"mean_iou", "pixel_accuracy", "val_mean_iou"} <= set(history)
+    # 5 epochs of 3 steps; the next fit begins at the full rate again.
+    schedule = model.optimizer._learning_rate
+    assert (schedule.first_step, schedule.decay_steps) == (0, 15)
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
+    model.fit(dataset(x, constant), epochs=1, verbose=0)
+    assert (schedule.first_step, schedule.decay_steps) == (15, 3)
+
+
+def test_a_fit_of_unknown_length_asks_for_the_number_of_steps():
+    model = tiny.build("naive")
+    endless = dataset(tiny.images(), tiny.labels()).repeat()
+    with pytest.raises(ValueError, match="steps_per_epoch.*total_steps"):
+        model.fit(endless, verbose=0)
+
+
+def test_a_given_optimizer_takes_no_learning_rate_beside_it():
+    with pytest.raises(ValueError, match="learning_rate=0.1"):
+        tiny.build("naive").compile("sgd", learning_rate=0.1)
+
+
+def test_a_saved_model_keeps_its_optimizer(tmp_path):
+    model = tiny.build("naive")
+    model.compile(learning_rate=0.02, total_steps=40)
+    model.train_on_batch(tiny.images(), tiny.labels())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.optimizer.learning_rate_multipliers == {"head": 10.0}
+    assert loaded.optimizer._learning_rate.decay_steps == 40
+    assert int(array(loaded.optimizer.iterations)) == 1
+    for a, b in zip(
+        loaded.optimizer.variables, model.optimizer.variables, strict=True
+    ):
+        np.testing.assert_allclose(array(a), array(b), atol=1e-7)
+
+
+def test_a_preset_holds_no_optimizer_state(tmp_path):
+    model = tiny.build("naive")
+    model.save_to_preset(tmp_path / "before")
+    model.train_on_batch(tiny.images(), tiny.labels())
+    model.save_to_preset(tmp_path / "after")
+    sizes = [
+        (tmp_path / name / "task.weights.h5").stat().st_size
+        for name in ("before", "after")
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_one_entry_loads_whatever_the_preset_holds(tmp_path):
+    tiny.build("mla").save_to_preset(tmp_path / "preset")
+    path = str(tmp_path / "preset")
+    assert type(ks.SETRSegmenter.from_preset(path)) is ks.SETRMLA
+    with pytest.raises(ValueError, match="holds a SETRMLA"):
+        ks.SETRPUP.from_preset(path)
+
+
+def wrong_inputs():
+    x, y = tiny.images(), tiny.labels()
+    nan = x.astype("float32")
+    nan[1, 3, 4, 0] = np.nan
+    label = y.copy()
+    label[1, 5, 6] = 7
+    return {
+        "size": (x[:, :15], y[:, :15], r"\(15, 24\).*\(16, 24\)"),
+        "channels": (x[..., :2], y, r"3 input channels.*\(16, 24, 2\)"),
+        "nan": (nan, y, r"x\[1\] holds 1 values that are NaN"),
+        "label": (x, label, r"label 7 at \(1, 5, 6\).*0..4 or ignore_class"),
+        "shape": (x, y[:, :, :20], r"one label per pixel.*\(2, 16, 20\)"),
+        "float": (x, y.astype("float32"), "integer class labels.*float32"),
+        "rank": (x[0], y[0], r"\(batch, height, width, channels\)"),
+    }
+
+
+@pytest.mark.parametrize("problem", wrong_inputs())
+def test_wrong_arrays_are_named_before_training(problem):
+    x, y, message = wrong_inputs()[problem]
+    model = tiny.build("naive")
+    with pytest.raises(ValueError, match=message):
+        model.fit(x, y, verbose=0)
+    assert int(array(model.optimizer.iterations)) == 0
+
+
+def test_wrong_validation_data_is_named_before_training():
+    model = tiny.build("naive")
+    x, y, message = wrong_inputs()["label"]
+    with pytest.raises(ValueError, match=message):
+        model.fit(tiny.images(), tiny.labels(), validation_data=(x, y))
+    assert int(array(model.optimizer.iterations)) == 0
+
+
+def test_wrong_shapes_of_a_dataset_are_named_before_training():
+    model = tiny.build("naive")
+    x, y, message = wrong_inputs()["size"]
+    with pytest.raises(ValueError, match=message):
+        model.fit(dataset(x, y), verbose=0)
+
+
+def test_a_dataset_with_a_wrong_label_stops_the_training():
+    model = tiny.build("naive")
+    x, y, _ = wrong_inputs()["label"]
+    with pytest.raises(Exception, match="num_classes=5 allows 0..4"):
+        model.fit(dataset(x, y), verbose=0)
+
+
+def test_the_input_model_itself_checks_the_channels():
+    with pytest.raises(ValueError, match="shape"):
+        tiny.build("naive")(np.zeros((1, 16, 24, 4)))
