@@ -226,7 +226,7 @@ def test_gradients_reach_every_weight_of_a_layer(name):
     tiny.set_weights_by_path(model)
     rng = np.random.default_rng(5)
     targets = [rng.normal(size=x.shape) for x in flat(model(case.data()))]
-    model.compile("sgd", ["mse"] * len(targets), jit_compile=False)
+    model.compile("sgd", ["mse"] * len(targets), **tiny.UNCOMPILED)
     assert unlearned(model, case.data(), targets) == []
 
 
@@ -319,7 +319,7 @@ def test_logits_have_the_images_size_known_or_not(name):
 def test_gradients_reach_every_weight_of_a_model(name):
     model = tiny.build(name)
     tiny.set_weights_by_path(model)
-    model.compile(learning_rate=1.0, total_steps=10, jit_compile=False)
+    model.compile(learning_rate=1.0, total_steps=10, **tiny.UNCOMPILED)
     assert unlearned(model, tiny.images(), tiny.labels()) == []
 
 
@@ -330,7 +330,7 @@ def test_logits_stay_float32_under_mixed_bfloat16(name):
     assert model.backbone.blocks[0].compute_dtype == "bfloat16"
     logits = model(np.zeros((1, 16, 24, 3)))
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
-    model.compile(jit_compile=False)
+    model.compile(**tiny.UNCOMPILED)
     loss = model.train_on_batch(tiny.images(), tiny.labels())[0]
     assert np.isfinite(loss)
     assert model.predict(tiny.images(), verbose=0).dtype == np.float32

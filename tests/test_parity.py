@@ -20,10 +20,9 @@ def compute(name):
     model = tiny.build(name, position_grid=(3, 2))
     tiny.set_weights_by_path(model, scale=0.3)
     logits = model.predict(tiny.images(), verbose=0)
-    model.compile(learning_rate=0.1, total_steps=4, jit_compile=False)
+    model.compile(learning_rate=0.1, total_steps=4, **tiny.UNCOMPILED)
     losses = [
-        model.train_on_batch(tiny.images(), tiny.labels())[0]
-        for _ in range(2)
+        model.train_on_batch(tiny.images(), tiny.labels())[0] for _ in range(2)
     ]
     return {
         f"{name}_logits": logits,

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 from keras import ops
+from PIL import Image
 
 import keras_setr as ks
 from tests import tiny

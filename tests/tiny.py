@@ -2,11 +2,18 @@
 
 import zlib
 
+import keras
 import numpy as np
 
 import keras_setr as ks
 
 CHANNELS, CLASSES = 3, 5
+
+# For tests of what a step computes, not of how it is compiled: tracing takes
+# TensorFlow longer than the step.
+UNCOMPILED = (
+    {"run_eagerly": True} if keras.config.backend() == "tensorflow" else {}
+)
 
 
 def backbone(image_shape=(16, 24, 3), **options):

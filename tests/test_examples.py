@@ -1,0 +1,88 @@
+"""The examples as their users run them, on a few small scenes."""
+
+import json
+import pathlib
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_setr as ks
+
+EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
+
+
+def run(monkeypatch, name, *arguments):
+    script = str(EXAMPLES / name)
+    monkeypatch.setattr("sys.argv", [script, *map(str, arguments)])
+    runpy.run_path(script, run_name="__main__")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("scenes")
+    ks.data.StreetScenes(4, (64, 96), seed=0).write(directory, "train")
+    ks.data.StreetScenes(2, (64, 80), seed=1).write(directory, "val")
+    return directory
+
+
+def test_quickstart_runs_on_a_users_folder(
+    folder, tmp_path, monkeypatch, capsys
+):
+    options = ["--epochs", 1, "--batch-size", 2, "--crop", 32, 48]
+    run(
+        monkeypatch,
+        "quickstart.py",
+        *("--data", folder, "--out", tmp_path, *options),
+    )
+    printed = capsys.readouterr().out
+    assert "mean IoU" in printed and "traffic sign" in printed
+    assert "loads with equal output" in printed
+    with Image.open(tmp_path / "prediction.png") as picture:
+        assert picture.width > 3 * 80
+    assert ks.SETRPUP.from_preset(str(tmp_path / "preset")).num_classes == 10
+
+
+def test_train_evaluate_and_segment_hand_on_a_preset(
+    folder, tmp_path, monkeypatch, capsys
+):
+    size = ["--layers", 1, "--dim", 16, "--heads", 2, "--filters", 8]
+    run(
+        monkeypatch,
+        "train.py",
+        *("--data", folder, "--out", tmp_path / "run", "--model", "mla"),
+        *("--crop", 32, 48, "--batch-size", 2, "--epochs", 1, *size),
+    )
+    preset = tmp_path / "run" / "preset"
+    trained = json.loads((tmp_path / "run" / "result.json").read_text())
+    log = (tmp_path / "run" / "log.csv").read_text()
+    assert "val_mean_iou" in log.splitlines()[0]
+
+    run(
+        monkeypatch,
+        "evaluate.py",
+        *(preset, "--data", folder, "--subset", "val"),
+        *("--out", tmp_path / "result.json"),
+    )
+    evaluated = json.loads((tmp_path / "result.json").read_text())
+    assert evaluated["mean_iou"] == pytest.approx(trained["mean_iou"])
+
+    # One good file in a folder of its own and one that is cut off.
+    photos = tmp_path / "photos"
+    (photos / "a").mkdir(parents=True)
+    image, _ = ks.data.StreetScenes(1, (70, 90), seed=2)[0]
+    Image.fromarray(image).save(photos / "a" / "good one.png")
+    content = (photos / "a" / "good one.png").read_bytes()
+    (photos / "cut.png").write_bytes(content[: len(content) // 2])
+    out = tmp_path / "out"
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "segment.py", preset, photos, "--out", out)
+    assert stop.value.code == 1
+    printed = capsys.readouterr()
+    assert "cut.png" in printed.err
+    assert "1 images segmented, 1 skipped" in printed.out
+    labels = np.asarray(Image.open(out / "a" / "good one_labels.png"))
+    assert labels.shape == (70, 90) and labels.max() < 10
+    assert (out / "a" / "good one_overlay.png").exists()
