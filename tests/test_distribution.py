@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_setr import metrics
 from keras_setr.layers import BatchNormalization
 from tests import tiny
 
@@ -76,6 +77,23 @@ def test_batch_norm_is_that_of_the_global_batch(two_devices):
     model = batch_norm_model()
     model.fit(halves(), halves(), batch_size=4, shuffle=False, verbose=0)
     assert_global_statistics(model)
+
+
+def test_counts_of_all_replicas_add_up(two_devices):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, 2, 3, 5)).astype("float32")
+    labels = rng.integers(0, 5, (6, 2, 3))
+    inputs = keras.Input((2, 3, 5))
+    model = keras.Model(inputs, keras.layers.Activation("linear")(inputs))
+    model.compile(loss="mse", metrics=[metrics.MeanIoU(5)])
+    evaluated = model.evaluate(
+        logits, labels[..., None], batch_size=2, verbose=0, return_dict=True
+    )
+    expected = metrics.ConfusionMatrix(5)
+    expected.update(labels, logits.argmax(axis=-1))
+    np.testing.assert_allclose(
+        evaluated["mean_iou"], metrics.mean_iou(expected.counts), atol=1e-6
+    )
 
 
 def test_a_model_with_it_loads_on_any_backend():

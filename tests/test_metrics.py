@@ -26,23 +26,6 @@ PREDICTED_ONLY = np.array([[3, 1, 0], [1, 2, 1], [0, 0, 0]])
 METRICS = (metrics.MeanIoU, metrics.MeanAccuracy, metrics.PixelAccuracy)
 
 
-def split_cpu():
-    """Two logical CPUs; devices split only before TensorFlow starts."""
-    import tensorflow as tf
-
-    try:
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration()] * 2,
-        )
-    except (RuntimeError, ValueError):
-        pass  # Started or split already; the test below looks.
-
-
-if keras.backend.backend() == "tensorflow":
-    split_cpu()
-
-
 def pixels_of(confusion):
     """Labels and predictions `(1, 1, N)` that give this confusion matrix."""
     truth, predicted = np.indices(confusion.shape)
@@ -284,30 +267,6 @@ def test_fit_and_evaluate_report_the_scores_of_predict():
     for name, score in expected.items():
         assert history[name][0] == pytest.approx(score, abs=1e-6)
         assert evaluated[name] == pytest.approx(score, abs=1e-6)
-
-
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="tf.distribute"
-)
-def test_replicas_add_up_to_the_counts_of_one():
-    import tensorflow as tf
-
-    if len(tf.config.list_logical_devices("CPU")) < 2:
-        pytest.skip("needs two logical CPUs, set before TensorFlow starts")
-    labels, logits = random_batch(3, shape=(4, 4, 6))
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
-        model = keras.Sequential(
-            [keras.Input((4, 6, 5)), keras.layers.Activation("linear")]
-        )
-        model.compile(loss="mse", metrics=[metrics.MeanIoU(5)])
-    evaluated = model.evaluate(
-        logits, labels[..., None], batch_size=4, verbose=0, return_dict=True
-    )
-    confusion = slow_confusion(labels, logits.argmax(-1), 5)
-    assert evaluated["mean_iou"] == pytest.approx(
-        metrics.mean_iou(confusion), abs=1e-6
-    )
 
 
 def test_the_host_matrix_counts_as_the_metric_does():
