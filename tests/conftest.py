@@ -8,6 +8,8 @@ if os.environ.get("KERAS_BACKEND") == "jax":
         os.environ.get("XLA_FLAGS", "")
         + " --xla_force_host_platform_device_count=2"
     )
+    # The models are tiny: compiling them takes far longer than running them.
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import keras  # noqa: E402
 import pytest  # noqa: E402

@@ -138,7 +138,7 @@ def test_a_given_optimizer_takes_no_learning_rate_beside_it():
 
 def test_a_saved_model_keeps_its_optimizer(tmp_path):
     model = tiny.build("naive")
-    model.compile(learning_rate=0.02, total_steps=40)
+    model.compile(learning_rate=0.02, total_steps=40, **tiny.UNCOMPILED)
     model.train_on_batch(tiny.images(), tiny.labels())
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -153,6 +153,7 @@ def test_a_saved_model_keeps_its_optimizer(tmp_path):
 
 def test_a_preset_holds_no_optimizer_state(tmp_path):
     model = tiny.build("naive")
+    model.compile(**tiny.UNCOMPILED)
     model.save_to_preset(tmp_path / "before")
     model.train_on_batch(tiny.images(), tiny.labels())
     model.save_to_preset(tmp_path / "after")
@@ -214,6 +215,7 @@ def test_wrong_shapes_of_a_dataset_are_named_before_training():
 
 def test_a_dataset_with_a_wrong_label_stops_the_training():
     model = tiny.build("naive")
+    model.compile(**tiny.UNCOMPILED)
     x, y, _ = wrong_inputs()["label"]
     with pytest.raises(Exception, match="num_classes=5 allows 0..4"):
         model.fit(dataset(x, y), verbose=0)
