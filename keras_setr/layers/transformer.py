@@ -6,6 +6,19 @@ from keras import ops
 from keras_setr.layers.embedding import _TRUNCATED_NORMAL
 
 
+def _is_long(num_tokens):
+    """Whether a head's products outweigh the loop over the heads."""
+    return isinstance(num_tokens, int) and num_tokens >= 512
+
+
+def _runs_on_jax_cpu():
+    if keras.config.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
 @keras.saving.register_keras_serializable(package="keras_setr")
 class SelfAttention(keras.layers.Layer):
     """Multi-head self-attention, `(B, N, D)` to `(B, N, D)`.
@@ -82,11 +95,12 @@ class SelfAttention(keras.layers.Layer):
     def call(self, tokens, training=None):
         n = ops.shape(tokens)[1]
         query, key, value = self._split_heads(tokens)
-        if keras.config.backend() == "torch" and not (
-            training and self.dropout_rate
-        ):
+        plain = not (training and self.dropout_rate)
+        if plain and keras.config.backend() == "torch":
             # torch's fused kernel; it never stores the N x N matrix.
             x = ops.dot_product_attention(query, key, value)
+        elif not training and _is_long(n) and _runs_on_jax_cpu():
+            x = self._attend_head_by_head(query, key, value)
         else:
             weights = self._probabilities(query, key)
             weights = self.attention_dropout(weights, training=training)
@@ -94,6 +108,30 @@ class SelfAttention(keras.layers.Layer):
             x = ops.transpose(x, (0, 2, 1, 3))  # (B, N, m, d)
         x = ops.reshape(x, (-1, n, self.num_heads * self.head_dim))
         return self.output_dropout(self.projection(x), training=training)
+
+    def _attend_head_by_head(self, query, key, value):
+        """One head after another: XLA runs batched products slowly on CPUs.
+
+        For long sequences only: the loop itself has a price. Dividing after
+        the product with V spares a pass over the N x N matrix.
+        """
+        n = ops.shape(query)[1]
+
+        def split(x):  # (B, N, m, d) to (B * m, N, d)
+            x = ops.transpose(x, (0, 2, 1, 3))
+            return ops.reshape(x, (-1, n, self.head_dim))
+
+        def attend(head):
+            query, key, value = head
+            scores = ops.matmul(query, ops.transpose(key))
+            weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
+            total = ops.sum(weights, axis=-1, keepdims=True)
+            return ops.matmul(weights, value) / total
+
+        query = query * self.head_dim**-0.5
+        x = ops.map(attend, (split(query), split(key), split(value)))
+        x = ops.reshape(x, (-1, self.num_heads, n, self.head_dim))
+        return ops.transpose(x, (0, 2, 1, 3))
 
     def attention_maps(self, tokens):
         """The attention probabilities `(B, m, N, N)`; rows attend."""

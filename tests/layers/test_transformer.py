@@ -54,6 +54,18 @@ def test_attention_is_equations_1_and_2():
     )
 
 
+def test_long_sequences_attend_like_short_ones():
+    # From 512 tokens on, JAX on CPUs takes another path.
+    layer = SelfAttention(num_heads=3)
+    x = tokens(length=600)
+    layer.build(x.shape)
+    weights = array(layer.attention_maps(x))
+    value = array(layer.qkv(x))[..., 24:].reshape(2, 600, 3, 4)
+    mixed = np.einsum("bhnm,bmhd->bnhd", weights, value).reshape(2, 600, 12)
+    expected = mixed @ array(layer.projection.kernel)
+    np.testing.assert_allclose(array(layer(x)), expected, atol=1e-5)
+
+
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="num_heads=5, width 12"):
         SelfAttention(num_heads=5)(tokens())
