@@ -31,7 +31,7 @@ def parse():
     parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"))
     parser.add_argument("--out", default="runs/quickstart")
     parser.add_argument("--crop", type=int, nargs=2, default=(64, 96))
-    parser.add_argument("--epochs", type=int, default=13)
+    parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--batch-size", type=int, default=8)
     return parser.parse_args()
 
@@ -74,9 +74,9 @@ def main():
         model = ks.SETRPUP(
             backbone,
             folder.num_classes,
-            filters=32,
+            filters=48,
             auxiliary_layers=(2,),
-            auxiliary_filters=32,
+            auxiliary_filters=48,
             classes=folder.classes,
         )
         # Metrics of the augmented batches cost time and say little.
