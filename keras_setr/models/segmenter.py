@@ -415,20 +415,22 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         progress = None
         if verbose == 1 or (verbose == "auto" and count != 1):
             progress = keras.utils.Progbar(count, unit_name="image")
-        for index, logits in enumerate(
+        done = 0
+        for done, logits in enumerate(
             sliding_window(
                 self._forward,
                 images,
                 window_size,
                 stride,
                 batch_size or _BATCH_SIZE,
-            )
+            ),
+            start=1,
         ):
             yield logits
             if progress is not None:
-                progress.update(index + 1)
+                progress.update(done)
         if progress is not None and count is None:
-            progress.update(index + 1, finalize=True)
+            progress.update(done, finalize=True)
 
     def _resolve_window(self, window_size, stride):
         """Both as checked `(int, int)`."""
@@ -466,8 +468,8 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 def _resolve_jit(jit_compile):
     """`"auto"` as in Keras, but under TensorFlow only for a single GPU.
 
-    On CPUs XLA is slower than TensorFlow's own kernels and takes long to
-    compile; under a strategy of several replicas it fails.
+    On CPUs XLA made training steps slower than TensorFlow's own kernels, and
+    takes long to compile; under a strategy of several replicas it fails.
     """
     if jit_compile == "auto" and keras.config.backend() == "tensorflow":
         import tensorflow as tf
