@@ -11,6 +11,41 @@ _CONVOLUTION_INITIALIZER = keras.initializers.VarianceScaling(
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+class Convolution(keras.layers.Conv2D):
+    """`keras.layers.Conv2D` for `(B, h, w, C)`, size kept, without copies.
+
+    Args:
+        filters: int. Channels of the result.
+        kernel_size: int. Odd height and width of the kernel.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        padding="same",
+        data_format="channels_last",
+        **kwargs,
+    ):
+        super().__init__(
+            filters,
+            kernel_size,
+            padding=padding,
+            data_format=data_format,
+            **kwargs,
+        )
+
+    def convolution_op(self, inputs, kernel):
+        if keras.config.backend() != "torch":
+            return super().convolution_op(inputs, kernel)
+        # Given channels last, Keras copies the maps to channels first and
+        # back before each convolution. As a view they need no copy.
+        x = ops.transpose(inputs, (0, 3, 1, 2))
+        x = ops.conv(x, kernel, padding="same", data_format="channels_first")
+        return ops.transpose(x, (0, 2, 3, 1))
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Batch norm over the global batch, wherever the layer runs.
 
@@ -32,6 +67,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
             strategy = tf.distribute.get_strategy()
             self.synchronized = strategy.num_replicas_in_sync > 1
         return super().call(inputs, training=training, mask=mask)
+
+    def scale_and_shift(self):
+        """What inference does to each channel, `scale * x + shift`."""
+        scale = ops.rsqrt(self.moving_variance + self.epsilon) * self.gamma
+        return scale, self.beta - self.moving_mean * scale
 
     def get_config(self):
         config = super().get_config()
@@ -55,13 +95,11 @@ class ConvNormActivation(keras.layers.Layer):
         self.filters = filters
         self.kernel_size = kernel_size
         self.use_bias = use_bias
-        self.convolution = keras.layers.Conv2D(
+        self.convolution = Convolution(
             filters,
             kernel_size,
-            padding="same",
             use_bias=use_bias,
             kernel_initializer=_CONVOLUTION_INITIALIZER,
-            data_format="channels_last",
             dtype=self.dtype_policy,
             name="convolution",
         )
@@ -72,8 +110,17 @@ class ConvNormActivation(keras.layers.Layer):
         self.norm.build(self.convolution.compute_output_shape(inputs_shape))
 
     def call(self, inputs, training=None):
-        x = self.norm(self.convolution(inputs), training=training)
-        return ops.relu(x)
+        if training:
+            x = self.norm(self.convolution(inputs), training=training)
+            return ops.relu(x)
+        # One pass over the maps less: the norm goes into the kernel.
+        scale, shift = self.norm.scale_and_shift()
+        if self.use_bias:
+            shift = shift + ops.cast(self.convolution.bias, shift.dtype) * scale
+        kernel = self.convolution.kernel
+        kernel = kernel * ops.cast(scale, self.compute_dtype)
+        x = self.convolution.convolution_op(inputs, kernel)
+        return ops.relu(x + ops.cast(shift, self.compute_dtype))
 
     def compute_output_shape(self, inputs_shape):
         return (*inputs_shape[:-1], self.filters)
@@ -90,12 +137,10 @@ class ConvNormActivation(keras.layers.Layer):
 
 def build_classifier(num_classes, kernel_size, dtype, name="classifier"):
     """The convolution that gives one logit per class, N(0, 0.01) at first."""
-    return keras.layers.Conv2D(
+    return Convolution(
         num_classes,
         kernel_size,
-        padding="same",
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        data_format="channels_last",
         dtype=dtype,
         name=name,
     )
