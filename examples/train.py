@@ -36,6 +36,14 @@ def parse():
     add("--patch-size", type=int, default=16)
     add("--drop-path", type=float, default=0.0)
     add("--crop", type=int, nargs=2, metavar=("H", "W"), default=(512, 512))
+    add(
+        "--scale-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        default=(0.5, 2.0),
+        help="of the random resize before the crop",
+    )
     add("--batch-size", type=int, default=8)
     add("--epochs", type=int, default=100)
     add("--optimizer", choices=("sgd", "adamw"), default="sgd")
@@ -105,8 +113,11 @@ def main():
     )
     print(folder.report())
     train, val = folder.split(args.fraction, seed=args.seed)
+    augment = ks.data.TrainingTransform(
+        tuple(args.crop), scale_range=tuple(args.scale_range)
+    )
     batches = train.batches(
-        args.batch_size, args.crop, seed=args.seed, cache=True
+        args.batch_size, augment=augment, seed=args.seed, cache=True
     )
     model = build_model(ks, args, folder)
     compile_model(keras, model, args, args.epochs * len(batches))

@@ -21,7 +21,8 @@ FLOORS = {
     "optimizers": (),
     "inference": (),
     "data": ("classes",),
-    "models": BOTTOM,
+    "checkpoints": ("layers",),
+    "models": (*BOTTOM, "checkpoints"),
     "visualization": ("classes", "data"),
     "evaluation": BOTTOM,
 }

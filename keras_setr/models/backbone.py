@@ -8,6 +8,7 @@ from keras_setr.layers.embedding import PatchEmbedding
 from keras_setr.layers.embedding import TokenEmbedding
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.transformer import TransformerBlock
+from keras_setr.models import loading
 
 # Paper, Table 2.
 T_SMALL = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12}
@@ -88,6 +89,8 @@ class SETRBackbone(keras_hub.models.Backbone):
         ValueError: where the patches do not divide the images or the heads
             the width.
     """
+
+    presets = loading.PresetsOf("SETRBackbone")
 
     def __init__(
         self,
@@ -243,6 +246,52 @@ class SETRBackbone(keras_hub.models.Backbone):
         check_layers((layer,), self.num_layers, "layer")
         before = keras.Model(self.input, self.tokens[layer - 1])
         return self.blocks[layer - 1].attention_maps(before(images))
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset,
+        load_weights=True,
+        image_shape=None,
+        file=None,
+        skip_mismatch=False,
+        verbose=True,
+        **kwargs,
+    ):
+        """Load an encoder from anywhere.
+
+        Args:
+            preset: str. Any source of `SETRPUP.from_preset`; of a whole SETR
+                the encoder is taken.
+            load_weights: bool. `False` leaves all weights at random.
+            image_shape: `(int, int, int)`. Another size than the source's
+                resamples the positions.
+            file, skip_mismatch, verbose: as for `SETRPUP.from_preset`.
+            **kwargs: further arguments, which replace the source's;
+                `use_final_norm=True` keeps the norm behind the last layer.
+
+        Raises:
+            ValueError: where the source is unknown or does not fit.
+        """
+        if image_shape is not None:
+            kwargs["image_shape"] = tuple(image_shape)
+
+        def load_saved(folder):
+            load = super(SETRBackbone, cls).from_preset
+            return load(folder, load_weights=load_weights)
+
+        return loading.load_backbone(
+            cls,
+            preset,
+            load_saved,
+            {
+                "load_weights": load_weights,
+                "file": file,
+                "skip_mismatch": skip_mismatch,
+                "verbose": verbose,
+            },
+            kwargs,
+        )
 
     def get_config(self):
         config = super().get_config()

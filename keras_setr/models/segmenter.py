@@ -4,7 +4,6 @@ import keras
 import keras_hub
 import numpy as np
 from keras import ops
-from keras_hub.src.utils import preset_utils
 
 from keras_setr.classes import Classes
 from keras_setr.inference import sliding_window
@@ -12,6 +11,7 @@ from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
 from keras_setr.models import inputs
+from keras_setr.models import loading
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.forward import compile_forward
 from keras_setr.models.heads import ResizeLogits
@@ -38,6 +38,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
     backbone_cls = SETRBackbone
     preprocessor_cls = SETRImageSegmenterPreprocessor
+    presets = loading.PresetsOf("SETRSegmenter")
 
     def __init__(
         self,
@@ -268,32 +269,72 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     # === Presets ===
 
     @classmethod
-    def from_preset(cls, preset, load_weights=True, **kwargs):
-        """Load a model from a preset, as `keras_hub` does.
+    def from_preset(
+        cls,
+        preset,
+        load_weights=True,
+        num_classes=None,
+        image_shape=None,
+        file=None,
+        skip_mismatch=False,
+        verbose=True,
+        **kwargs,
+    ):
+        """Load a model with weights from anywhere.
 
         `SETRSegmenter.from_preset` gives whichever of `SETRNaive`, `SETRPUP`
-        and `SETRMLA` the preset holds.
+        and `SETRMLA` the source holds. One summary is printed of what was
+        loaded, resampled, left out or re-initialised; what does not fit is an
+        error.
 
         Args:
-            preset: a preset folder or a handle that KerasHub knows.
+            preset: str. A built-in name of `presets`; a preset folder or a
+                handle as in KerasHub (`hf://`, `kaggle://`, `modelscope://`,
+                `gs://`); a folder or `hf://` handle of Hugging Face (ViT,
+                DeiT, DINOv2); or a file of timm, Google, mmsegmentation or
+                the authors (`.pth`, `.safetensors`, `.npz`), whose layout is
+                recognised from its names.
             load_weights: bool. `False` leaves all weights at random.
-            **kwargs: arguments of the model that replace the preset's.
+            num_classes: int. Another number than the source's keeps the whole
+                decoder and re-initialises only the classifiers. Required for
+                a source that holds an encoder alone.
+            image_shape: `(int, int, int)`. Another size than the source's
+                resamples the positions.
+            file: str. The file of a built-in name that has no fixed address.
+            skip_mismatch: bool. Load what fits instead of raising.
+            verbose: bool. Whether to print the summary and a progress bar.
+            **kwargs: further arguments of the model or its backbone, which
+                replace the source's.
 
         Raises:
-            ValueError: where the preset holds another of these classes.
+            ValueError: where the source is unknown, holds another of these
+                classes, or does not fit the model.
         """
-        if preset_utils.check_file_exists(preset, "task.json"):
-            config = preset_utils.load_json(preset, "task.json")
-            saved = preset_utils.check_config_class(config)
-            if not issubclass(saved, cls):
-                raise ValueError(
-                    f"The preset {preset} holds a {saved.__name__}. Call "
-                    f"{saved.__name__}.from_preset, not "
-                    f"{cls.__name__}.from_preset."
-                )
-            cls = saved
-        return super(SETRSegmenter, cls).from_preset(
-            preset, load_weights=load_weights, **kwargs
+        given = {
+            "num_classes": num_classes,
+            "image_shape": image_shape and tuple(image_shape),
+        }
+        given = {k: v for k, v in given.items() if v is not None} | kwargs
+
+        def load_saved(saved, folder):
+            if issubclass(saved, SETRSegmenter):
+                load = super(SETRSegmenter, saved).from_preset
+            else:
+                load = saved.from_preset
+            return load(folder, load_weights=load_weights)
+
+        return loading.load_segmenter(
+            cls,
+            {c.__name__: c for c in _concrete(SETRSegmenter)},
+            preset,
+            load_saved,
+            {
+                "load_weights": load_weights,
+                "file": file,
+                "skip_mismatch": skip_mismatch,
+                "verbose": verbose,
+            },
+            given,
         )
 
     def save_task_weights(self, filepath):
@@ -463,6 +504,14 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             ignore_class=self.ignore_class,
         )
         return config
+
+
+def _concrete(cls):
+    """The public subclasses, however deep."""
+    for subclass in cls.__subclasses__():
+        if not subclass.__name__.startswith("_"):
+            yield subclass
+        yield from _concrete(subclass)
 
 
 def _resolve_jit(jit_compile):

@@ -1,0 +1,33 @@
+"""Weights from everywhere: presets, files, their layouts, conversion."""
+
+from keras_setr.checkpoints.layouts import Layout
+from keras_setr.checkpoints.layouts import recognise
+from keras_setr.checkpoints.presets import PRESETS
+from keras_setr.checkpoints.presets import Preset
+from keras_setr.checkpoints.presets import architecture
+from keras_setr.checkpoints.presets import presets_of
+from keras_setr.checkpoints.sources import Source
+from keras_setr.checkpoints.sources import open_source
+from keras_setr.checkpoints.tensors import Checkpoint
+from keras_setr.checkpoints.tensors import read_file
+from keras_setr.checkpoints.tensors import read_variables
+from keras_setr.checkpoints.transfer import Copy
+from keras_setr.checkpoints.transfer import Report
+from keras_setr.checkpoints.transfer import transfer
+
+__all__ = [
+    "Checkpoint",
+    "Copy",
+    "Layout",
+    "PRESETS",
+    "Preset",
+    "Report",
+    "Source",
+    "architecture",
+    "open_source",
+    "presets_of",
+    "read_file",
+    "read_variables",
+    "recognise",
+    "transfer",
+]

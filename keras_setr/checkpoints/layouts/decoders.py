@@ -1,0 +1,354 @@
+"""How mmsegmentation and the authors' code name SETR's decoders.
+
+Both keep the encoder under `backbone.`. Files hold the weights of the heads
+but not which encoder layers feed them, nor their upsampling factors; these
+are the published ones.
+"""
+
+import functools
+
+import numpy as np
+
+from keras_setr.checkpoints.layouts.encoders import _from_torch_convolution
+from keras_setr.checkpoints.layouts.encoders import same
+from keras_setr.checkpoints.transfer import Copy
+
+# Z^l behind the auxiliary heads, or MLA's streams, by model and depth.
+_PUBLISHED_LAYERS = {
+    ("SETRNaive", 24): (10, 15, 20),
+    ("SETRNaive", 12): (3, 6, 9),
+    ("SETRPUP", 24): (10, 15, 20, 24),
+    ("SETRPUP", 12): (5, 8, 10, 12),
+    ("SETRMLA", 24): (6, 12, 18, 24),
+    ("SETRMLA", 12): (3, 6, 9, 12),
+}
+_COUNTER = (r".*\.num_batches_tracked", "torch's count of batches")
+_UNUSED = "made, but never used by the authors' code"
+
+
+def _published_layers(model, num_layers, count, argument, given, origin):
+    """The layers that `count` heads read."""
+    if argument in given:
+        return tuple(given[argument])
+    layers = _PUBLISHED_LAYERS.get((model, num_layers), ())
+    if count > len(layers):
+        raise ValueError(
+            f"{origin} has {count} heads on an encoder of {num_layers} layers "
+            "and does not tell which layers feed them. Pass "
+            f"{argument}=(..), {count} of the layers 1 to {num_layers}."
+        )
+    return layers[:count]
+
+
+def _norm(target, source):
+    yield Copy(f"{target}/gamma", (f"{source}.weight",), same)
+    yield Copy(f"{target}/beta", (f"{source}.bias",), same)
+
+
+def _batch_norm(target, source):
+    yield from _norm(target, source)
+    for ours, theirs in (("mean", "mean"), ("variance", "var")):
+        yield Copy(
+            f"{target}/moving_{ours}", (f"{source}.running_{theirs}",), same
+        )
+
+
+class _Decoder:
+    """One of the two codes' decoders in a checkpoint."""
+
+    ignored = (_COUNTER,)
+
+    def __init__(self, checkpoint, encoder):
+        self.checkpoint = checkpoint
+        self.encoder = encoder
+
+    def _count(self, pattern):
+        """How many of `pattern` % 0, 1, .. there are."""
+        count = 0
+        while pattern % count in self.checkpoint:
+            count += 1
+        return count
+
+    def _convolution(self, target, source, convert=_from_torch_convolution):
+        yield Copy(f"{target}/kernel", (f"{source}.weight",), convert)
+        if f"{source}.bias" in self.checkpoint:
+            yield Copy(f"{target}/bias", (f"{source}.bias",), same)
+
+    def _conv_norm(self, target, convolution, norm):
+        yield from self._convolution(f"{target}/convolution", convolution)
+        yield from _batch_norm(f"{target}/norm", norm)
+
+    def _layers(self, model, count, argument, given):
+        return _published_layers(
+            model,
+            self.encoder.num_layers,
+            count,
+            argument,
+            given,
+            self.checkpoint.origin,
+        )
+
+    def _shape(self, name):
+        return self.checkpoint.shape(name)
+
+
+class MMSegmentation(_Decoder):
+    """mmsegmentation, 0.x and 1.x alike."""
+
+    name = "mmsegmentation"
+
+    @staticmethod
+    def found(checkpoint):
+        return "decode_head.conv_seg.weight" in checkpoint and (
+            "decode_head.up_convs.0.0.conv.weight" in checkpoint
+        )
+
+    @functools.cached_property
+    def levels(self):
+        return self._count("neck.mla.channel_proj.%d.conv.weight")
+
+    @functools.cached_property
+    def model(self):
+        if self.levels:
+            return "SETRMLA"
+        kernel = self._shape("decode_head.up_convs.0.0.conv.weight")[-1]
+        return "SETRNaive" if kernel == 1 else "SETRPUP"
+
+    @functools.cached_property
+    def num_auxiliary(self):
+        return self._count("auxiliary_head.%d.conv_seg.weight")
+
+    def backbone_arguments(self):
+        # MLA's encoder drops the class token before the first layer.
+        return {"use_class_token": False} if self.levels else {}
+
+    def arguments(self, given):
+        shape = self._shape
+        arguments = {"num_classes": shape("decode_head.conv_seg.weight")[0]}
+        if self.levels:
+            arguments.update(
+                feature_layers=self._layers(
+                    "SETRMLA", self.levels, "feature_layers", given
+                ),
+                neck_filters=shape("neck.mla.channel_proj.0.conv.weight")[0],
+                head_filters=tuple(
+                    shape(f"decode_head.up_convs.0.{j}.conv.weight")[0]
+                    for j in range(2)
+                ),
+                auxiliary="neck" if self.num_auxiliary else None,
+            )
+            return arguments
+        main = "decode_head.up_convs.%d.0.conv.weight"
+        kernel = shape(main % 0)[-1]
+        arguments.update(
+            auxiliary_layers=self._layers(
+                self.model, self.num_auxiliary, "auxiliary_layers", given
+            ),
+            scales=(2 if kernel == 3 else 4,) * self._count(main),
+            kernel_size=kernel,
+            filters=shape(main % 0)[0],
+        )
+        if self.num_auxiliary:
+            auxiliary = "auxiliary_head.0.up_convs.%d.0.conv.weight"
+            arguments.update(
+                auxiliary_scales=(4,) * self._count(auxiliary),
+                auxiliary_kernel_size=shape(auxiliary % 0)[-1],
+                auxiliary_filters=shape(auxiliary % 0)[0],
+            )
+        return arguments
+
+    def copies(self):
+        if self.levels:
+            yield from self._mla_copies()
+            return
+        yield from self._head_copies("decode_head", "decode_head")
+        for index in range(self.num_auxiliary):
+            yield from self._head_copies(
+                f"auxiliary_head_{index}", f"auxiliary_head.{index}"
+            )
+
+    def _head_copies(self, target, source):
+        if f"{source}.norm.weight" in self.checkpoint:
+            yield from _norm(f"{target}/norm", f"{source}.norm")
+        count = self._count(source + ".up_convs.%d.0.conv.weight")
+        for index in range(count):
+            stage = f"{source}.up_convs.{index}.0"
+            yield from self._conv_norm(
+                f"{target}/convolution_{index}", f"{stage}.conv", f"{stage}.bn"
+            )
+        yield from self._convolution(
+            f"{target}/classifier", f"{source}.conv_seg"
+        )
+
+    def _mla_copies(self):
+        """Behind the sums, mmsegmentation lists the deepest level first."""
+        levels = self.levels
+        for level in range(levels):
+            other = levels - 1 - level
+            yield from _norm(f"neck/norm_{level}", f"neck.norm.{level}")
+            for ours, theirs in (
+                ("projection", f"neck.mla.channel_proj.{level}"),
+                ("fusion", f"neck.mla.feat_extract.{other}"),
+            ):
+                yield from self._conv_norm(
+                    f"neck/{ours}_{level}", f"{theirs}.conv", f"{theirs}.bn"
+                )
+            for index in range(2):
+                stage = f"decode_head.up_convs.{other}.{index}"
+                yield from self._conv_norm(
+                    f"decode_head/stream_{level}_convolution_{index}",
+                    f"{stage}.conv",
+                    f"{stage}.bn",
+                )
+        yield from self._convolution(
+            "decode_head/classifier",
+            "decode_head.conv_seg",
+            self._streams_reversed,
+        )
+        for index in range(self.num_auxiliary):
+            yield from self._convolution(
+                f"auxiliary_head_{levels - 1 - index}/classifier",
+                f"auxiliary_head.{index}.conv_seg",
+            )
+
+    def _streams_reversed(self, kernel):
+        """The channels of the concatenated streams, shallow first."""
+        kernel = _from_torch_convolution(kernel)  # (h, w, M * C, K)
+        h, w, channels, classes = kernel.shape
+        streams = kernel.reshape(h, w, self.levels, -1, classes)
+        return streams[:, :, ::-1].reshape(h, w, channels, classes)
+
+
+class Authors(_Decoder):
+    """github.com/fudan-zvg/SETR."""
+
+    name = "SETR authors"
+    ignored = (
+        _COUNTER,
+        (r"(decode_head|auxiliary_head\.\d+)\.conv_seg\..*", _UNUSED),
+        (r"(decode_head|auxiliary_head\.\d+)\.syncbn_fc_\d+\..*", _UNUSED),
+    )
+
+    @staticmethod
+    def found(checkpoint):
+        return (
+            "decode_head.conv_0.weight" in checkpoint
+            or "decode_head.mlahead.head2.0.weight" in checkpoint
+        )
+
+    @functools.cached_property
+    def model(self):
+        if "decode_head.cls.weight" in self.checkpoint:
+            return "SETRMLA"
+        # One convolution and the classifier, or four.
+        stages = self._count("decode_head.conv_%d.weight") - 1
+        return "SETRNaive" if stages == 1 else "SETRPUP"
+
+    @functools.cached_property
+    def num_auxiliary(self):
+        mla = self.model == "SETRMLA"
+        name = "aux" if mla else "conv_0"
+        return self._count(f"auxiliary_head.%d.{name}.weight")
+
+    def backbone_arguments(self):
+        # MLA's encoder drops the class token before the first layer.
+        return {"use_class_token": False} if self.model == "SETRMLA" else {}
+
+    def arguments(self, given):
+        shape = self._shape
+        if self.model == "SETRMLA":
+            return {
+                "num_classes": shape("decode_head.cls.weight")[0],
+                "feature_layers": self._layers(
+                    "SETRMLA", 4, "feature_layers", given
+                ),
+                "neck_filters": shape("backbone.mla.mla_p2.0.weight")[0],
+                "head_filters": tuple(
+                    shape(f"decode_head.mlahead.head2.{j}.weight")[0]
+                    for j in (0, 3)
+                ),
+                "align_corners": True,
+                "classifier_kernel_size": shape("decode_head.cls.weight")[-1],
+                "auxiliary": "neck" if self.num_auxiliary else None,
+            }
+        stages = self._count("decode_head.conv_%d.weight") - 1
+        arguments = {
+            "num_classes": shape(f"decode_head.conv_{stages}.weight")[0],
+            "auxiliary_layers": self._layers(
+                self.model, self.num_auxiliary, "auxiliary_layers", given
+            ),
+            "scales": (2,) * (stages - 1) + (1,),
+            "kernel_size": shape("decode_head.conv_0.weight")[-1],
+            "filters": shape("decode_head.conv_0.weight")[0],
+            "use_bias": True,
+        }
+        if self.num_auxiliary:
+            first = "auxiliary_head.0.conv_0.weight"
+            # Their PUP enlarges the map, their naive head does not.
+            scale = 1 if self.model == "SETRNaive" else 4
+            arguments.update(
+                auxiliary_scales=(scale,),
+                auxiliary_kernel_size=shape(first)[-1],
+                auxiliary_filters=shape(first)[0],
+            )
+        return arguments
+
+    def copies(self):
+        if self.model == "SETRMLA":
+            yield from self._mla_copies()
+            return
+        yield from self._head_copies("decode_head", "decode_head")
+        for index in range(self.num_auxiliary):
+            yield from self._head_copies(
+                f"auxiliary_head_{index}", f"auxiliary_head.{index}"
+            )
+
+    def _head_copies(self, target, source):
+        yield from _norm(f"{target}/norm", f"{source}.norm")
+        stages = self._count(source + ".conv_%d.weight") - 1
+        for index in range(stages):
+            yield from self._conv_norm(
+                f"{target}/convolution_{index}",
+                f"{source}.conv_{index}",
+                f"{source}.syncbn_fc_{index}",
+            )
+        yield from self._convolution(
+            f"{target}/classifier", f"{source}.conv_{stages}"
+        )
+
+    def _mla_copies(self):
+        for level in range(4):
+            # Their level p2 is the shallowest.
+            p = f"backbone.mla.mla_p{level + 2}"
+            yield from _norm(f"neck/norm_{level}", f"backbone.norm_{level}")
+            yield from self._conv_norm(
+                f"neck/projection_{level}", f"{p}_1x1.0", f"{p}_1x1.1"
+            )
+            yield from self._conv_norm(
+                f"neck/fusion_{level}", f"{p}.0", f"{p}.1"
+            )
+            head = f"decode_head.mlahead.head{level + 2}"
+            for index in range(2):
+                yield from self._conv_norm(
+                    f"decode_head/stream_{level}_convolution_{index}",
+                    f"{head}.{3 * index}",
+                    f"{head}.{3 * index + 1}",
+                )
+        yield from self._convolution(
+            "decode_head/classifier", "decode_head.cls"
+        )
+        classes = self._shape("decode_head.cls.weight")[0]
+        for index in range(self.num_auxiliary):
+            target = f"auxiliary_head_{index}/classifier"
+            source = f"auxiliary_head.{index}.aux"
+            yield from self._convolution(target, source)
+            if f"{source}.bias" not in self.checkpoint:
+                # Theirs has none.
+                yield Copy(
+                    f"{target}/bias",
+                    (),
+                    lambda: np.zeros(classes, "float32"),
+                )
+
+
+DECODERS = (MMSegmentation, Authors)

@@ -1,0 +1,384 @@
+"""The built-in names: published models and the encoders they start from.
+
+mIoU in percent, as published for the validation set, by sliding windows at a
+single scale and at several with flips. Addresses and figures: mmsegmentation's
+model zoo, the README and configurations of github.com/fudan-zvg/SETR, timm's
+and DeiT's releases.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """One published file of weights.
+
+    Attributes:
+        name: str. What `from_preset` takes.
+        model: `"SETRNaive"`, `"SETRPUP"`, `"SETRMLA"`, or `None` for an
+            encoder alone.
+        description: str.
+        parameters: int. Of the model without its auxiliary heads, or of the
+            encoder.
+        dataset: str. `keras_setr.data.DATASETS` has its facts; for encoders,
+            what they were trained on.
+        url: str. Where the file is, or, for files that have no fixed address
+            (`file` is `None`), the page that links to it.
+        file: str or `None`. Its name.
+        sha256: str or `None`. The first digits of its hash, or `None` where
+            none is published.
+        license: str. Of the weights, an SPDX name.
+        source: str. Who published it.
+        miou, miou_multi_scale: float or `None`, percent.
+        image_size: int. Side of the training crops.
+    """
+
+    name: str
+    model: str | None
+    description: str
+    parameters: int
+    dataset: str
+    url: str
+    file: str | None
+    sha256: str | None
+    license: str
+    source: str
+    miou: float | None = None
+    miou_multi_scale: float | None = None
+    image_size: int = 512
+
+    @property
+    def downloads(self):
+        """Whether the file has an address to fetch it from."""
+        return self.file is not None
+
+
+_DECODERS = {"SETRNaive": "naive", "SETRPUP": "pup", "SETRMLA": "mla"}
+
+# Parameters without auxiliary heads, by decoder, classes and crop: the sums
+# of the weights that the converted models have.
+_LARGE = 302_309_376  # 24 * 12,596,224, the layers of T-Large
+_BASE = 85_054_464  # 12 * 7,087,872, those of T-Base: 12 layers, width 768
+
+
+def _parameters(model, dim, size, num_classes, layers, filters=256):
+    """Weights of an encoder at `size`, and of the published decoder."""
+    grid = (size // 16) ** 2
+    patches = (16 * 16 * 3 + 1) * dim
+    class_token = 0 if model == "SETRMLA" else 2 * dim
+    encoder = patches + class_token + grid * dim + layers
+    norm = 4 * filters  # scale, shift and the two moving statistics
+    if model == "SETRNaive":
+        head = 2 * dim + dim * filters + norm
+    elif model == "SETRPUP":
+        head = 2 * dim + 9 * dim * filters + 27 * filters**2 + 4 * norm
+    else:
+        half = filters // 2
+        neck = 4 * (2 * dim + dim * filters + 9 * filters**2 + 2 * norm)
+        head = 4 * (9 * filters * half + 9 * half**2 + 2 * 4 * half) + neck
+        filters = 4 * half
+    return encoder + head + (filters + 1) * num_classes
+
+
+_NUM_CLASSES = {"ade20k": 150, "cityscapes": 19, "pascal_context": 60}
+_MMSEGMENTATION = "https://download.openmmlab.com/mmsegmentation/v0.5/setr/"
+
+
+def _mmsegmentation(name, model, dataset, size, file, miou, multi_scale):
+    folder, _, _ = file.rpartition("_20")
+    sha256 = file.rpartition("-")[2].removesuffix(".pth")
+    return Preset(
+        name=name,
+        model=model,
+        description=f"SETR-{_DECODERS[model].upper()}, ViT-L/16, {dataset}, "
+        f"crops of {size} x {size}, trained by mmsegmentation",
+        parameters=_parameters(
+            model, 1024, size, _NUM_CLASSES[dataset], _LARGE
+        ),
+        dataset=dataset,
+        url=f"{_MMSEGMENTATION}{folder}/{file}",
+        file=file,
+        sha256=sha256,
+        license="Apache-2.0",
+        source="mmsegmentation",
+        miou=miou,
+        miou_multi_scale=multi_scale,
+        image_size=size,
+    )
+
+
+_MMSEGMENTATION_MODELS = (
+    _mmsegmentation(
+        "setr_naive_large_ade20k_512",
+        "SETRNaive",
+        "ade20k",
+        512,
+        "setr_naive_512x512_160k_b16_ade20k_20210619_191258-061f24f5.pth",
+        48.28,
+        49.56,
+    ),
+    _mmsegmentation(
+        "setr_pup_large_ade20k_512",
+        "SETRPUP",
+        "ade20k",
+        512,
+        "setr_pup_512x512_160k_b16_ade20k_20210619_191343-7e0ce826.pth",
+        48.24,
+        49.99,
+    ),
+    _mmsegmentation(
+        "setr_mla_large_ade20k_512",
+        "SETRMLA",
+        "ade20k",
+        512,
+        "setr_mla_512x512_160k_b16_ade20k_20210619_191057-f9741de7.pth",
+        47.39,
+        49.37,
+    ),
+    _mmsegmentation(
+        "setr_mla_large_ade20k_512_b8",
+        "SETRMLA",
+        "ade20k",
+        512,
+        "setr_mla_512x512_160k_b8_ade20k_20210619_191118-c6d21df0.pth",
+        47.34,
+        49.05,
+    ),
+    _mmsegmentation(
+        "setr_naive_large_cityscapes_768",
+        "SETRNaive",
+        "cityscapes",
+        768,
+        "setr_naive_vit-large_8x1_768x768_80k_cityscapes_20211123_000505-"
+        "20728e80.pth",
+        78.10,
+        80.22,
+    ),
+    _mmsegmentation(
+        "setr_pup_large_cityscapes_768",
+        "SETRPUP",
+        "cityscapes",
+        768,
+        "setr_pup_vit-large_8x1_768x768_80k_cityscapes_20211122_155115-"
+        "f6f37b8f.pth",
+        79.21,
+        81.02,
+    ),
+    _mmsegmentation(
+        "setr_mla_large_cityscapes_768",
+        "SETRMLA",
+        "cityscapes",
+        768,
+        "setr_mla_vit-large_8x1_768x768_80k_cityscapes_20211119_101003-"
+        "7f8dccbe.pth",
+        77.00,
+        79.59,
+    ),
+)
+
+
+def _authors(model, encoder, dataset, size, steps, batch, miou, multi_scale):
+    decoder = _DECODERS[model]
+    dim, layers = (1024, _LARGE) if encoder == "large" else (768, _BASE)
+    words = {"large": "ViT-L/16", "base": "ViT-B/16", "deit_base": "DeiT-B/16"}
+    # The authors' MLA has a 3x3 classifier, their heads biases before norms.
+    return Preset(
+        name=f"setr_{decoder}_{encoder}_{dataset}_{size}_{steps}_b{batch}"
+        "_authors",
+        model=model,
+        description=f"SETR-{decoder.upper()}, {words[encoder]}, {dataset}, "
+        f"crops of {size} x {size}, {steps} steps of {batch}, trained by the "
+        "authors",
+        parameters=_parameters(model, dim, size, _NUM_CLASSES[dataset], layers)
+        + {
+            "SETRNaive": 256,
+            "SETRPUP": 4 * 256,
+            "SETRMLA": 8 * 512 * _NUM_CLASSES[dataset],
+        }[model],
+        dataset=dataset,
+        url="https://github.com/fudan-zvg/SETR#main-results",
+        file=None,
+        sha256=None,
+        license="MIT",
+        source="fudan-zvg/SETR",
+        miou=miou,
+        miou_multi_scale=multi_scale,
+        image_size=size,
+    )
+
+
+# decoder, encoder, dataset, crop, steps, batch, mIoU, mIoU at several scales
+_AUTHORS_MODELS = tuple(
+    _authors(*row)
+    for row in (
+        ("SETRNaive", "large", "cityscapes", 768, "40k", 8, 77.37, None),
+        ("SETRNaive", "large", "cityscapes", 768, "80k", 8, 77.90, None),
+        ("SETRPUP", "large", "cityscapes", 768, "40k", 8, 78.39, None),
+        ("SETRPUP", "large", "cityscapes", 768, "80k", 8, 79.34, None),
+        ("SETRMLA", "large", "cityscapes", 768, "40k", 8, 76.65, None),
+        ("SETRMLA", "large", "cityscapes", 768, "80k", 8, 77.24, None),
+        ("SETRNaive", "base", "cityscapes", 768, "40k", 8, 75.54, None),
+        ("SETRNaive", "base", "cityscapes", 768, "80k", 8, 76.25, None),
+        ("SETRNaive", "deit_base", "cityscapes", 768, "40k", 8, 77.85, None),
+        ("SETRNaive", "deit_base", "cityscapes", 768, "80k", 8, 78.66, None),
+        ("SETRMLA", "deit_base", "cityscapes", 768, "40k", 8, 78.04, None),
+        ("SETRMLA", "deit_base", "cityscapes", 768, "80k", 8, 78.98, None),
+        ("SETRPUP", "deit_base", "cityscapes", 768, "40k", 8, 78.79, None),
+        ("SETRPUP", "deit_base", "cityscapes", 768, "80k", 8, 79.45, None),
+        ("SETRNaive", "large", "ade20k", 512, "160k", 16, 48.06, 48.80),
+        ("SETRPUP", "large", "ade20k", 512, "160k", 16, 48.62, 50.09),
+        ("SETRMLA", "large", "ade20k", 512, "160k", 8, 47.79, 50.03),
+        ("SETRMLA", "large", "ade20k", 512, "160k", 16, 48.64, 50.28),
+        ("SETRMLA", "deit_base", "ade20k", 512, "160k", 16, 46.15, None),
+        ("SETRPUP", "deit_base", "ade20k", 512, "160k", 16, 46.34, None),
+        ("SETRNaive", "large", "pascal_context", 480, "80k", 16, 52.89, 53.61),
+        ("SETRPUP", "large", "pascal_context", 480, "80k", 16, 54.37, 55.27),
+        ("SETRMLA", "large", "pascal_context", 480, "80k", 8, 54.39, 55.39),
+        ("SETRMLA", "large", "pascal_context", 480, "80k", 16, 55.01, 55.83),
+        ("SETRMLA", "deit_base", "pascal_context", 480, "80k", 16, 52.91, None),
+        ("SETRPUP", "deit_base", "pascal_context", 480, "80k", 16, 52.00, None),
+    )
+)
+
+_TIMM = (
+    "https://github.com/rwightman/pytorch-image-models/releases/download/"
+    "v0.1-vitjx/"
+)
+
+
+def _encoder(name, description, dataset, size, url, large=False):
+    dim, layers = (1024, _LARGE) if large else (768, _BASE)
+    file = url.rpartition("/")[2]
+    tokens = (16 * 16 * 3 + 1) * dim + (2 + (size // 16) ** 2) * dim
+    return Preset(
+        name=name,
+        model=None,
+        description=description,
+        parameters=tokens + layers,
+        dataset=dataset,
+        url=url,
+        file=file,
+        sha256=file.rpartition("-")[2].removesuffix(".pth"),
+        license="Apache-2.0",
+        source="DeiT" if "deit" in name else "timm, after Google's ViT",
+        image_size=size,
+    )
+
+
+_ENCODERS = (
+    _encoder(
+        "vit_large_patch16_384",
+        "ViT-L/16, the encoder that the authors' T-Large models start from",
+        "ImageNet-21k, then ImageNet-1k",
+        384,
+        _TIMM + "jx_vit_large_p16_384-b3be5167.pth",
+        large=True,
+    ),
+    _encoder(
+        "vit_base_patch16_384",
+        "ViT-B/16, the encoder that the authors' T-Base models start from",
+        "ImageNet-21k, then ImageNet-1k",
+        384,
+        _TIMM + "jx_vit_base_p16_384-83fb41ba.pth",
+    ),
+    _encoder(
+        "vit_large_patch16_224_in21k",
+        "ViT-L/16, the pretraining that the paper names",
+        "ImageNet-21k",
+        224,
+        _TIMM + "jx_vit_large_patch16_224_in21k-606da67d.pth",
+        large=True,
+    ),
+    _encoder(
+        "vit_base_patch16_224_in21k",
+        "ViT-B/16, the pretraining that the paper names",
+        "ImageNet-21k",
+        224,
+        _TIMM + "jx_vit_base_patch16_224_in21k-e5005f0a.pth",
+    ),
+    _encoder(
+        "deit_base_distilled_patch16_384",
+        "DeiT-B, the encoder of the SETR-DeiT models",
+        "ImageNet-1k",
+        384,
+        "https://dl.fbaipublicfiles.com/deit/"
+        "deit_base_distilled_patch16_384-d0272ac0.pth",
+    ),
+)
+
+PRESETS = {
+    preset.name: preset
+    for preset in (*_MMSEGMENTATION_MODELS, *_AUTHORS_MODELS, *_ENCODERS)
+}
+
+
+def architecture(preset):
+    """Arguments of `SETRBackbone` and of the model, without its file.
+
+    They are what `recognise` finds in the file; auxiliary heads included.
+    """
+    dim = 1024 if "large" in preset.name else 768
+    grid = (preset.image_size // 16,) * 2
+    backbone = {
+        "num_layers": 24 if dim == 1024 else 12,
+        "hidden_dim": dim,
+        "num_heads": dim // 64,
+        "image_shape": (preset.image_size, preset.image_size, 3),
+        "patch_size": 16,
+        "position_grid": grid,
+        "use_class_token": preset.model != "SETRMLA",
+    }
+    if preset.model is None:
+        return backbone, {}
+    arguments = {"num_classes": _NUM_CLASSES[preset.dataset]}
+    by_authors = preset.source == "fudan-zvg/SETR"
+    if preset.model == "SETRMLA":
+        arguments.update(
+            neck_filters=256,
+            head_filters=(128, 128),
+            align_corners=by_authors,
+            classifier_kernel_size=3 if by_authors else 1,
+            auxiliary="neck",
+        )
+        return backbone, arguments
+    kernel = 1 if preset.model == "SETRNaive" else 3
+    arguments.update(kernel_size=kernel, auxiliary_kernel_size=kernel)
+    if by_authors:
+        arguments.update(
+            scales=(1,) if kernel == 1 else (2, 2, 2, 1),
+            auxiliary_scales=(1,) if kernel == 1 else (4,),
+            use_bias=True,
+        )
+        if dim == 768:
+            arguments["auxiliary_layers"] = (
+                (3, 6, 9) if kernel == 1 else (5, 8, 10, 12)
+            )
+        return backbone, arguments
+    once = kernel == 1 and preset.dataset == "cityscapes"
+    arguments.update(
+        scales=(4,) if kernel == 1 else (2, 2, 2, 2),
+        auxiliary_scales=(4,) if once else (4, 4),
+        auxiliary_layers=(10, 15, 20),
+    )
+    return backbone, arguments
+
+
+def presets_of(model=None):
+    """The built-in names that a model class can load, as plain dicts.
+
+    Args:
+        model: `"SETRNaive"`, `"SETRPUP"` or `"SETRMLA"`, for its published
+            models and all encoders; or `None`, for everything.
+
+    Returns:
+        dict from name to a dict of `Preset`'s other attributes.
+    """
+    return {
+        name: {
+            key: value
+            for key, value in dataclasses.asdict(preset).items()
+            if key != "name"
+        }
+        for name, preset in PRESETS.items()
+        if model is None or preset.model in (model, None)
+    }

@@ -1,0 +1,215 @@
+"""Values from a checkpoint into a model's variables, all of them or none.
+
+A layout (`layouts/`) says with `Copy` records which tensors make which
+variable. `transfer` carries them out, writes every variable once, accounts
+for every tensor and returns a `Report`.
+"""
+
+import collections
+import dataclasses
+import re
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_setr.layers.resampling import resample_grid
+
+# How many names a message shows of a long list.
+_SHOWN = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """How one variable of ours comes out of tensors of a file.
+
+    Args:
+        target: str. The variable's path inside the model.
+        sources: tuple of str. Names of tensors; `()` for a constant.
+        convert: callable from their arrays to the variable's value.
+        otherwise: str or `None`. Why the tensors are left out where the
+            model has no such variable; `None` makes that an error.
+    """
+
+    target: str
+    sources: tuple
+    convert: Callable
+    otherwise: str | None = None
+
+
+@dataclasses.dataclass
+class Report:
+    """What a load did; `str(report)` is the summary that is printed.
+
+    Attributes:
+        origin: str. Path, handle or name of what was read.
+        layout: str. The naming that was recognised.
+        loaded: dict from part (`"encoder"`, `"decoder"`, `"auxiliary"`) to
+            `[variables written, variables]`.
+        notes: list of str. Resampled positions, new classifiers and the like.
+        ignored: dict from reason to the list of tensors left out for it.
+        missing, unused, mismatched: lists of str, empty unless
+            `skip_mismatch=True` let them pass.
+    """
+
+    origin: str
+    layout: str
+    loaded: dict = dataclasses.field(default_factory=dict)
+    notes: list = dataclasses.field(default_factory=list)
+    ignored: dict = dataclasses.field(
+        default_factory=lambda: collections.defaultdict(list)
+    )
+    missing: list = dataclasses.field(default_factory=list)
+    unused: list = dataclasses.field(default_factory=list)
+    mismatched: list = dataclasses.field(default_factory=list)
+
+    def problems(self):
+        """Lines on what does not fit; empty where everything does."""
+        lines = []
+        for title, names in (
+            ("not in the file", self.missing),
+            ("in the file, but not in the model", self.unused),
+            ("of another shape", self.mismatched),
+        ):
+            if names:
+                more = len(names) - _SHOWN
+                shown = ", ".join(names[:_SHOWN])
+                shown += f" and {more} more" if more > 0 else ""
+                lines.append(f"{len(names)} {title}: {shown}")
+        return lines
+
+    def __str__(self):
+        counts = ", ".join(
+            f"{part} {written}/{total}"
+            for part, (written, total) in self.loaded.items()
+        )
+        lines = [f"Loaded {self.origin} ({self.layout}): {counts}"]
+        lines += [f"  {note}" for note in self.notes]
+        lines += [
+            f"  ignored {len(names)} ({names[0]}"
+            + (", ..)" if len(names) > 1 else ")")
+            + f": {reason}"
+            for reason, names in self.ignored.items()
+        ]
+        lines += [f"  skipped: {line}" for line in self.problems()]
+        return "\n".join(lines)
+
+
+def part_of(path):
+    """`"encoder"`, `"decoder"` or `"auxiliary"`, from a variable's path."""
+    layer = path.split("/")[0]
+    if layer.startswith("auxiliary_head"):
+        return "auxiliary"
+    return "decoder" if layer in ("decode_head", "neck") else "encoder"
+
+
+def transfer(
+    checkpoint,
+    layout,
+    copies,
+    model,
+    ignored=(),
+    initial=(),
+    skip_mismatch=False,
+):
+    """Write the values of a checkpoint into a model.
+
+    Args:
+        checkpoint: `Checkpoint`.
+        layout: str. Its layout's name, for the report.
+        copies: iterable of `Copy`.
+        model: a Keras model.
+        ignored: sequence of `(pattern, reason)`: tensors whose whole name
+            matches the regular expression are not needed.
+        initial: sequence of `(pattern, note)`: variables whose path matches
+            from its start keep their initial values, and the note is printed.
+        skip_mismatch: bool. Pass over what does not fit instead of raising.
+
+    Returns:
+        `Report`.
+
+    Raises:
+        ValueError: where a variable gets no value, a tensor goes nowhere, or
+            shapes differ.
+    """
+    report = Report(checkpoint.origin, layout)
+    variables = {v.path: v for v in model.weights if _is_parameter(v)}
+    resampling = getattr(model, "backbone", model).position_interpolation
+    used, written = set(), set()
+    for path in variables:
+        note = next((n for p, n in initial if re.match(p, path)), None)
+        if note is not None:
+            written.add(path)
+            if note not in report.notes:
+                report.notes.append(note)
+    untouched = len(written)
+    counts = collections.Counter()
+    for copy in copies:
+        absent = [s for s in copy.sources if s not in checkpoint]
+        if absent:
+            continue  # reported below, as a variable without a value
+        used.update(copy.sources)
+        if copy.target not in variables:
+            if copy.otherwise is None:
+                report.unused.extend(copy.sources)
+            else:
+                report.ignored[copy.otherwise].extend(copy.sources)
+            continue
+        if copy.target in written:
+            continue
+        variable = variables[copy.target]
+        value = copy.convert(
+            *(checkpoint.tensors[s].read() for s in copy.sources)
+        )
+        if copy.target.endswith("token_embedding/positions"):
+            value = _fit_positions(value, variable.shape, resampling, report)
+        if tuple(value.shape) != tuple(variable.shape):
+            report.mismatched.append(
+                f"{copy.target} {tuple(value.shape)} -> {tuple(variable.shape)}"
+            )
+        else:
+            variable.assign(value)
+            counts[part_of(copy.target)] += 1
+        written.add(copy.target)
+    assert untouched <= len(written)
+    for path in variables:
+        part = part_of(path)
+        report.loaded.setdefault(part, [counts[part], 0])[1] += 1
+    report.missing.extend(p for p in variables if p not in written)
+    for name in checkpoint.tensors:
+        if name in used:
+            continue
+        reason = next((r for p, r in ignored if re.fullmatch(p, name)), None)
+        if reason is None:
+            report.unused.append(name)
+        else:
+            report.ignored[reason].append(name)
+    if report.problems() and not skip_mismatch:
+        raise ValueError(
+            f"{checkpoint.origin} ({layout}) does not fit the model:\n  "
+            + "\n  ".join(report.problems())
+            + "\nPass the arguments that the file was made with, or "
+            "skip_mismatch=True to load the rest and leave these at their "
+            "initial values."
+        )
+    return report
+
+
+def _is_parameter(variable):
+    """Neither a seed nor a counter."""
+    return "float" in keras.backend.standardize_dtype(variable.dtype)
+
+
+def _fit_positions(value, shape, interpolation, report):
+    """Resample `(h, w, D)` to the model's grid (paper, section 4.1)."""
+    if value.ndim != 3 or tuple(value.shape[:2]) == tuple(shape[:2]):
+        return value
+    source, target = value.shape[:2], tuple(shape[:2])
+    report.notes.append(
+        f"positions {source[0]}x{source[1]} -> {target[0]}x{target[1]} "
+        f"({interpolation})"
+    )
+    resampled = resample_grid(
+        keras.ops.convert_to_tensor(value), target, interpolation
+    )
+    return np.asarray(keras.ops.convert_to_numpy(resampled))
