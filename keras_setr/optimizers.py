@@ -13,11 +13,11 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         initial_learning_rate: float. base.
-        decay_steps: int. T. `None`: the model's `fit` sets it to the steps
-            that it is going to run; until then the rate is constant.
+        decay_steps: int. T, counted from the optimiser's first step. `None`:
+            each `fit` of a `SETRSegmenter` spreads the decay over the steps
+            that it is going to run; without one the rate is constant.
         end_learning_rate: float. 1e-4 in the published configurations.
         power: float.
-        first_step: int. The optimiser's iteration at which t is 0.
     """
 
     def __init__(
@@ -26,7 +26,6 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         decay_steps=None,
         end_learning_rate=1e-4,
         power=0.9,
-        first_step=0,
     ):
         super().__init__()
         self.initial_learning_rate = initial_learning_rate
@@ -34,7 +33,13 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         # A base below the published floor decays to nothing, not upwards.
         self.end_learning_rate = end_learning_rate
         self.power = power
-        self.first_step = first_step
+        # The step at which t is 0, and T.
+        self.span = (0, decay_steps)
+
+    def spread(self, first_step, steps):
+        """Decay over `steps` from `first_step` on, if T was left open."""
+        if self.decay_steps is None:
+            self.span = (first_step, steps)
 
     def __call__(self, step):
         return self.multiplied(1.0, step)
@@ -46,11 +51,12 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         belongs to every parameter group alike.
         """
         base = multiplier * self.initial_learning_rate
-        if self.decay_steps is None:
+        first_step, steps = self.span
+        if steps is None:
             return ops.convert_to_tensor(base, "float32")
         end = min(self.end_learning_rate, base)
-        t = ops.cast(step, "float32") - self.first_step
-        left = 1.0 - ops.clip(t / self.decay_steps, 0.0, 1.0)
+        t = ops.cast(step, "float32") - first_step
+        left = 1.0 - ops.clip(t / steps, 0.0, 1.0)
         return (base - end) * ops.power(left, self.power) + end
 
     def get_config(self):
@@ -59,7 +65,6 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
             "decay_steps": self.decay_steps,
             "end_learning_rate": self.end_learning_rate,
             "power": self.power,
-            "first_step": self.first_step,
         }
 
 

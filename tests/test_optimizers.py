@@ -65,7 +65,7 @@ def test_multipliers_apply_to_the_variables_they_name():
 
 def test_both_survive_serialisation():
     optimizer = SGD(
-        PolynomialDecay(0.02, 7, 1e-3, 0.8, first_step=2),
+        PolynomialDecay(0.02, 7, 1e-3, 0.8),
         momentum=0.5,
         learning_rate_multipliers={"head": 3.0},
     )
@@ -77,6 +77,5 @@ def test_both_survive_serialisation():
         "decay_steps": 7,
         "end_learning_rate": 1e-3,
         "power": 0.8,
-        "first_step": 2,
     }
     assert ks.optimizers.SGD is SGD

@@ -118,10 +118,18 @@ def test_training_learns_reports_and_decays_over_the_fit():
     assert {"mean_iou", "pixel_accuracy", "val_mean_iou"} <= set(history)
     # 5 epochs of 3 steps; the next fit begins at the full rate again.
     schedule = model.optimizer._learning_rate
-    assert (schedule.first_step, schedule.decay_steps) == (0, 15)
+    assert schedule.span == (0, 15)
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
     model.fit(dataset(x, constant), epochs=1, verbose=0)
-    assert (schedule.first_step, schedule.decay_steps) == (15, 3)
+    assert schedule.span == (15, 3)
+
+
+def test_a_schedule_with_a_length_of_its_own_keeps_it():
+    model = tiny.build("naive")
+    schedule = ks.optimizers.PolynomialDecay(0.01, decay_steps=40)
+    model.compile(ks.optimizers.SGD(schedule), **tiny.UNCOMPILED)
+    model.fit(tiny.images(), tiny.labels(), verbose=0)
+    assert schedule.span == (0, 40)
 
 
 def test_a_fit_of_unknown_length_asks_for_the_number_of_steps():

@@ -158,7 +158,6 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
                 MeanIoU(self.num_classes, self.ignore_class),
                 PixelAccuracy(self.num_classes, self.ignore_class),
             ]
-        self._decay_over_fit = total_steps is None
         self._pixel_loss = keras.losses.get(loss)
         super().compile(
             optimizer=optimizer,
@@ -246,9 +245,9 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             )
 
     def _set_decay_steps(self, x, batch_size, fit_arguments):
-        """Spread the automatic schedule over the fit that begins."""
+        """Spread a schedule that leaves its length open over this fit."""
         schedule = getattr(self.optimizer, "_learning_rate", None)
-        if not (self._decay_over_fit and isinstance(schedule, PolynomialDecay)):
+        if not isinstance(schedule, PolynomialDecay) or schedule.decay_steps:
             return
         steps = fit_arguments.get("steps_per_epoch")
         if steps is None:
@@ -261,8 +260,10 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             )
         first_epoch = fit_arguments.get("initial_epoch", 0)
         iterations = int(ops.convert_to_numpy(self.optimizer.iterations))
-        schedule.first_step = iterations - first_epoch * steps
-        schedule.decay_steps = fit_arguments.get("epochs", 1) * steps
+        schedule.spread(
+            iterations - first_epoch * steps,
+            fit_arguments.get("epochs", 1) * steps,
+        )
         # The schedule is a constant of the compiled step.
         self.train_function = None
 
