@@ -71,7 +71,11 @@ def open_source(source, file=None, load_weights=True, verbose=True):
     import keras_hub
 
     encoder = keras_hub.models.Backbone.from_preset(source)
-    return Source(checkpoint=tensors.read_variables(source, encoder.weights))
+    # Some put the model's own name before the names of their layers.
+    prefix = f"{encoder.name}_"
+    return Source(
+        checkpoint=tensors.read_variables(source, encoder.weights, prefix)
+    )
 
 
 def _open_builtin(preset, file, load_weights, verbose):

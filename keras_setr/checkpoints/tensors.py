@@ -108,12 +108,12 @@ def read_folder(path):
     return Checkpoint(path, tensors, {"config": config})
 
 
-def read_variables(origin, variables):
-    """The variables of a Keras model, named by their paths."""
+def read_variables(origin, variables, prefix=""):
+    """The variables of a Keras model, named by their paths less `prefix`."""
     return Checkpoint(
         origin,
         {
-            variable.path: Tensor(
+            variable.path.removeprefix(prefix): Tensor(
                 tuple(variable.shape), _reader(variable, _from_variable)
             )
             for variable in variables

@@ -1,0 +1,53 @@
+"""mmsegmentation's files give the outputs that mmsegmentation computed."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_setr as ks
+from tests.checkpoints.test_encoders import save
+from tests.goldens import mmsegmentation as golden
+
+MODELS = {"naive": ks.SETRNaive, "pup": ks.SETRPUP, "mla": ks.SETRMLA}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_features_logits_and_auxiliary_outputs_are_theirs(name, tmp_path):
+    with np.load(golden.FOLDER / f"mmsegmentation_{name}.npz") as arrays:
+        arrays = dict(arrays)
+    shapes = json.loads(str(arrays.pop("shapes")))
+    path = save(
+        tmp_path / "checkpoint.safetensors", golden.random_state(shapes)
+    )
+    layers = (
+        {"feature_layers": (1, 2, 3, 4)}
+        if name == "mla"
+        else {"auxiliary_layers": (1, 2, 3)}
+    )
+    model = MODELS[name].from_preset(
+        path,
+        num_heads=golden.HEADS,
+        image_shape=(golden.SIZE, golden.SIZE, 3),
+        preprocessor=None,
+        **layers,
+    )
+    assert model.backbone.use_patch_bias == (name != "pup")
+    features = {
+        f"features_{i}": model.backbone.features[i + 1] for i in range(4)
+    }
+    outputs = keras.Model(model.input, {**model.output, **features})(
+        golden.images(), training=False
+    )
+    for key, expected in arrays.items():
+        ours = key
+        if name == "mla" and key.startswith("auxiliary"):
+            # They list the deepest level first.
+            ours = f"auxiliary_{3 - int(key[-1])}"
+        value = keras.ops.convert_to_numpy(outputs[ours])
+        if key.startswith("auxiliary"):
+            value = value[:, :8, :8]
+        np.testing.assert_allclose(
+            value, expected, atol=1e-5 * np.abs(expected).max(), err_msg=key
+        )
