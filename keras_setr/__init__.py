@@ -1,5 +1,6 @@
 """SETR (CVPR 2021) semantic segmentation for Keras 3."""
 
+from keras_setr import checkpoints
 from keras_setr import data
 from keras_setr import layers
 from keras_setr import metrics
@@ -33,6 +34,7 @@ __all__ = [
     "T_LARGE",
     "T_SMALL",
     "__version__",
+    "checkpoints",
     "data",
     "evaluate",
     "layers",

@@ -1,5 +1,6 @@
 """The examples as their users run them, on a few small scenes."""
 
+import hashlib
 import json
 import pathlib
 import runpy
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 import keras_setr as ks
+from tests.checkpoints.test_decoders import authors_file
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
@@ -86,3 +88,28 @@ def test_train_evaluate_and_segment_hand_on_a_preset(
     labels = np.asarray(Image.open(out / "a" / "good one_labels.png"))
     assert labels.shape == (70, 90) and labels.max() < 10
     assert (out / "a" / "good one_overlay.png").exists()
+
+
+def test_convert_weights_writes_a_preset_with_a_card(
+    tmp_path, monkeypatch, capsys
+):
+    path, _, _ = authors_file(tmp_path, "pup")
+    out = tmp_path / "preset"
+    options = ["--num-heads", 3, "--auxiliary-layers", 1, "--license", "MIT"]
+    run(monkeypatch, "convert_weights.py", path, out, *options)
+    assert f"SETRPUP in {out}" in capsys.readouterr().out
+    card = (out / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: keras-hub\nlicense: mit\n")
+    assert "pipeline_tag: image-segmentation" in card
+    assert f"| Weights from | {path} |" in card
+    assert hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() in card
+    assert "thing 0, thing 1" in card
+    assert ks.SETRPUP.from_preset(str(out)).classes.names[0] == "thing 0"
+    with pytest.raises(SystemExit, match="exists already"):
+        run(monkeypatch, "convert_weights.py", path, out, *options)
+    run(
+        monkeypatch,
+        "convert_weights.py",
+        *(path, tmp_path / "encoder", "--encoder", "--num-heads", 3),
+    )
+    assert ks.SETRBackbone.from_preset(str(tmp_path / "encoder")).num_heads == 3

@@ -21,7 +21,7 @@ FLOORS = {
     "optimizers": (),
     "inference": (),
     "data": ("classes",),
-    "checkpoints": ("layers",),
+    "checkpoints": ("layers", "version"),
     "models": (*BOTTOM, "checkpoints"),
     "visualization": ("classes", "data"),
     "evaluation": BOTTOM,

@@ -1,5 +1,9 @@
 """Weights from everywhere: presets, files, their layouts, conversion."""
 
+from keras_setr.checkpoints.card import model_card
+from keras_setr.checkpoints.card import upload_preset
+from keras_setr.checkpoints.card import write_model_card
+from keras_setr.checkpoints.download import hash_file
 from keras_setr.checkpoints.layouts import Layout
 from keras_setr.checkpoints.layouts import recognise
 from keras_setr.checkpoints.presets import PRESETS
@@ -24,10 +28,14 @@ __all__ = [
     "Report",
     "Source",
     "architecture",
+    "hash_file",
+    "model_card",
     "open_source",
     "presets_of",
     "read_file",
     "read_variables",
     "recognise",
     "transfer",
+    "upload_preset",
+    "write_model_card",
 ]

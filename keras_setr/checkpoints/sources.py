@@ -100,9 +100,7 @@ def _open_builtin(preset, file, load_weights, verbose):
         preset.sha256,
         verbose,
     )
-    return Source(
-        checkpoint=tensors.read_file(path), preset=preset, copy=copy
-    )
+    return Source(checkpoint=tensors.read_file(path), preset=preset, copy=copy)
 
 
 def _read_hugging_face(source, config_path):

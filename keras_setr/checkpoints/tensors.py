@@ -203,7 +203,9 @@ def _read_torch(path):
                 break
     tensors = {
         name: Tensor(tuple(value.shape), _reader(value, _from_torch))
-        for name, value in (content.items() if hasattr(content, "items") else ())
+        for name, value in (
+            content.items() if hasattr(content, "items") else ()
+        )
         if isinstance(value, torch.Tensor)
     }
     if not tensors:

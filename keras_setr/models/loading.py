@@ -201,7 +201,7 @@ def _pick_class(cls, classes_by_name, held, source):
             raise ValueError(
                 f"{source} holds an encoder without a decoder. Choose one: "
                 + ", ".join(f"{n}.from_preset" for n in classes_by_name)
-                + "."
+                + ", or SETRBackbone.from_preset for the encoder itself."
             )
         return cls
     if abstract or cls.__name__ == held:

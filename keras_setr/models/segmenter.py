@@ -326,7 +326,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
         return loading.load_segmenter(
             cls,
-            {c.__name__: c for c in _concrete(SETRSegmenter)},
+            dict(sorted((c.__name__, c) for c in _concrete(SETRSegmenter))),
             preset,
             load_saved,
             {

@@ -166,13 +166,21 @@ def as_hugging_face(weights, prefix, dinov2=False):
     if "registers" in weights:
         state[f"{embeddings}.register_tokens"] = weights["registers"]
     _patches(state, f"{embeddings}.patch_embeddings.projection", weights)
-    norms = ("norm1", "norm2") if dinov2 else (
-        "layernorm_before",
-        "layernorm_after",
+    norms = (
+        ("norm1", "norm2")
+        if dinov2
+        else (
+            "layernorm_before",
+            "layernorm_after",
+        )
     )
-    mlp = ("mlp.fc1", "mlp.fc2") if dinov2 else (
-        "intermediate.dense",
-        "output.dense",
+    mlp = (
+        ("mlp.fc1", "mlp.fc2")
+        if dinov2
+        else (
+            "intermediate.dense",
+            "output.dense",
+        )
     )
     for index, layer in enumerate(weights["layers"]):
         block = f"{prefix}encoder.layer.{index}"
@@ -415,9 +423,7 @@ def _up_head(state, name, x, stages, scale):
     norm = (state[f"{name}.norm.weight"], state[f"{name}.norm.bias"])
     x = _layer_norm(x, norm)
     for i in range(stages):
-        x = _conv_bn_relu(
-            state, x, f"{name}.conv_{i}", f"{name}.syncbn_fc_{i}"
-        )
+        x = _conv_bn_relu(state, x, f"{name}.conv_{i}", f"{name}.syncbn_fc_{i}")
         # PUP's last doubling follows the classifier, with which it commutes.
         if i < stages - 1 or stages == 1:
             x = _times(x, scale)

@@ -121,7 +121,7 @@ def test_an_encoder_leaves_the_decoder_as_it_was_made(tmp_path, capsys):
     np.testing.assert_allclose(
         array(model.backbone(IMAGES)), ref.forward(weights, IMAGES), atol=1e-4
     )
-    with pytest.raises(ValueError, match="SETRPUP.from_preset, SETRMLA"):
+    with pytest.raises(ValueError, match="SETRNaive.from_preset, SETRPUP"):
         ks.SETRSegmenter.from_preset(path, num_classes=4)
 
 

@@ -59,6 +59,4 @@ def recognise(checkpoint):
             f"names: {', '.join(keys[:_SHOWN])}. Known: {', '.join(known)}."
         )
     decoder = next((d for d in DECODERS if d.found(checkpoint)), None)
-    return Layout(
-        checkpoint, encoder, decoder and decoder(checkpoint, encoder)
-    )
+    return Layout(checkpoint, encoder, decoder and decoder(checkpoint, encoder))

@@ -181,7 +181,10 @@ HUGGING_FACE_VIT = EncoderNames(
     final_norm="layernorm.",
     distillation_token="embeddings.distillation_token",
     ignored=(
-        (r"(classifier|cls_classifier|distillation_classifier)\..*", _CLASSIFIER),
+        (
+            r"(classifier|cls_classifier|distillation_classifier)\..*",
+            _CLASSIFIER,
+        ),
         (r"(.*\.)?pooler\..*", _CLASSIFIER),
         (r"(.*\.)?mask_token", _MASK),
     ),
@@ -335,7 +338,9 @@ class Encoder:
                     names.attention_norm + names.arrays.scale,
                     names.qkv[0] + names.arrays.kernel,
                 ]
-                if all(prefix + f.format(i=0, n=1) in checkpoint for f in first):
+                if all(
+                    prefix + f.format(i=0, n=1) in checkpoint for f in first
+                ):
                     return cls(checkpoint, names, prefix)
         return None
 
@@ -496,7 +501,9 @@ class Encoder:
         for layer in range(self.num_layers):
             block = "block_{n}/"
             at = {"layer": layer}
-            yield from norm(block + "attention_norm", names.attention_norm, **at)
+            yield from norm(
+                block + "attention_norm", names.attention_norm, **at
+            )
             yield from dense(
                 block + "attention/qkv",
                 names.qkv,
@@ -562,4 +569,6 @@ class Encoder:
             )
         if self.registers:
             yield copy("token_embedding/register_tokens", self.registers, rows)
-        yield copy("token_embedding/positions", names.positions, patch_positions)
+        yield copy(
+            "token_embedding/positions", names.positions, patch_positions
+        )

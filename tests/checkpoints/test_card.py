@@ -1,0 +1,54 @@
+"""Model cards, and their way to a hub."""
+
+import types
+
+import keras_hub
+import pytest
+
+import keras_setr as ks
+from tests import tiny
+
+
+def test_the_card_of_a_built_in_name_has_its_published_facts():
+    model = tiny.build("pup", classes=ks.Classes(list("abcde")))
+    card = ks.checkpoints.model_card(model, "setr_pup_large_cityscapes_768")
+    for fact in (
+        "license: apache-2.0",
+        "pipeline_tag: image-segmentation",
+        "# setr_pup_large_cityscapes_768",
+        "_20211122_155115-f6f37b8f.pth |",
+        "| SHA-256 of that file | f6f37b8f |",
+        "| Validation mIoU, published | 79.21 % |",
+        "non-commercial: see https://www.cityscapes-dataset.com/license/",
+        'ks.SETRPUP.from_preset("hf://USER/MODEL")',
+        "| Images | 16 x 24, RGB in 0..255 |",
+        "a, b, c, d, e",
+    ):
+        assert fact in card
+    encoder = ks.checkpoints.model_card(tiny.backbone(), "my own")
+    assert "pipeline_tag" not in encoder and "mIoU" not in encoder
+    assert "| Licence of the weights | not known |" in encoder
+
+
+def test_the_card_is_uploaded_before_keras_hub_would_write_its_own(
+    tmp_path, monkeypatch
+):
+    calls = []
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(
+        hub,
+        "create_repo",
+        lambda repo, exist_ok: types.SimpleNamespace(repo_id=repo),
+    )
+    monkeypatch.setattr(
+        hub, "upload_file", lambda **options: calls.append(options)
+    )
+    monkeypatch.setattr(
+        keras_hub, "upload_preset", lambda *args: calls.append(args)
+    )
+    ks.checkpoints.write_model_card(str(tmp_path), "# card\n")
+    ks.checkpoints.upload_preset("hf://someone/model", str(tmp_path))
+    first, second = calls
+    assert first["repo_id"] == "someone/model"
+    assert first["path_in_repo"] == "README.md"
+    assert second == ("hf://someone/model", str(tmp_path))

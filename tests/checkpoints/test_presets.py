@@ -1,0 +1,217 @@
+"""The built-in names, and presets as folders."""
+
+import dataclasses
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+
+import keras_setr as ks
+from keras_setr import checkpoints
+from keras_setr.data.datasets import DATASETS
+from tests import tiny
+from tests.checkpoints import reference as ref
+from tests.checkpoints.test_decoders import authors_file
+from tests.checkpoints.test_download import Server
+from tests.checkpoints.test_encoders import save
+
+MODELS = {
+    "SETRNaive": ks.SETRNaive,
+    "SETRPUP": ks.SETRPUP,
+    "SETRMLA": ks.SETRMLA,
+}
+
+
+def array(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def test_each_class_lists_its_models_and_the_encoders():
+    presets = ks.SETRPUP.presets
+    pup = presets["setr_pup_large_ade20k_512"]
+    assert pup["miou"] == 48.24 and pup["miou_multi_scale"] == 49.99
+    assert pup["file"].endswith(pup["sha256"] + ".pth")
+    assert pup["url"].endswith(f"_ade20k/{pup['file']}")
+    assert "vit_large_patch16_384" in presets
+    assert "setr_mla_large_ade20k_512" not in presets
+    assert "setr_mla_large_ade20k_512" in ks.SETRSegmenter.presets
+    assert set(presets) < set(ks.SETRBackbone.presets)
+    by_mmsegmentation = [
+        name
+        for name, preset in ks.SETRSegmenter.presets.items()
+        if preset["source"] == "mmsegmentation"
+    ]
+    assert len(by_mmsegmentation) == 7
+    for preset in checkpoints.PRESETS.values():
+        if preset.model is not None:
+            assert preset.dataset in DATASETS
+        assert preset.downloads == (preset.sha256 is not None)
+
+
+def count_inference_parameters(model):
+    auxiliary = sum(
+        layer.count_params()
+        for layer in model.layers
+        if layer.name.startswith("auxiliary_head")
+    )
+    return model.count_params() - auxiliary
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "setr_naive_base_cityscapes_768_40k_b8_authors",
+        "setr_pup_deit_base_ade20k_512_160k_b16_authors",
+        "setr_mla_deit_base_pascal_context_480_80k_b16_authors",
+    ],
+)
+def test_a_model_without_weights_needs_no_file(name):
+    preset = checkpoints.PRESETS[name]
+    model = ks.SETRSegmenter.from_preset(name, load_weights=False)
+    assert type(model).__name__ == preset.model
+    assert count_inference_parameters(model) == preset.parameters
+    assert model.classes == DATASETS[preset.dataset].classes
+    size = preset.image_size
+    assert model.backbone.image_shape == (size, size, 3)
+
+
+def test_names_without_an_address_say_where_to_get_the_file(tmp_path):
+    name = "setr_naive_base_cityscapes_768_40k_b8_authors"
+    with pytest.raises(ValueError, match="fudan-zvg/SETR.*file="):
+        ks.SETRNaive.from_preset(name)
+    path, _, _ = authors_file(tmp_path, "naive")
+    with pytest.raises(ValueError, match="file belongs to a built-in name"):
+        ks.SETRNaive.from_preset(path, file=path)
+    model = ks.SETRNaive.from_preset(
+        name, file=path, num_heads=3, auxiliary_layers=(1,)
+    )
+    assert model.num_classes == 5 and model.classes is None
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A built-in name whose tiny file is on a server, and an empty cache."""
+    weights = ref.random_weights()
+    # Twelve heads of 64 cannot be tiny: the width tells the heads.
+    monkeypatch.setattr(
+        "keras_setr.checkpoints.layouts.encoders._UNUSUAL_HEADS",
+        {ref.DIM: ref.HEADS},
+    )
+    save(tmp_path / "vit.safetensors", ref.as_timm(weights))
+    content = (tmp_path / "vit.safetensors").read_bytes()
+    state = ref.with_decoder_of_the_authors(weights, "naive", 5)
+    state = {k: v for k, v in state.items() if "auxiliary_head" not in k}
+    save(tmp_path / "setr.safetensors", state)
+    files = {
+        "vit.safetensors": content,
+        "setr.safetensors": (tmp_path / "setr.safetensors").read_bytes(),
+    }
+    server = Server(files)
+    for name, model in (("vit", None), ("setr", "SETRNaive")):
+        file = f"{name}.safetensors"
+        preset = dataclasses.replace(
+            checkpoints.PRESETS["vit_base_patch16_384"],
+            name=f"tiny_{name}",
+            model=model,
+            url=server.url + file,
+            file=file,
+            sha256=hashlib.sha256(files[file]).hexdigest()[:8],
+        )
+        monkeypatch.setitem(checkpoints.PRESETS, preset.name, preset)
+    monkeypatch.setattr(
+        "keras_setr.checkpoints.sources.cache_folder",
+        lambda: str(tmp_path / "cache"),
+    )
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+
+
+def test_a_built_in_name_is_fetched_converted_and_kept(
+    published, tmp_path, capsys
+):
+    first = ks.SETRNaive.from_preset("tiny_setr", verbose=False)
+    assert capsys.readouterr().out == ""
+    assert published.ranges == [None]
+    images = tiny.images(size=(12, 12))
+    expected = first.predict(images, verbose=0)
+    # From here on the copy answers; the download is not needed any more.
+    (tmp_path / "cache" / "setr.safetensors").unlink()
+    again = ks.SETRNaive.from_preset("tiny_setr")
+    np.testing.assert_allclose(
+        again.predict(images, verbose=0), expected, atol=1e-6
+    )
+    other = ks.SETRNaive.from_preset(
+        "tiny_setr", num_classes=4, image_shape=(16, 8, 3)
+    )
+    printed = capsys.readouterr().out
+    assert "classifiers re-initialised: 5 -> 4 classes" in printed
+    assert "positions 3x3 -> 4x2" in printed
+    assert other.predict(tiny.images(size=(16, 8)), verbose=0).shape == (
+        2,
+        16,
+        8,
+        4,
+    )
+    np.testing.assert_array_equal(
+        array(other.get_layer("decode_head").norm.gamma),
+        array(first.get_layer("decode_head").norm.gamma),
+    )
+    backbone = ks.SETRBackbone.from_preset("tiny_setr")
+    np.testing.assert_array_equal(
+        array(backbone.blocks[1].mlp.expansion.kernel),
+        array(first.backbone.blocks[1].mlp.expansion.kernel),
+    )
+    assert published.ranges == [None]
+
+
+def test_a_built_in_encoder_goes_under_any_decoder(published, capsys):
+    model = ks.SETRMLA.from_preset(
+        "tiny_vit", num_classes=3, use_class_token=False
+    )
+    printed = capsys.readouterr().out
+    assert "the model has no class token" in printed
+    assert "decoder left at its initial values" in printed
+    assert model.backbone.hidden_dim == ref.DIM
+
+
+def test_a_preset_takes_another_number_of_classes_and_size(tmp_path, capsys):
+    model = tiny.build("pup", classes=ks.Classes(list("abcde")))
+    tiny.set_weights_by_path(model)
+    model.save_to_preset(str(tmp_path / "preset"))
+    same = ks.SETRSegmenter.from_preset(str(tmp_path / "preset"))
+    assert same.classes == model.classes
+    # Nothing was converted, so there is nothing to tell.
+    assert capsys.readouterr().out == ""
+    other = ks.SETRPUP.from_preset(
+        str(tmp_path / "preset"),
+        num_classes=3,
+        image_shape=(24, 32, 3),
+        dtype="bfloat16",
+    )
+    assert "5 -> 3 classes" in capsys.readouterr().out
+    assert other.classes is None and other.backbone.position_grid == (3, 4)
+    assert other.backbone.dtype_policy.name == "bfloat16"
+    assert other.filters == 8
+    for ours, theirs in zip(
+        other.get_layer("auxiliary_head_0").convolutions,
+        model.get_layer("auxiliary_head_0").convolutions,
+    ):
+        np.testing.assert_allclose(
+            array(ours.norm.moving_mean),
+            array(theirs.norm.moving_mean),
+            rtol=1e-2,
+        )
+    with pytest.raises(ValueError, match="in the model: auxiliary_head_1"):
+        ks.SETRPUP.from_preset(str(tmp_path / "preset"), auxiliary_layers=(2,))
+
+
+def test_a_preset_of_an_encoder_alone_goes_under_a_decoder(tmp_path):
+    backbone = tiny.backbone()
+    backbone.save_to_preset(str(tmp_path / "preset"))
+    model = ks.SETRNaive.from_preset(str(tmp_path / "preset"), num_classes=3)
+    np.testing.assert_array_equal(
+        array(model.backbone.blocks[0].attention.qkv.kernel),
+        array(backbone.blocks[0].attention.qkv.kernel),
+    )
