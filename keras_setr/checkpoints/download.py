@@ -15,8 +15,12 @@ _ATTEMPTS = 5
 
 
 def cache_folder():
-    """Where downloads and converted copies are kept."""
-    return os.path.join(keras.config.keras_home(), "models", "keras_setr")
+    """Where downloads and converted copies are kept.
+
+    Below `KERAS_HOME`, or `~/.keras` where that is not set.
+    """
+    home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
+    return os.path.join(os.path.expanduser(home), "models", "keras_setr")
 
 
 def download(url, path, sha256=None, verbose=True):

@@ -6,10 +6,13 @@ never held in memory twice.
 """
 
 import collections
+import ctypes
 import dataclasses
 import json
+import mmap
 import os
 import pickle
+import sys
 import types
 import zipfile
 from collections.abc import Callable
@@ -184,7 +187,8 @@ def _read_torch(path):
             ".safetensors and .npz files do not."
         ) from error
     # Old files are no zip archives and cannot be mapped into memory.
-    options = {"map_location": "cpu", "mmap": zipfile.is_zipfile(path)}
+    mapped = zipfile.is_zipfile(path)
+    options = {"map_location": "cpu", "mmap": mapped}
     try:
         try:
             content = torch.load(path, weights_only=True, **options)
@@ -201,8 +205,9 @@ def _read_torch(path):
             if isinstance(content.get(container), dict):
                 content = content[container]
                 break
+    convert = _from_mapped_torch if mapped else _from_torch
     tensors = {
-        name: Tensor(tuple(value.shape), _reader(value, _from_torch))
+        name: Tensor(tuple(value.shape), _reader(value, convert))
         for name, value in (
             content.items() if hasattr(content, "items") else ()
         )
@@ -220,7 +225,25 @@ def _read_torch(path):
 
 
 def _from_torch(tensor):
-    return tensor.detach().float().numpy()
+    # A copy: JAX may keep what it is given, and this may be the mapped file.
+    return np.array(tensor.detach().float().numpy())
+
+
+def _from_mapped_torch(tensor):
+    """The values; what was read of the file leaves the memory again."""
+    array = _from_torch(tensor)
+    if sys.platform == "linux":
+        # Whole pages only. They are read from the file again when needed.
+        page = mmap.PAGESIZE
+        start = -(-tensor.data_ptr() // page) * page
+        stop = (tensor.data_ptr() + tensor.nbytes) // page * page
+        if stop > start:
+            ctypes.CDLL(None).madvise(
+                ctypes.c_void_p(start),
+                ctypes.c_size_t(stop - start),
+                mmap.MADV_DONTNEED,
+            )
+    return array
 
 
 def _class_metadata(meta):

@@ -3,10 +3,9 @@
 import keras
 from keras import ops
 
+from keras_setr.layers.initialization import EncoderInitializer
 from keras_setr.layers.resampling import INTERPOLATIONS
 from keras_setr.layers.resampling import resample_grid
-
-_TRUNCATED_NORMAL = keras.initializers.TruncatedNormal(stddev=0.02)
 
 
 def check_multiple_of_patch(height, width, patch_size):
@@ -56,7 +55,7 @@ class PatchEmbedding(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.patch_size, self.patch_size, channels, self.hidden_dim),
-            initializer=_TRUNCATED_NORMAL,
+            initializer=EncoderInitializer(),
         )
         if self.use_bias:
             self.bias = self.add_weight(
@@ -149,7 +148,7 @@ class TokenEmbedding(keras.layers.Layer):
 
         def token(name, count):
             return self.add_weight(
-                name=name, shape=(count, dim), initializer=_TRUNCATED_NORMAL
+                name=name, shape=(count, dim), initializer=EncoderInitializer()
             )
 
         if self.use_class_token:
@@ -162,7 +161,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.positions = self.add_weight(
             name="positions",
             shape=(*self.grid_size, dim),
-            initializer=_TRUNCATED_NORMAL,
+            initializer=EncoderInitializer(),
         )
 
     def call(self, patches, training=None):

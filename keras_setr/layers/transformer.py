@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_setr.layers.embedding import _TRUNCATED_NORMAL
+from keras_setr.layers.initialization import EncoderInitializer
 
 
 def _is_long(num_tokens):
@@ -78,14 +78,14 @@ class SelfAttention(keras.layers.Layer):
         self.qkv = keras.layers.Dense(
             3 * dim,
             use_bias=self.use_bias,
-            kernel_initializer=_TRUNCATED_NORMAL,
+            kernel_initializer=EncoderInitializer(),
             dtype=self.dtype_policy,
             name="qkv",
         )
         self.qkv.build(tokens_shape)
         self.projection = keras.layers.Dense(
             dim,
-            kernel_initializer=_TRUNCATED_NORMAL,
+            kernel_initializer=EncoderInitializer(),
             dtype=self.dtype_policy,
             name="projection",
         )
@@ -187,7 +187,7 @@ class MLP(keras.layers.Layer):
         def dense(name, units, input_shape):
             layer = keras.layers.Dense(
                 units,
-                kernel_initializer=_TRUNCATED_NORMAL,
+                kernel_initializer=EncoderInitializer(),
                 dtype=self.dtype_policy,
                 name=name,
             )

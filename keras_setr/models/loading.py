@@ -1,5 +1,6 @@
 """`from_preset`: any source of weights into a model of ours."""
 
+import contextlib
 import inspect
 import os
 import tempfile
@@ -9,6 +10,7 @@ from keras_hub.src.utils import preset_utils
 from keras_setr import checkpoints
 from keras_setr.classes import Classes
 from keras_setr.data.datasets import DATASETS
+from keras_setr.layers.initialization import values_follow
 
 _CLASSIFIERS = r"(decode_head|auxiliary_head_\d+)/classifier/"
 _DECODER = r"(decode_head|neck|auxiliary_head_\d+)/"
@@ -73,6 +75,13 @@ class _OwnLayout:
         )
 
 
+def _initial_values(options):
+    """Random values only where some may stay."""
+    if options["load_weights"] and not options["skip_mismatch"]:
+        return values_follow()
+    return contextlib.nullcontext()
+
+
 def load_backbone(cls, source, load_saved, options, arguments):
     """What `SETRBackbone.from_preset` does; see there.
 
@@ -85,7 +94,8 @@ def load_backbone(cls, source, load_saved, options, arguments):
     """
     opened = _open(source, options)
     if opened.folder is not None:
-        saved = load_saved(opened.folder)
+        with _initial_values(options):
+            saved = load_saved(opened.folder)
         if not arguments:
             return saved
         layout, checkpoint = _own(saved, source)
@@ -96,7 +106,8 @@ def load_backbone(cls, source, load_saved, options, arguments):
         checkpoint = opened.checkpoint
         layout = checkpoints.recognise(checkpoint)
     built = _with_given(layout.backbone_arguments(arguments), arguments)
-    model = cls(**built)
+    with _initial_values(options):
+        model = cls(**built)
     if options["load_weights"]:
         report = checkpoints.transfer(
             checkpoint,
@@ -134,12 +145,13 @@ def load_segmenter(cls, classes_by_name, source, load_saved, options, given):
         name = _class_of(opened.folder)
         cls = _pick_class(cls, classes_by_name, name, source)
         if name is None:
-            layout, checkpoint = _own(
-                load_saved(cls.backbone_cls, opened.folder), source
-            )
+            with _initial_values(options):
+                saved = load_saved(cls.backbone_cls, opened.folder)
+            layout, checkpoint = _own(saved, source)
             opened = checkpoints.Source(checkpoint=checkpoint)
             return _convert(cls, layout, opened, options, given)
-        saved = load_saved(cls, opened.folder)
+        with _initial_values(options):
+            saved = load_saved(cls, opened.folder)
     else:
         preset = opened.preset
         cls = _pick_class(cls, classes_by_name, preset.model, source)
@@ -254,7 +266,8 @@ def _convert(cls, layout, opened, options, given):
     backbone_arguments = _with_given(layout.backbone_arguments(given), ours)
     arguments = layout.model_arguments(given)
     arguments.setdefault("classes", _classes(opened, arguments))
-    model = _build(cls, backbone_arguments, arguments, theirs)
+    with _initial_values(options):
+        model = _build(cls, backbone_arguments, arguments, theirs)
     if not options["load_weights"]:
         return model
     initial = []

@@ -119,10 +119,7 @@ def published(tmp_path, monkeypatch):
             sha256=hashlib.sha256(files[file]).hexdigest()[:8],
         )
         monkeypatch.setitem(checkpoints.PRESETS, preset.name, preset)
-    monkeypatch.setattr(
-        "keras_setr.checkpoints.sources.cache_folder",
-        lambda: str(tmp_path / "cache"),
-    )
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
     yield server
     server.http.shutdown()
     server.http.server_close()
@@ -137,7 +134,8 @@ def test_a_built_in_name_is_fetched_converted_and_kept(
     images = tiny.images(size=(12, 12))
     expected = first.predict(images, verbose=0)
     # From here on the copy answers; the download is not needed any more.
-    (tmp_path / "cache" / "setr.safetensors").unlink()
+    cache = tmp_path / "cache" / "models" / "keras_setr"
+    (cache / "setr.safetensors").unlink()
     again = ks.SETRNaive.from_preset("tiny_setr")
     np.testing.assert_allclose(
         again.predict(images, verbose=0), expected, atol=1e-6
