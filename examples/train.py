@@ -29,10 +29,16 @@ def parse():
     add("--names", help="text file with a class name per line")
     add("--fraction", type=float, help="share of the pairs to validate with")
     add("--model", choices=("naive", "pup", "mla"), default="pup")
+    add(
+        "--preset",
+        help="weights to start from, anything that from_preset takes: a SETR "
+        "keeps its decoder, an encoder gets a new one; --layers, --dim, "
+        "--heads and --patch-size are then the preset's",
+    )
     add("--layers", type=int, default=12)
     add("--dim", type=int, default=384)
     add("--heads", type=int, default=6)
-    add("--filters", type=int, default=256, help="of the decoder")
+    add("--filters", type=int, help="channels of the decoder")
     add("--patch-size", type=int, default=16)
     add("--drop-path", type=float, default=0.0)
     add("--crop", type=int, nargs=2, metavar=("H", "W"), default=(512, 512))
@@ -53,30 +59,31 @@ def parse():
 
 
 def build_model(ks, args, folder):
+    model_class = {
+        "naive": ks.SETRNaive,
+        "pup": ks.SETRPUP,
+        "mla": ks.SETRMLA,
+    }[args.model]
+    options = {"num_classes": folder.num_classes, "classes": folder.classes}
+    image = {
+        "image_shape": (*args.crop, 3),
+        "drop_path_rate": args.drop_path,
+    }
+    if args.filters and args.model == "mla":
+        half = args.filters // 2
+        options.update(neck_filters=args.filters, head_filters=(half, half))
+    elif args.filters:
+        options.update(filters=args.filters, auxiliary_filters=args.filters)
+    if args.preset:
+        return model_class.from_preset(args.preset, **image, **options)
     backbone = ks.SETRBackbone(
         num_layers=args.layers,
         hidden_dim=args.dim,
         num_heads=args.heads,
         patch_size=args.patch_size,
-        drop_path_rate=args.drop_path,
-        image_shape=(*args.crop, 3),
+        **image,
     )
-    common = {"num_classes": folder.num_classes, "classes": folder.classes}
-    if args.model == "mla":
-        half = args.filters // 2
-        return ks.SETRMLA(
-            backbone,
-            neck_filters=args.filters,
-            head_filters=(half, half),
-            **common,
-        )
-    model_class = {"naive": ks.SETRNaive, "pup": ks.SETRPUP}[args.model]
-    return model_class(
-        backbone,
-        filters=args.filters,
-        auxiliary_filters=args.filters,
-        **common,
-    )
+    return model_class(backbone, **options)
 
 
 def compile_model(keras, model, args, total_steps):

@@ -70,6 +70,17 @@ def test_train_evaluate_and_segment_hand_on_a_preset(
     evaluated = json.loads((tmp_path / "result.json").read_text())
     assert evaluated["mean_iou"] == pytest.approx(trained["mean_iou"])
 
+    # Fine-tuning goes on from the preset, at another size.
+    run(
+        monkeypatch,
+        "train.py",
+        *("--data", folder, "--out", tmp_path / "more", "--model", "mla"),
+        *("--preset", preset, "--crop", 32, 32, "--batch-size", 4),
+        *("--epochs", 1),
+    )
+    printed = capsys.readouterr().out
+    assert "positions 2x3 -> 2x2" in printed and "encoder 17/17" in printed
+
     # One good file in a folder of its own and one that is cut off.
     photos = tmp_path / "photos"
     (photos / "a").mkdir(parents=True)
