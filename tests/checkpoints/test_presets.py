@@ -14,6 +14,7 @@ from tests import tiny
 from tests.checkpoints import reference as ref
 from tests.checkpoints.test_decoders import authors_file
 from tests.checkpoints.test_download import Server
+from tests.checkpoints.test_encoders import as_hugging_face_vit
 from tests.checkpoints.test_encoders import save
 
 MODELS = {
@@ -212,4 +213,32 @@ def test_a_preset_of_an_encoder_alone_goes_under_a_decoder(tmp_path):
     np.testing.assert_array_equal(
         array(model.backbone.blocks[0].attention.qkv.kernel),
         array(backbone.blocks[0].attention.qkv.kernel),
+    )
+
+
+def test_handles_of_a_hub_are_fetched_file_by_file(tmp_path, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    from huggingface_hub.utils import EntryNotFoundError
+
+    weights = ref.random_weights()
+    as_hugging_face_vit(tmp_path, weights)
+    asked = []
+
+    def hf_hub_download(repo_id, filename):
+        asked.append((repo_id, filename))
+        if not (tmp_path / filename).exists():
+            raise EntryNotFoundError(filename, response=None)
+        return str(tmp_path / filename)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
+    backbone = ks.SETRBackbone.from_preset("hf://someone/vit", verbose=False)
+    assert set(asked) == {
+        ("someone/vit", "config.json"),
+        ("someone/vit", "model.safetensors"),
+    }
+    images = np.zeros((1, 12, 12, 3), "float32")
+    np.testing.assert_allclose(
+        array(backbone(images)),
+        ref.forward(weights, images, epsilon=1e-12),
+        atol=1e-5,
     )
