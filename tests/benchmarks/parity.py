@@ -6,8 +6,9 @@
 PYTHON is that of an environment with mmsegmentation 1.2.2, REFERENCE a script
 that writes random checkpoints with their outputs. FOLDER holds a Hugging Face
 DINOv2 encoder, compared with KerasHub's. Where transformers and torch are
-installed, random ViT and DINOv2 encoders of that library are compared too. Printed are the largest differences of features, logits and auxiliary
-outputs as fractions of the largest value; above 1e-5 the exit code is 1.
+installed, random ViT and DINOv2 encoders of that library are compared too.
+Printed are the largest differences of features, logits and auxiliary outputs
+as fractions of the largest value; above 1e-5 the exit code is 1.
 """
 
 import argparse

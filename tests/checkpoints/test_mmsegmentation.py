@@ -8,7 +8,7 @@ import pytest
 
 import keras_setr as ks
 from tests.checkpoints.test_encoders import save
-from tests.goldens import mmsegmentation as golden
+from tests.goldens import mmsegmentation_models as golden
 
 MODELS = {"naive": ks.SETRNaive, "pup": ks.SETRPUP, "mla": ks.SETRMLA}
 

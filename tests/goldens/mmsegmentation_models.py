@@ -1,6 +1,6 @@
 """What mmsegmentation's SETR computes with weights made from their names.
 
-    PYTHON tests/goldens/mmsegmentation.py REFERENCE
+    PYTHON tests/goldens/mmsegmentation_models.py REFERENCE
 
 writes `mmsegmentation_{naive,pup,mla}.npz` anew. PYTHON is that of an
 environment with mmsegmentation 1.2.2; REFERENCE is a script whose function
