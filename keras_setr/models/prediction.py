@@ -112,8 +112,8 @@ class SlidingWindowPrediction:
             x: an image file or array `(H, W, C)`, a batch `(B, H, W, C)`, or
                 a list of files and arrays of any sizes.
             output: `"labels"`, `"probabilities"` or `"logits"`.
-            confidence: bool. Return `(labels, confidence)`, the second with
-                the `(H, W)` float32 probability of each label.
+            confidence: bool. Give `(labels, confidence)` instead of labels,
+                the second with the `(H, W)` float32 probability of each.
             batch_size, verbose, window_size, stride, scales, flip, protocol,
                 base_scale: as for `predict`.
 
@@ -140,7 +140,7 @@ class SlidingWindowPrediction:
         )
         if single:
             return results[0]
-        if not confidence:
+        if not confidence or isinstance(x, (list, tuple)):
             return _stack(results, x)
         return tuple(_stack(list(maps), x) for maps in zip(*results))
 
@@ -281,7 +281,7 @@ def _pair(name, value):
 
 def _stack(results, x):
     """One array where all sizes agree, unless the caller gave a list."""
+    if isinstance(x, (list, tuple)):
+        return results
     same = len({result.shape for result in results}) == 1
-    if same and not isinstance(x, (list, tuple)):
-        return np.stack(results)
-    return results
+    return np.stack(results) if same else results
