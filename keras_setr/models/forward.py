@@ -31,8 +31,10 @@ def _tensorflow(step, model):
 def _local_replicas(strategy):
     """Replicas that share a batch: those of one process."""
     replicas = strategy.num_replicas_in_sync
-    # Several workers predict each for itself.
-    return replicas if replicas == len(strategy.extended.worker_devices) else 1
+    if replicas == 1 or replicas > len(strategy.extended.worker_devices):
+        # Several workers predict each for itself.
+        return 1
+    return replicas
 
 
 def _jax(step, model):
