@@ -29,7 +29,7 @@ class Blend:
         self.bands = view.bands()
         self.lefts = view.lefts()
         self.averages = averages
-        self._column = []  # the windows of the column under way
+        self._upper = None  # the first of two windows of a column
         self._band = self._left = 0  # indices
         self._side = None  # (rows, overlap, K), shared with the next column
         self._below = None  # (overlap, W', K), shared with the next band
@@ -50,27 +50,25 @@ class Blend:
     def add(self, logits):
         """The next window's `(h, w, K)`, which may be written to."""
         tops = self.bands[self._band]
-        self._column.append(logits)
-        if len(self._column) < len(tops):
+        if len(tops) == 1:
+            block = logits if logits.flags.writeable else logits.copy()
+        elif self._upper is None:
+            self._upper = self._extended(logits, tops)
             return
-        block = self._stacked(tops)
-        self._column = []
+        else:
+            block, self._upper = self._upper, None
+            block[tops[1] - tops[0] :] += logits
         self._add_column(block, tops[0])
         self._left += 1
         if self._left == len(self.lefts):
             self._end_band(tops[0], len(block))
 
-    def _stacked(self, tops):
-        """The column's windows summed in one writable `(rows, w, K)`."""
-        first = self._column[0]
-        if len(tops) == 1:
-            return first if first.flags.writeable else first.copy()
-        h, w, num_classes = first.shape
-        block = np.empty((tops[-1] - tops[0] + h, w, num_classes), np.float32)
-        block[:h] = first
-        step = tops[1] - tops[0]
-        block[step:h] += self._column[1][: h - step]
-        block[h:] = self._column[1][h - step :]
+    def _extended(self, logits, tops):
+        """A window with zeros below it, down to the end of a second one."""
+        h, w, num_classes = logits.shape
+        rows = tops[1] - tops[0] + h
+        block = np.zeros((rows, w, num_classes), np.float32)
+        block[:h] = logits
         return block
 
     def _add_column(self, block, top):

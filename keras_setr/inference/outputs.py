@@ -25,12 +25,12 @@ class Labels:
     """
 
     def __init__(self, size, confidence):
-        self.labels = np.empty(size, np.int32)
+        self.size = size
+        self.labels = None
         self.confidence = np.empty(size, np.float32) if confidence else None
 
     def put(self, top, left, logits):
-        part = _part(top, left, logits)
-        self.labels[part] = logits.argmax(axis=-1)
+        part = self._label(top, left, logits)
         if self.confidence is not None:
             for row, line in enumerate(logits, start=top):
                 # exp(l_k - l_k) / sum_j exp(l_j - l_k) for the largest, l_k.
@@ -39,15 +39,23 @@ class Labels:
                 self.confidence[row, part[1]] = 1 / line.sum(axis=-1)
 
     def put_probabilities(self, top, left, probabilities):
-        part = _part(top, left, probabilities)
-        self.labels[part] = probabilities.argmax(axis=-1)
+        part = self._label(top, left, probabilities)
         if self.confidence is not None:
             self.confidence[part] = probabilities.max(axis=-1)
 
+    def _label(self, top, left, scores):
+        if self.labels is None:
+            # While logits still take memory, labels take as little as they
+            # can.
+            smallest = np.min_scalar_type(scores.shape[-1] - 1)
+            self.labels = np.empty(self.size, smallest)
+        part = _part(top, left, scores)
+        self.labels[part] = scores.argmax(axis=-1)
+        return part
+
     def result(self):
-        if self.confidence is None:
-            return self.labels
-        return self.labels, self.confidence
+        labels = self.labels.astype(np.int32)
+        return labels if self.confidence is None else (labels, self.confidence)
 
 
 class Volume:
