@@ -6,6 +6,8 @@ what the next column shares with this one and the next band with this one:
 `overlap * W' * K` numbers, however high the image is.
 """
 
+import collections
+
 import numpy as np
 
 from keras_setr.inference.outputs import softmax
@@ -32,8 +34,10 @@ class Blend:
         self._upper = None  # the first of two windows of a column
         self._band = self._left = 0  # indices
         self._side = None  # (rows, overlap, K), shared with the next column
-        self._below = None  # (overlap, W', K), shared with the next band
-        self._shared_rows = 0  # of them are filled
+        # (left, (overlap, columns, K)): shared with the band above and with
+        # the next one.
+        self._above = collections.deque()
+        self._below = collections.deque()
         if averages:
             h, w = view.window_size
             self._share = [
@@ -52,8 +56,10 @@ class Blend:
         tops = self.bands[self._band]
         if len(tops) == 1:
             block = logits if logits.flags.writeable else logits.copy()
+            self._add_above(block)
         elif self._upper is None:
             self._upper = self._extended(logits, tops)
+            self._add_above(self._upper)
             return
         else:
             block, self._upper = self._upper, None
@@ -61,7 +67,7 @@ class Blend:
         self._add_column(block, tops[0])
         self._left += 1
         if self._left == len(self.lefts):
-            self._end_band(tops[0], len(block))
+            self._end_band()
 
     def _extended(self, logits, tops):
         """A window with zeros below it, down to the end of a second one."""
@@ -71,6 +77,24 @@ class Blend:
         block[:h] = logits
         return block
 
+    def _add_above(self, block):
+        """Add what the band above shares with the columns that are new here.
+
+        The column before has brought along what lies over the others.
+        """
+        left = self.lefts[self._left]
+        end = left + block.shape[1]
+        first = left if self._side is None else left + self._side.shape[1]
+        for start, rows in self._above:
+            a, b = max(start, first), min(start + rows.shape[1], end)
+            if a < b:
+                block[: len(rows), a - left : b - left] += rows[
+                    :, a - start : b - start
+                ]
+        # What is used up is released at once.
+        while self._above and _end(self._above[0]) <= end:
+            self._above.popleft()
+
     def _add_column(self, block, top):
         left = self.lefts[self._left]
         rows, w, num_classes = block.shape
@@ -78,12 +102,6 @@ class Blend:
         if self._side is not None:
             shared = self._side.shape[1]
             block[:, :shared] += self._side
-        # Up to `shared`, the column before has brought the band above along.
-        if self._shared_rows:
-            block[: self._shared_rows, shared:] += self._below[
-                : self._shared_rows, left + shared : left + w
-            ]
-
         done = w
         self._side = None
         if self._left + 1 < len(self.lefts):
@@ -92,14 +110,7 @@ class Blend:
         finished = rows
         if self._band + 1 < len(self.bands):
             finished = self.bands[self._band + 1][0] - top
-            if self._below is None:
-                overlap = self.view.window_size[0] - self.view.stride[0]
-                size = (max(overlap, 0), self.view.size[1], num_classes)
-                self._below = np.empty(size, np.float32)
-            # In place of what this column has just used up.
-            self._below[: rows - finished, left : left + done] = block[
-                finished:, :done
-            ]
+            self._below.append((left, block[finished:, :done].copy()))
         block = block[:finished, :done]
         if self.averages:
             share = (
@@ -110,16 +121,19 @@ class Blend:
                 block *= share[..., None]
         self.sink.put(top, left, block)
 
-    def _end_band(self, top, rows):
+    def _end_band(self):
         self._left = 0
         self._band += 1
+        self._above, self._below = self._below, collections.deque()
         if self._band < len(self.bands):
-            following = self.bands[self._band][0]
-            self._shared_rows = top + rows - following
-            self.sink.advance(following)
+            self.sink.advance(self.bands[self._band][0])
         else:
-            self._below = None
             self.sink.advance(self.view.size[0])
+
+
+def _end(part):
+    start, rows = part
+    return start + rows.shape[1]
 
 
 def _covers(starts, window, length):
