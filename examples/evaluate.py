@@ -24,6 +24,15 @@ def parse():
     add("--ignore", type=int, nargs="+", default=[255], help="mask values")
     add("--window", type=int, nargs=2, metavar=("H", "W"))
     add("--stride", type=int, nargs=2, metavar=("H", "W"))
+    add("--scales", nargs="+", help="factors, or 'paper' for six with flip")
+    add("--flip", action=argparse.BooleanOptionalAction)
+    add("--protocol", default="authors", choices=("authors", "mmsegmentation"))
+    add("--base-scale", type=int, nargs=2, metavar=("H", "W"))
+    add(
+        "--published",
+        choices=("ade20k", "cityscapes", "pascal_context", "pascal_context_59"),
+        help="use this dataset's window, stride and base scale",
+    )
     add("--batch-size", type=int, help="windows in one forward pass")
     add("--out", help="JSON file for the figures")
     return parser.parse_args()
@@ -41,12 +50,22 @@ def main():
     )
     if args.subset:
         data = data.subset(args.subset)
+    window, stride, base = args.window, args.stride, args.base_scale
+    if args.published:
+        dataset = ks.data.DATASETS[args.published]
+        window = window or dataset.crop_size
+        stride = stride or dataset.stride
+        base = base or dataset.base_scale
     result = ks.evaluate(
         model,
         data,
         batch_size=args.batch_size,
-        window_size=args.window,
-        stride=args.stride,
+        window_size=window,
+        stride=stride,
+        scales="paper" if args.scales == ["paper"] else args.scales,
+        flip=args.flip,
+        protocol=args.protocol,
+        base_scale=base,
     )
     print(result)
     if args.out:

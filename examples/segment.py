@@ -3,8 +3,9 @@
     python examples/segment.py PRESET PATH [PATH ...] --out DIR
 
 Writes NAME_labels.png, whose values are the class labels, and
-NAME_overlay.png. A file that cannot be read is reported and skipped, and the
-exit code is 1 at the end.
+NAME_overlay.png; with --confidence also NAME_confidence.png, 0..255 for 0..1.
+A file that cannot be read is reported and skipped, and the exit code is 1 at
+the end. Run it again after an interruption: what is written already is kept.
 """
 
 import argparse
@@ -27,6 +28,12 @@ def parse():
     add("--backend", choices=("tensorflow", "jax", "torch"))
     add("--window", type=int, nargs=2, metavar=("H", "W"))
     add("--stride", type=int, nargs=2, metavar=("H", "W"))
+    add("--scales", nargs="+", help="factors, or 'paper' for six with flip")
+    add("--flip", action=argparse.BooleanOptionalAction)
+    add("--protocol", default="authors", choices=("authors", "mmsegmentation"))
+    add("--batch-size", type=int, help="windows in one forward pass")
+    add("--confidence", action="store_true", help="write confidence maps")
+    add("--overwrite", action="store_true", help="write all files anew")
     add("--alpha", type=float, default=0.5, help="opacity of the colours")
     return parser.parse_args()
 
@@ -50,27 +57,46 @@ def main():
 
     model = ks.SETRSegmenter.from_preset(args.preset)
     classes = model.classes or ks.Classes.numbered(model.num_classes)
-    out = pathlib.Path(args.out)
-    written, failed = 0, 0
-    for file, name in find_images(args.paths):
-        try:
-            image = ks.data.load_image(file)
-            labels = model.segment(
-                image, window_size=args.window, stride=args.stride
-            )
-        except (OSError, ValueError) as error:
-            print(f"skipped {file}: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        target = out / name
+    targets = {
+        file: pathlib.Path(args.out) / name
+        for file, name in find_images(args.paths)
+    }
+
+    def save(file, image, result):
+        target = targets[file]
         target.parent.mkdir(parents=True, exist_ok=True)
-        ks.data.save_labels(f"{target}_labels.png", labels, classes)
+        labels, confidence = result if args.confidence else (result, None)
         picture = ks.visualization.overlay(image, labels, classes, args.alpha)
-        picture.save(f"{target}_overlay.png")
-        print(f"{file} -> {target}_labels.png, {target}_overlay.png")
-        written += 1
-    print(f"{written} images segmented, {failed} skipped")
-    if failed or not written:
+        partial = target.with_name(f".{target.name}_overlay.png")
+        picture.save(partial)
+        os.replace(partial, f"{target}_overlay.png")
+        if confidence is not None:
+            grey = (255 * confidence).round().astype("uint8")
+            ks.data.save_labels(f"{target}_confidence.png", grey)
+        # Last: where it is, the others are too.
+        ks.data.save_labels(f"{target}_labels.png", labels, classes)
+
+    def done(file):
+        return os.path.exists(f"{targets[file]}_labels.png")
+
+    run = ks.segment_files(
+        model,
+        targets,
+        save,
+        done=None if args.overwrite else done,
+        batch_size=args.batch_size,
+        window_size=args.window,
+        stride=args.stride,
+        scales="paper" if args.scales == ["paper"] else args.scales,
+        flip=args.flip,
+        protocol=args.protocol,
+        confidence=args.confidence,
+    )
+    print(
+        f"{run.written} images segmented, {len(run.failed)} skipped, "
+        f"{run.kept} there already, in {args.out}"
+    )
+    if run.failed or not targets:
         sys.exit(1)
 
 

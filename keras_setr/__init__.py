@@ -19,11 +19,15 @@ from keras_setr.models import SETRImageConverter
 from keras_setr.models import SETRImageSegmenterPreprocessor
 from keras_setr.models import SETRNaive
 from keras_setr.models import SETRSegmenter
+from keras_setr.submission import FolderRun
+from keras_setr.submission import segment_files
+from keras_setr.submission import write_submission
 from keras_setr.version import __version__
 
 __all__ = [
     "Classes",
     "Evaluation",
+    "FolderRun",
     "SETRBackbone",
     "SETRImageConverter",
     "SETRImageSegmenterPreprocessor",
@@ -41,5 +45,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "segment_files",
     "visualization",
+    "write_submission",
 ]

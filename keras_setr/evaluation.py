@@ -1,13 +1,12 @@
 """Whole-set evaluation at the original size of every image."""
 
 import dataclasses
-import time
 
-import keras
 import numpy as np
 
 from keras_setr import metrics
 from keras_setr.classes import Classes
+from keras_setr.inference import ImageProgress
 
 # Images handed to the model at a time when no batch_size is given: enough to
 # fill a batch with windows of small images, little to hold of large ones.
@@ -142,9 +141,14 @@ def evaluate(
         classes: `Classes`. Defaults to `model.classes`, or else numbers.
         batch_size: int. Windows in a forward pass; the model's own default
             where None.
-        verbose: `"auto"` or 1 for a progress bar with the mean IoU so far, 2
-            for a line at the end, 0 for silence.
-        **predict_options: for `model.segment`: `window_size`, `stride`, ..
+        verbose: `"auto"` or 1 for a progress bar with the images per second,
+            the time left and the mean IoU so far, 2 for a line at the end, 0
+            for silence.
+        **predict_options: for `model.segment`: `window_size`, `stride`,
+            `scales`, `flip`, `protocol` and `base_scale`. The published test
+            of a dataset has the `crop_size`, `stride` and `base_scale` of its
+            `ks.data.DATASETS` entry, and `scales="paper"` for its multi-scale
+            results.
 
     Returns:
         An `Evaluation`.
@@ -158,12 +162,11 @@ def evaluate(
     num_classes = model.num_classes
     classes = _checked_classes(model, classes)
     confusion = metrics.ConfusionMatrix(num_classes, ignore_class)
-    progress = keras.utils.Progbar(
+    progress = ImageProgress(
         _length(dataset),
-        verbose=1 if verbose == "auto" else verbose,
-        stateful_metrics=["mean_iou"],
+        1 if verbose == "auto" else verbose,
+        names=["mean_iou"],
     )
-    started = time.perf_counter()
     items_done = num_images = 0
     at_a_time = batch_size or _IMAGES_AT_A_TIME
     for items_done, group in _groups(dataset, at_a_time):
@@ -178,20 +181,19 @@ def evaluate(
         for sample, prediction in zip(group, predictions, strict=True):
             confusion.update(sample.label, np.asarray(prediction))
         num_images += len(group)
-        progress.update(items_done, _score(confusion), finalize=False)
+        progress.update(items_done, num_images, _score(confusion))
     if not num_images:
         raise ValueError(
             "dataset must hold at least one (image, label). Received: an "
             "empty dataset, or an iterator that is used up; pass the dataset "
             "itself rather than its iterator."
         )
-    progress.target = items_done
-    progress.update(items_done, _score(confusion), finalize=True)
+    progress.update(items_done, num_images, _score(confusion), last=True)
     return Evaluation(
         confusion_matrix=confusion.counts,
         classes=classes,
         num_images=num_images,
-        seconds=time.perf_counter() - started,
+        seconds=progress.seconds,
     )
 
 

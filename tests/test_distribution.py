@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_setr import metrics
 from keras_setr.layers import BatchNormalization
+from keras_setr.models.forward import batch_divisor
 from tests import tiny
 
 BACKEND = keras.config.backend()
@@ -108,3 +109,25 @@ def test_a_setr_trains_and_predicts_on_two_devices(two_devices):
     assert np.isfinite(history["loss"]).all()
     assert 0 < history["pixel_accuracy"][-1] < 1
     assert model.predict(tiny.images(), verbose=0).shape == (2, 16, 24, 5)
+
+
+def test_every_batch_of_windows_divides_among_the_devices(two_devices):
+    model = tiny.build("naive")
+    tiny.set_weights_by_path(model)
+    assert batch_divisor(model) == 2
+    # Three images, so batches of 3 would not divide; 3 + 1 windows do.
+    images = tiny.images(3)
+    logits = model.predict(images, batch_size=3, verbose=0)
+    direct = model(model.preprocessor(images.astype("float32")))
+    np.testing.assert_allclose(
+        logits, keras.ops.convert_to_numpy(direct), atol=1e-5
+    )
+
+
+def test_a_replica_gets_its_share_of_the_windows(two_devices):
+    recorder = tiny.Recorder()
+    model = tiny.build("naive", preprocessor=recorder)
+    model.predict(tiny.images(3), batch_size=3, verbose=0)
+    # JAX traces the global batch once, TensorFlow that of each replica.
+    expected = 4 if BACKEND == "jax" else 2
+    assert {shape[0] for shape in recorder.shapes} == {expected}

@@ -65,7 +65,7 @@ def test_train_evaluate_and_segment_hand_on_a_preset(
         monkeypatch,
         "evaluate.py",
         *(preset, "--data", folder, "--subset", "val"),
-        *("--out", tmp_path / "result.json"),
+        *("--base-scale", 64, 80, "--out", tmp_path / "result.json"),
     )
     evaluated = json.loads((tmp_path / "result.json").read_text())
     assert evaluated["mean_iou"] == pytest.approx(trained["mean_iou"])
@@ -91,7 +91,12 @@ def test_train_evaluate_and_segment_hand_on_a_preset(
     out = tmp_path / "out"
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        run(monkeypatch, "segment.py", preset, photos, "--out", out)
+        run(
+            monkeypatch,
+            "segment.py",
+            *(preset, photos, "--out", out),
+            *("--scales", 0.75, 1, "--flip", "--confidence"),
+        )
     assert stop.value.code == 1
     printed = capsys.readouterr()
     assert "cut.png" in printed.err
@@ -99,6 +104,12 @@ def test_train_evaluate_and_segment_hand_on_a_preset(
     labels = np.asarray(Image.open(out / "a" / "good one_labels.png"))
     assert labels.shape == (70, 90) and labels.max() < 10
     assert (out / "a" / "good one_overlay.png").exists()
+    confidence = np.asarray(Image.open(out / "a" / "good one_confidence.png"))
+    assert confidence.shape == (70, 90) and confidence.min() > 0
+    # It goes on where it stopped: only the broken file is tried again.
+    (photos / "cut.png").unlink()
+    run(monkeypatch, "segment.py", preset, photos, "--out", out)
+    assert "0 images segmented, 0 skipped, 1 there" in capsys.readouterr().out
 
 
 def test_convert_weights_writes_a_preset_with_a_card(
@@ -124,3 +135,29 @@ def test_convert_weights_writes_a_preset_with_a_card(
         *(path, tmp_path / "encoder", "--encoder", "--num-heads", 3),
     )
     assert ks.SETRBackbone.from_preset(str(tmp_path / "encoder")).num_heads == 3
+
+
+def test_submit_writes_a_servers_files(tmp_path, monkeypatch, capsys):
+    backbone = ks.SETRBackbone(
+        num_layers=1,
+        hidden_dim=8,
+        num_heads=1,
+        image_shape=(64, 64, 3),
+    )
+    model = ks.SETRNaive(backbone, 150, filters=8, auxiliary_layers=())
+    model.save_to_preset(str(tmp_path / "preset"))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    image, _ = ks.data.StreetScenes(1, (64, 96), seed=2)[0]
+    Image.fromarray(image).save(photos / "ADE_test_00000001.jpg")
+    run(
+        monkeypatch,
+        "submit.py",
+        *(tmp_path / "preset", "--images", photos),
+        *("--out", tmp_path / "out", "--dataset", "ade20k"),
+        *("--scales", "0.25", "--protocol", "mmsegmentation"),
+    )
+    assert "1 images segmented, 0 were there" in capsys.readouterr().out
+    labels = np.asarray(Image.open(tmp_path / "out" / "ADE_test_00000001.png"))
+    assert labels.shape == (64, 96)
+    assert 1 <= labels.min() and labels.max() <= 150

@@ -25,6 +25,7 @@ FLOORS = {
     "models": (*BOTTOM, "checkpoints"),
     "visualization": ("classes", "data"),
     "evaluation": BOTTOM,
+    "submission": BOTTOM,
 }
 # Imported where they are used, never on import of the package.
 LAZY = ("tensorflow", "torch", "jax", "matplotlib", "tensorflow_datasets")

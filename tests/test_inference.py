@@ -1,9 +1,15 @@
 """Sliding windows against arithmetic written out here."""
 
+import tracemalloc
+
+import cv2
 import numpy as np
 import pytest
 
 from keras_setr import inference
+from keras_setr import metrics
+from keras_setr.data import DATASETS
+from tests.goldens import mmsegmentation
 
 
 def image(height, width, channels=2, seed=0):
@@ -118,3 +124,261 @@ def test_resizing_keeps_many_channels():
     assert wide.shape == (7, 11, 150)
     alone = inference.resize_to(x[..., 149:], (7, 11))
     np.testing.assert_allclose(wide[..., 149:], alone, atol=1e-6)
+
+
+def shorter_sides(dataset, image_size, scales):
+    facts = DATASETS[dataset]
+    return [
+        min(
+            inference.PROTOCOLS["authors"].view_size(
+                image_size, facts.crop_size, scale, facts.base_scale
+            )
+        )
+        for scale in scales
+    ]
+
+
+def test_the_authors_scales_set_the_shorter_side():
+    # Base scales 1025, 512 and 520 times the factor, cut to whole pixels, at
+    # least the crops of 768, 512 and 480.
+    for dataset, image_size, expected in (
+        ("cityscapes", (1024, 2048), [768, 768, 1025, 1281, 1537, 1793]),
+        ("ade20k", (683, 512), [512, 512, 512, 640, 768, 896]),
+        ("pascal_context", (375, 500), [480, 480, 520, 650, 780, 910]),
+    ):
+        sides = shorter_sides(dataset, image_size, inference.PAPER_SCALES)
+        assert sides == expected
+
+
+def test_a_single_scale_fits_the_image_into_the_base_scale():
+    for protocol in inference.PROTOCOLS.values():
+        # 2049 / 2048 is less than 1025 / 1024.
+        size = protocol.view_size((1024, 2048), (768, 768), None, (1025, 2049))
+        assert size == (1025, 2049)
+        # 512 / 300 would make the other side 2560: 2048 / 1500 = 1.365.
+        size = protocol.view_size((300, 1500), (400, 400), None, (512, 2048))
+        assert size == (410, 2048)
+
+
+def test_mmsegmentations_scales_multiply_the_image_and_enlarge_nothing():
+    protocol = inference.PROTOCOLS["mmsegmentation"]
+    size = protocol.view_size((121, 187), (64, 64), 0.5, (512, 2048))
+    # 60.5 and 93.5 round up to 61 and 94; 61 / 121 = 0.504 is more than
+    # 94 / 187 = 0.503, which fits: 60.8 and 94.
+    assert size == (61, 94)
+    assert protocol.view_size((10, 20), (64, 64)) == (10, 20)
+
+
+def small_sizes(forward, **options):
+    shapes = []
+
+    def record(batch):
+        shapes.append(batch.shape[1:3])
+        return forward(batch)
+
+    (labels,) = inference.sliding_window(
+        record, [image(3, 9)], (4, 6), (3, 4), 1, output="labels", **options
+    )
+    assert labels.shape == (3, 9)
+    return set(shapes)
+
+
+def test_images_below_the_window_are_enlarged_or_run_in_smaller_windows():
+    assert small_sizes(positional) == {(4, 6)}
+    assert small_sizes(positional, protocol="mmsegmentation") == {(3, 6)}
+
+
+def softmax(logits):
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+def mean_of_views(x, sizes):
+    """Softmax at the image's size, averaged over sizes and flips."""
+    height, width = x.shape[:2]
+    views = []
+    for size in sizes:
+        scaled = cv2.resize(x, size[::-1])
+        for step in (1, -1):
+            logits = reference(scaled[:, ::step], (4, 6), (3, 4))
+            logits = cv2.resize(logits, (width, height))
+            views.append(softmax(logits)[:, ::step])
+    return np.mean(views, axis=0)
+
+
+@pytest.mark.parametrize("batch_size", (1, 5))
+def test_views_average_their_softmax_at_the_images_size(batch_size):
+    x = image(11, 17)
+    # Factors of the shorter side, 11: int(5.5) = 5, int(8.8) = 8, 16; the
+    # longer one follows: 17 * 5 / 11 = 7.7, 12.4, 24.7.
+    expected = mean_of_views(x, [(5, 8), (8, 12), (16, 25)])
+    options = {"scales": (0.5, 0.8, 1.5), "flip": True}
+
+    def run(output, **more):
+        (result,) = inference.sliding_window(
+            positional,
+            [x],
+            (4, 6),
+            (3, 4),
+            batch_size,
+            output=output,
+            **options,
+            **more,
+        )
+        return result
+
+    np.testing.assert_allclose(run("probabilities"), expected, atol=1e-5)
+    np.testing.assert_allclose(softmax(run("logits")), expected, atol=1e-5)
+    labels, confidence = run("labels", confidence=True)
+    np.testing.assert_array_equal(labels, expected.argmax(axis=-1))
+    np.testing.assert_allclose(confidence, expected.max(axis=-1), atol=1e-5)
+
+
+@pytest.mark.parametrize("base_scale", (None, (13, 25), (6, 14)))
+def test_labels_and_confidence_are_those_of_the_whole_volume(base_scale):
+    x = image(11, 17)
+
+    def run(output, **more):
+        (result,) = inference.sliding_window(
+            positional,
+            [x],
+            (4, 6),
+            (3, 4),
+            2,
+            base_scale=base_scale,
+            output=output,
+            **more,
+        )
+        return result
+
+    logits = run("logits")
+    if base_scale:
+        # 13/11 and 25/17 allow 1.18, so (13, 20); 6/11 allows (6, 9).
+        size = {(13, 25): (13, 20), (6, 14): (6, 9)}[base_scale]
+        scaled = reference(cv2.resize(x, size[::-1]), (4, 6), (3, 4))
+        expected = cv2.resize(scaled, (17, 11))
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    probabilities = softmax(logits)
+    np.testing.assert_allclose(run("probabilities"), probabilities, atol=1e-6)
+    np.testing.assert_array_equal(run("labels"), logits.argmax(axis=-1))
+    labels, confidence = run("labels", confidence=True)
+    np.testing.assert_array_equal(labels, logits.argmax(axis=-1))
+    np.testing.assert_allclose(confidence, probabilities.max(-1), atol=1e-6)
+
+
+def test_equal_views_run_once():
+    calls = []
+
+    def count(batch):
+        calls.append(len(batch))
+        return positional(batch)
+
+    # Both factors leave less than the window of 4 x 6, so both are enlarged
+    # to it: one window and its mirror image.
+    slide_options = {"scales": (0.5, 0.75), "flip": True, "output": "labels"}
+    list(
+        inference.sliding_window(
+            count, [image(4, 6)], (4, 6), (3, 4), 1, **slide_options
+        )
+    )
+    assert sum(calls) == 2
+
+
+def test_the_papers_scales_are_one_argument():
+    shapes = []
+
+    def record(batch):
+        shapes.append(batch.shape)
+        return positional(batch)
+
+    def run(**options):
+        return list(
+            inference.sliding_window(
+                record, [image(9, 14)], (4, 6), (3, 4), 3, **options
+            )
+        )[0]
+
+    expected = run(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)
+    np.testing.assert_array_equal(run(scales="paper"), expected)
+    assert set(shapes) == {(3, 4, 6, 2)}
+
+
+@pytest.mark.parametrize("scales", (None, (0.5, 1.0)))
+def test_labels_of_a_high_image_hold_only_the_rows_under_way(scales):
+    num_classes = 32
+
+    def forward(batch):
+        return np.repeat(batch[..., :1], num_classes, axis=-1)
+
+    x = np.zeros((3000, 48, 1), "uint8")
+    tracemalloc.start()
+    (labels,) = inference.sliding_window(
+        forward, [x], (16, 24), (10, 16), 2, scales=scales, output="labels"
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert labels.shape == (3000, 48)
+    # All logits would take 3000 * 48 * 32 * 4 = 18 MB; the labels and the
+    # lists of windows take 1 MB.
+    assert peak < 3e6
+
+
+def test_outputs_and_scales_that_do_not_exist_are_named():
+    for options, message in (
+        ({"output": "mask"}, "'labels', 'probabilities', 'logits'.*'mask'"),
+        ({"output": "logits", "confidence": True}, "output='logits'"),
+        ({"scales": (0.5, 0)}, r"positive.*\(0.5, 0.0\)"),
+        ({"scales": "small"}, "'small'"),
+        ({"protocol": "paper"}, r"\['authors', 'mmsegmentation'\].*'paper'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            slide_with(**options)
+
+
+def slide_with(**options):
+    return list(
+        inference.sliding_window(
+            positional, [image(4, 6)], (4, 6), (3, 4), 1, **options
+        )
+    )
+
+
+def golden_run(**options):
+    (result,) = inference.sliding_window(
+        mmsegmentation.forward,
+        [mmsegmentation.image()],
+        mmsegmentation.WINDOW,
+        mmsegmentation.STRIDE,
+        4,
+        protocol="mmsegmentation",
+        **options,
+    )
+    return result
+
+
+def test_logits_and_labels_are_those_of_mmsegmentations_code():
+    with np.load(mmsegmentation.FILE) as golden:
+        largest = np.abs(golden["slide"]).max()
+        np.testing.assert_allclose(
+            golden_run(), golden["slide"], atol=1e-6 * largest
+        )
+        base = golden_run(base_scale=mmsegmentation.BASE_SCALE)
+        np.testing.assert_allclose(
+            base[..., 0], golden["base"], atol=1e-5 * largest
+        )
+        labels = golden_run(output="labels", scales="paper")
+        np.testing.assert_array_equal(labels, golden["paper"])
+
+
+def test_scores_are_those_of_mmsegmentations_code():
+    counts = metrics.ConfusionMatrix(mmsegmentation.CLASSES, 255)
+    counts.update(mmsegmentation.truth(), golden_run(output="labels"))
+    with np.load(mmsegmentation.FILE) as golden:
+        np.testing.assert_allclose(
+            metrics.per_class_iou(counts.counts), golden["iou"], atol=1e-9
+        )
+        np.testing.assert_allclose(
+            metrics.per_class_accuracy(counts.counts),
+            golden["accuracy"],
+            atol=1e-9,
+        )

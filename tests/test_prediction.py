@@ -1,5 +1,6 @@
 """predict and segment on real models."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -122,6 +123,89 @@ def test_segment_keeps_the_form_of_its_input():
     assert [r.shape for r in results] == [(16, 24), (20, 30)]
 
 
+def test_twenty_images_of_twenty_sizes_compile_once():
+    recorder = tiny.Recorder()
+    model = model_with_weights("naive", preprocessor=recorder)
+    sizes = [(10 + 3 * index, 60 - 2 * index) for index in range(20)]
+    for scales in (None, (0.5, 1.5)):
+        for size in sizes:
+            image = tiny.images(1, size)[0]
+            labels = model.segment(image, batch_size=3, scales=scales)
+            assert labels.shape == size
+    # torch compiles nothing and comes here with every batch.
+    assert set(recorder.shapes) == {(3, 16, 24, 3)}
+    assert len(recorder.shapes) == 1 or keras.config.backend() == "torch"
+
+
+def test_batches_grow_until_their_logits_take_much_memory():
+    # 16 * 24 * 5 classes * 4 bytes are next to nothing.
+    model = model_with_weights("naive")
+    assert model._resolve_batch(None, (16, 24)) == 4
+    # 2^28 / (512 * 512 * 5 * 4) = 51; / (4096 * 4096 * 5 * 4) = 0.8.
+    assert model._resolve_batch(None, (512, 512)) == 4
+    assert model._resolve_batch(None, (4096, 4096)) == 1
+    # 2^28 / (2048 * 2048 * 5 * 4) = 3.2.
+    assert model._resolve_batch(None, (2048, 2048)) == 3
+
+
+def test_several_views_average_the_softmax_of_whole_predictions():
+    model = model_with_weights()
+    (image,) = tiny.images(1, (20, 40))
+    mirrored = model.predict(image[None, :, ::-1], verbose=0)[0, :, ::-1]
+    views = [model.predict(image[None], verbose=0)[0], mirrored]
+    expected = sum(np.exp(v) / np.exp(v).sum(-1, keepdims=True) for v in views)
+    probabilities = model.segment(image, "probabilities", flip=True)
+    np.testing.assert_allclose(probabilities, expected / 2, atol=1e-5)
+    logits = model.predict(image[None], verbose=0, flip=True)[0]
+    np.testing.assert_allclose(np.exp(logits), expected / 2, atol=1e-5)
+    labels, confidence = model.segment(image, flip=True, confidence=True)
+    np.testing.assert_array_equal(labels, probabilities.argmax(axis=-1))
+    np.testing.assert_allclose(confidence, probabilities.max(-1), atol=1e-6)
+
+
+def test_confidence_keeps_the_form_of_its_input():
+    model = model_with_weights("naive")
+    batch = tiny.images(2)
+    labels, confidence = model.segment(batch, confidence=True)
+    assert labels.shape == confidence.shape == (2, 16, 24)
+    pairs = model.segment(list(batch), confidence=True)
+    np.testing.assert_array_equal(pairs[1][0], labels[1])
+
+
+@pytest.mark.parametrize("image_shape", ((16, 24, 3), (None, None, 3)))
+def test_mmsegmentations_small_images_are_padded_to_whole_patches(image_shape):
+    model = model_with_weights(image_shape=image_shape)
+    options = {"protocol": "mmsegmentation", "window_size": (16, 24)}
+    (image,) = tiny.images(1, (8, 19))
+    # 19 columns are 3 patches of 8 once padded by 5; the model is 24 wide,
+    # but one row of patches high instead of two.
+    normalised = ops.convert_to_numpy(
+        model.preprocessor(image[None].astype("float32"))
+    )
+    padded = np.pad(normalised, ((0, 0), (0, 0), (0, 5), (0, 0)))
+    free = model_with_weights(image_shape=(None, None, 3))
+    low = keras.Model(free.input, free.get_layer("resize_logits").input[0])
+    expected = ops.image.resize(low(padded), (8, 19), "bilinear")
+    np.testing.assert_allclose(
+        model.segment(image, "logits", **options),
+        ops.convert_to_numpy(expected)[0],
+        atol=1e-4,
+    )
+
+
+def test_the_base_scale_enlarges_images_before_they_are_cut():
+    model = model_with_weights()
+    (image,) = tiny.images(1, (16, 24))
+    # 32 x 48: rows 0, 10, 16 and columns 0, 16, 24 instead of one window.
+    sizes = []
+    forward = model._window_forward((16, 24))
+    model._window_forward = lambda size: (
+        lambda x: sizes.append(len(x)) or (forward(x))
+    )
+    model.segment(image, base_scale=(32, 48), batch_size=9)
+    assert sizes == [9]
+
+
 def test_evaluate_runs_a_model_over_labelled_images_of_mixed_sizes():
     model = model_with_weights("naive")
     pairs = [
@@ -158,6 +242,9 @@ def test_evaluate_runs_a_model_over_labelled_images_of_mixed_sizes():
             r"stride=\(17, 4\)",
         ),
         (lambda m: m.segment(tiny.images(), output="mask"), "'mask'"),
+        (lambda m: m.predict(tiny.images(), batch_size=0), "batch_size.*0"),
+        (lambda m: m.predict(tiny.images(), scales=(-1,)), "scales.*-1"),
+        (lambda m: m.predict(tiny.images(), protocol="M"), "protocol.*'M'"),
         (lambda m: m.predict([np.zeros((0, 5, 3))]), "empty"),
     ),
 )

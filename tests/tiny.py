@@ -48,6 +48,21 @@ def build(name, image_shape=(16, 24, 3), position_grid=(2, 3), **options):
     )
 
 
+class Recorder(ks.SETRImageSegmenterPreprocessor):
+    """The preprocessor, with the shapes of the images it was called with.
+
+    In a compiled function it is called once for each compilation.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.shapes = []
+
+    def __call__(self, images):
+        self.shapes.append(tuple(images.shape))
+        return super().__call__(images)
+
+
 def images(count=2, size=(16, 24), seed=0):
     """uint8 `(count, *size, 3)`."""
     rng = np.random.default_rng(seed)

@@ -1,5 +1,6 @@
 """Images and masks: reading, checking, augmenting and batching them."""
 
+from keras_setr.data.datasets import DATASETS
 from keras_setr.data.folder import SegmentationFolder
 from keras_setr.data.images import load_image
 from keras_setr.data.images import load_mask
@@ -9,6 +10,7 @@ from keras_setr.data.transforms import EvaluationTransform
 from keras_setr.data.transforms import TrainingTransform
 
 __all__ = [
+    "DATASETS",
     "EvaluationTransform",
     "SegmentationFolder",
     "StreetScenes",

@@ -269,29 +269,50 @@ class Dataset:
     Attributes:
         name: str.
         classes: `Classes`, in the order of the training labels.
+        crop_size: `(h, w)` of the published crops and test windows, or None.
+        stride: `(int, int)` of the windows, or None.
+        base_scale: the two sides into which test images are fitted, or None.
     """
 
     name: str
     classes: Classes
+    crop_size: tuple | None = None
+    stride: tuple | None = None
+    base_scale: tuple | None = None
 
     @property
     def num_classes(self):
         return len(self.classes)
 
 
-def _dataset(name, table):
+def _dataset(name, table, **test):
     names, palette = zip(*table)
-    return Dataset(name, Classes(names, palette))
+    return Dataset(name, Classes(names, palette), **test)
+
+
+def _test(crop, stride, base_scale):
+    """The published test of one dataset (the authors' configs/SETR)."""
+    return {
+        "crop_size": (crop, crop),
+        "stride": (stride, stride),
+        "base_scale": base_scale,
+    }
 
 
 DATASETS = {
     dataset.name: dataset
     for dataset in (
-        _dataset("cityscapes", _CITYSCAPES),
-        _dataset("ade20k", _ADE20K),
-        _dataset("pascal_context", _PASCAL_CONTEXT),
+        _dataset("cityscapes", _CITYSCAPES, **_test(768, 512, (1025, 2049))),
+        _dataset("ade20k", _ADE20K, **_test(512, 341, (512, 2048))),
+        _dataset(
+            "pascal_context", _PASCAL_CONTEXT, **_test(480, 320, (520, 520))
+        ),
         # The 59-class protocol leaves the background out.
-        _dataset("pascal_context_59", _PASCAL_CONTEXT[1:]),
+        _dataset(
+            "pascal_context_59",
+            _PASCAL_CONTEXT[1:],
+            **_test(480, 320, (520, 520)),
+        ),
         _dataset("camvid", _CAMVID),
     )
 }

@@ -1,29 +1,24 @@
-"""What the SETR models share: training, prediction and configuration."""
+"""What the SETR models share: training and configuration."""
 
 import keras
 import keras_hub
-import numpy as np
 from keras import ops
 
 from keras_setr.classes import Classes
-from keras_setr.inference import sliding_window
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
 from keras_setr.models import inputs
 from keras_setr.models import loading
 from keras_setr.models.backbone import SETRBackbone
-from keras_setr.models.forward import compile_forward
 from keras_setr.models.heads import ResizeLogits
+from keras_setr.models.prediction import SlidingWindowPrediction
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
 from keras_setr.optimizers import SGD
 from keras_setr.optimizers import PolynomialDecay
 
-# Windows in one forward pass where the caller does not say.
-_BATCH_SIZE = 4
 
-
-class SETRSegmenter(keras_hub.models.ImageSegmenter):
+class SETRSegmenter(SlidingWindowPrediction, keras_hub.models.ImageSegmenter):
     """Base of `SETRNaive`, `SETRPUP` and `SETRMLA`.
 
     Training runs on images `(B, H, W, C)` and labels `(B, H, W)`, or
@@ -73,7 +68,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         )
         # The same graph without what only training needs.
         self._inference = keras.Function(images, logits)
-        self._forward = None
+        self._forward = self._forward_small = None
 
         # === Config ===
         self.backbone = backbone
@@ -355,147 +350,6 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         """
         return [*self.backbone._flatten_layers(), self.optimizer]
 
-    # === Prediction ===
-
-    def predict(
-        self,
-        x,
-        batch_size=None,
-        verbose="auto",
-        steps=None,
-        window_size=None,
-        stride=None,
-    ):
-        """Logits of images of any size, by overlapping windows.
-
-        An image of the window's size is one forward pass. A larger one is cut
-        into windows whose logits are averaged where they overlap; one that
-        does not hold a window is enlarged first (paper, section 4.1), and its
-        logits are brought back to its own size.
-
-        Args:
-            x: array `(B, H, W, C)`, a list of `(H, W, C)` arrays or image
-                files of any sizes, or a `tf.data.Dataset` of batches, with
-                labels or without.
-            batch_size: int. Windows in one forward pass.
-            verbose: `"auto"`, 0, 1 or 2, as in Keras.
-            steps: int. Batches to take from a dataset.
-            window_size: int or `(h, w)`, multiples of the patch size.
-                Defaults to the model's image size, or, where that is not
-                fixed, to that of its learned positions.
-            stride: int or `(int, int)`. Defaults to two thirds of the window.
-
-        Returns:
-            `(B, H, W, K)` float32 if all images have one size, or else a list
-            of `(H, W, K)`.
-        """
-        logits = list(
-            self._slide(x, batch_size, verbose, steps, window_size, stride)
-        )
-        return _stack(logits, x)
-
-    def segment(
-        self,
-        x,
-        output="labels",
-        batch_size=None,
-        verbose=0,
-        window_size=None,
-        stride=None,
-    ):
-        """Label maps of images at their own size.
-
-        Args:
-            x: an image file or array `(H, W, C)`, a batch `(B, H, W, C)`, or
-                a list of files and arrays of any sizes.
-            output: `"labels"` or `"probabilities"`.
-            batch_size, verbose, window_size, stride: as for `predict`.
-
-        Returns:
-            `(H, W)` integers, or `(H, W, K)` probabilities, for a single
-            image; for a batch the same with a leading axis; for a list a
-            list.
-        """
-        finish = {"labels": _labels, "probabilities": _probabilities}
-        if output not in finish:
-            raise ValueError(
-                f"output must be one of {sorted(finish)}. Received: {output!r}."
-            )
-        single = inputs.is_path(x) or getattr(x, "ndim", None) == 3
-        results = [
-            finish[output](logits)
-            for logits in self._slide(
-                [x] if single else x,
-                batch_size,
-                verbose,
-                None,
-                window_size,
-                stride,
-            )
-        ]
-        if single:
-            return results[0]
-        return results if isinstance(x, (list, tuple)) else _stack(results, x)
-
-    def _slide(self, x, batch_size, verbose, steps, window_size, stride):
-        """Yield the logits `(H, W, K)` of each image of `x` in turn."""
-        if getattr(x, "ndim", 4) != 4:
-            raise ValueError(
-                "A batch of images must have shape (batch, height, width, "
-                f"channels). Received: {tuple(x.shape)}; for one image, "
-                "pass image[None] or a list."
-            )
-        window_size, stride = self._resolve_window(window_size, stride)
-        if steps is not None:
-            x = x.take(steps) if hasattr(x, "take") else x[:steps]
-        count = inputs.count_images(x)
-        if self._forward is None:
-            self._forward = compile_forward(self)
-        images = inputs.iterate_images(
-            x, self.backbone.image_shape[-1], self.preprocessor is not None
-        )
-        progress = None
-        if verbose == 1 or (verbose == "auto" and count != 1):
-            progress = keras.utils.Progbar(count, unit_name="image")
-        done = 0
-        for done, logits in enumerate(
-            sliding_window(
-                self._forward,
-                images,
-                window_size,
-                stride,
-                batch_size or _BATCH_SIZE,
-            ),
-            start=1,
-        ):
-            yield logits
-            if progress is not None:
-                progress.update(done)
-        if progress is not None and count is None:
-            progress.update(done, finalize=True)
-
-    def _resolve_window(self, window_size, stride):
-        """Both as checked `(int, int)`."""
-        backbone = self.backbone
-        window = _pair("window_size", window_size or backbone.native_size)
-        inputs.check_multiple_of_patch(*window, backbone.patch_size)
-        fixed = backbone.image_shape[:2]
-        if any(f not in (None, w) for f, w in zip(fixed, window)):
-            raise ValueError(
-                "window_size must be the model's image size "
-                f"{fixed}. Received: {window}. Build the backbone with "
-                "image_shape=(None, None, 3) for other windows."
-            )
-        # 512 -> 341, 768 -> 512 and 480 -> 320: the published strides.
-        stride = _pair("stride", stride or tuple(w * 2 // 3 for w in window))
-        if any(not 1 <= s <= w for s, w in zip(stride, window)):
-            raise ValueError(
-                "stride must lie between 1 and the window, or pixels would "
-                f"be left out. Received: stride={stride}, "
-                f"window_size={window}."
-            )
-        return window, stride
-
     def get_config(self):
         config = super().get_config()
         config.update(
@@ -530,29 +384,3 @@ def _resolve_jit(jit_compile):
         ):
             return False
     return jit_compile
-
-
-def _pair(name, value):
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) for v in pair):
-        raise ValueError(
-            f"{name} must be an integer or (height, width). Received: {value}."
-        )
-    return pair
-
-
-def _labels(logits):
-    return logits.argmax(axis=-1).astype("int32")
-
-
-def _probabilities(logits):
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
-
-
-def _stack(results, x):
-    """One array where all sizes agree, unless the caller gave a list."""
-    same = len({result.shape for result in results}) == 1
-    if same and not isinstance(x, (list, tuple)):
-        return np.stack(results)
-    return results

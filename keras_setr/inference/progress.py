@@ -1,0 +1,44 @@
+"""A progress bar in images per second, with the time left."""
+
+import time
+
+import keras
+
+
+class ImageProgress:
+    """Keras' bar, which tells the time left, with the images per second.
+
+    Args:
+        total: int, or None where that is not known.
+        verbose: 0, 1 or 2, as in Keras.
+        names: sequence of str. Further figures, shown as they are.
+    """
+
+    def __init__(self, total, verbose, names=()):
+        self._bar = keras.utils.Progbar(
+            total,
+            verbose=verbose,
+            stateful_metrics=["images_per_second", *names],
+            unit_name="image",
+        )
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self):
+        return time.perf_counter() - self._started
+
+    def update(self, done, images=None, figures=(), last=False):
+        """Show that `done` of the total are done.
+
+        Args:
+            done: int.
+            images: int. Defaults to `done`; differs where those are batches.
+            figures: `(name, value)` pairs.
+            last: bool. Ends the line.
+        """
+        if last:
+            self._bar.target = done
+        images = done if images is None else images
+        rate = images / max(self.seconds, 1e-9)
+        values = [("images_per_second", rate), *figures]
+        self._bar.update(done, values, finalize=last)

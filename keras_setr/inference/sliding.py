@@ -1,0 +1,219 @@
+"""Sliding windows over many images, in batches of one size."""
+
+import collections
+
+import cv2
+import numpy as np
+
+from keras_setr.inference import blending
+from keras_setr.inference.grid import View
+from keras_setr.inference.outputs import OUTPUTS
+from keras_setr.inference.outputs import build_output
+from keras_setr.inference.protocols import resolve_protocol
+from keras_setr.inference.protocols import resolve_scales
+
+# OpenCV's arrays hold no more channels than this at once.
+_OPENCV_CHANNELS = 128
+
+
+def resize_to(array, size):
+    """Bilinear resize of `(H, W, C)` to `(*size, C)`, uint8 or float32.
+
+    Half-pixel centres without antialiasing: what torch and mmsegmentation
+    mean by bilinear. Bytes stay bytes, rounded as in the published codes.
+    """
+    if array.shape[:2] == tuple(size):
+        return array
+    height, width = size
+    channels = array.shape[-1]
+    resized = np.empty((height, width, channels), array.dtype)
+    for first in range(0, channels, _OPENCV_CHANNELS):
+        part = slice(first, first + _OPENCV_CHANNELS)
+        resized[..., part] = cv2.resize(
+            np.ascontiguousarray(array[..., part]),
+            (width, height),
+            interpolation=cv2.INTER_LINEAR,
+        ).reshape(height, width, -1)
+    return resized
+
+
+class _Job:
+    """One image under way: its views, and the windows still to come back."""
+
+    def __init__(self, image, views, output, confidence):
+        if image.dtype != np.uint8:
+            image = np.asarray(image, np.float32)
+        size = image.shape[:2]
+        self.scaled = {v.size: resize_to(image, v.size) for v in views}
+        self.output = build_output(output, size, confidence)
+        self.pending = 1  # until all windows are queued
+        mixture = None
+        if len(views) > 1:
+            mixture = blending.Mixture(
+                [view.weight for view in views], size[1], self.output
+            )
+        self.blends = []
+        for index, view in enumerate(views):
+            sink = (
+                _Last(self.output) if mixture is None else mixture.sink(index)
+            )
+            labels = output == "labels" and not confidence
+            plain = view.size == size
+            if not plain:
+                sink = blending.Resample(view.size, size, sink)
+            averages = not (labels and plain and mixture is None)
+            self.blends.append(blending.Blend(view, sink, averages))
+
+    def windows(self):
+        """`(blend, window)` of all views, so that they finish side by side."""
+        bands = [
+            (band[0] / blend.view.size[0], blend, index)
+            for blend in self.blends
+            for index, band in enumerate(blend.bands)
+        ]
+        for _, blend, index in sorted(bands, key=lambda band: band[0]):
+            image = self.scaled[blend.view.size]
+            h, w = blend.view.window_size
+            for top, left in blend.corners(index):
+                window = image[top : top + h, left : left + w]
+                yield blend, window[:, ::-1] if blend.view.flip else window
+
+
+class _Last:
+    """The output of an image with a single view, as a sink."""
+
+    def __init__(self, output):
+        self.put = output.put
+
+    def advance(self, rows):
+        pass
+
+
+class _Batches:
+    """Runs windows in batches of exactly `batch_size`."""
+
+    def __init__(self, forward, batch_size):
+        self.forward = forward
+        self.batch_size = batch_size
+        self._batch = None
+        self._targets = []
+
+    def add(self, job, blend, window):
+        if self._targets and self._batch.shape[1:] != window.shape:
+            # Only views smaller than a window have windows of their own size.
+            self.run()
+        if not self._targets:
+            shape = (self.batch_size, *window.shape)
+            self._batch = np.zeros(shape, np.float32)
+        self._batch[len(self._targets)] = window
+        self._targets.append((job, blend))
+        job.pending += 1
+        if len(self._targets) == self.batch_size:
+            self.run()
+
+    def run(self):
+        if not self._targets:
+            return
+        logits = self.forward(self._batch)
+        for index, (job, blend) in enumerate(self._targets):
+            one = logits[index]
+            blend.add(one[:, ::-1] if blend.view.flip else one)
+            job.pending -= 1
+        self._targets.clear()
+
+
+def build_views(image_size, window_size, stride, protocol, scales, flip, base):
+    """The different `View`s of an image; equal ones are run once."""
+    sizes = collections.Counter(
+        protocol.view_size(image_size, window_size, scale, base)
+        for scale in scales
+    )
+    return [
+        View(
+            size,
+            tuple(min(w, s) for w, s in zip(window_size, size)),
+            stride,
+            flip=flipped,
+            weight=count,
+        )
+        for size, count in sizes.items()
+        for flipped in ((False, True) if flip else (False,))
+    ]
+
+
+def sliding_window(
+    forward,
+    images,
+    window_size,
+    stride,
+    batch_size,
+    *,
+    protocol="authors",
+    scales=None,
+    flip=None,
+    base_scale=None,
+    output="logits",
+    confidence=False,
+):
+    """Each image's logits, probabilities or labels, in the images' order.
+
+    Windows of all views and of consecutive images share batches. Every call
+    of `forward` gets exactly `batch_size` windows, the last ones padded with
+    zeros, so that it compiles once whatever the sizes of the images. With
+    labels as output, no more of an image's logits is held than later windows
+    will add to.
+
+    Args:
+        forward: callable, `(b, h, w, C)` float32 to `(b, h, w, K)` float32,
+            which is written to. Under a protocol that does not enlarge small
+            images, h and w may be less than the window.
+        images: iterable of `(H, W, C)` arrays.
+        window_size: `(h, w)`.
+        stride: `(int, int)`, at most the window.
+        batch_size: int. b.
+        protocol: a name of `PROTOCOLS` or a `Protocol`.
+        scales: sequence of float, None for a single view, or `"paper"`.
+        flip: bool. Whether each view is also looked at mirrored. Defaults to
+            True with the paper's scales.
+        base_scale: `(int, int)`, see `Protocol`.
+        output: `"logits"`, `"probabilities"` or `"labels"`.
+        confidence: bool. Labels come with the probability of each.
+
+    Yields:
+        for each image at its own size `(H, W, K)` float32, or `(H, W)` int32
+        labels, or these and `(H, W)` float32.
+    """
+    protocol = resolve_protocol(protocol)
+    scales, flip = resolve_scales(scales, flip)
+    if output not in OUTPUTS:
+        raise ValueError(
+            f"output must be one of {list(OUTPUTS)}. Received: {output!r}."
+        )
+    if confidence and output != "labels":
+        raise ValueError(
+            "confidence goes with output='labels'; the other outputs hold it "
+            f"already. Received: output={output!r}."
+        )
+    batches = _Batches(forward, batch_size)
+    jobs = collections.deque()
+    for image in images:
+        views = build_views(
+            image.shape[:2],
+            window_size,
+            stride,
+            protocol,
+            scales,
+            flip,
+            base_scale,
+        )
+        job = _Job(image, views, output, confidence)
+        jobs.append(job)
+        for blend, window in job.windows():
+            batches.add(job, blend, window)
+        job.pending -= 1
+        job.scaled = None
+        while jobs and jobs[0].pending == 0:
+            yield jobs.popleft().output.result()
+    batches.run()
+    while jobs:
+        yield jobs.popleft().output.result()

@@ -1,0 +1,268 @@
+"""Label files for folders of images, and for the datasets' test servers."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import sys
+import uuid
+import zipfile
+
+import numpy as np
+
+from keras_setr.data.datasets import DATASETS
+from keras_setr.data.images import load_image
+from keras_setr.data.images import save_labels
+from keras_setr.inference import ImageProgress
+
+# Images handed to the model at a time, so that small ones share batches.
+_IMAGES_AT_A_TIME = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class TestServer:
+    """What the test server of a dataset takes.
+
+    Attributes:
+        dataset: str. A name of `DATASETS`.
+        values: tuple of int. What is written for each label.
+        image_name: regular expression of the test images' names.
+        example: str. One of these names.
+        image_size: `(H, W)` of every image, or None where they vary.
+        zipped: bool. Whether the files go into one archive.
+        source: str. Where it is written.
+    """
+
+    # Not a test, whatever pytest makes of the name.
+    __test__ = False
+
+    dataset: str
+    values: tuple
+    image_name: str
+    example: str
+    image_size: tuple | None
+    zipped: bool
+    source: str
+
+
+TEST_SERVERS = {
+    server.dataset: server
+    for server in (
+        TestServer(
+            "cityscapes",
+            # The labelIds of the trainIds 0..18.
+            values=(7, 8, 11, 12, 13, 17, 19, 20, 21, 22)
+            + (23, 24, 25, 26, 27, 28, 31, 32, 33),
+            image_name=r"[^_]+_\d{6}_\d{6}_leftImg8bit\.png",
+            example="berlin_000000_000019_leftImg8bit.png",
+            image_size=(1024, 2048),
+            zipped=False,
+            source="cityscapesScripts, evalPixelLevelSemanticLabeling.py",
+        ),
+        TestServer(
+            "ade20k",
+            # 0 would be "other objects".
+            values=tuple(range(1, 151)),
+            image_name=r"ADE_test_\d{8}\.jpg",
+            example="ADE_test_00000001.jpg",
+            image_size=None,
+            zipped=True,
+            source="mmsegmentation 1.2.2, datasets/ade.py and IoUMetric",
+        ),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderRun:
+    """What became of a run over image files.
+
+    Attributes:
+        written: int. Files segmented now.
+        kept: int. Files that an earlier run had written.
+        failed: tuple of `(path, message)` of images that cannot be read.
+        archive: path of the archive, where one was asked for.
+    """
+
+    written: int
+    kept: int
+    failed: tuple = ()
+    archive: pathlib.Path | None = None
+
+
+def segment_files(
+    model,
+    files,
+    save,
+    *,
+    done=None,
+    batch_size=None,
+    verbose="auto",
+    **predict_options,
+):
+    """Segment image files one after another, going on where a run stopped.
+
+    Args:
+        model: a segmenter.
+        files: sequence of paths of images.
+        save: callable `save(path, image, labels)`, which writes what is made
+            of an image, `(H, W, 3)`, and its labels, `(H, W)`.
+        done: callable, whether the files of a path are there already; such
+            paths are passed over.
+        batch_size: int. Windows in a forward pass.
+        verbose: `"auto"` or 1 for a progress bar with the images per second
+            and the time left, 2 for a line at the end, 0 for silence.
+        **predict_options: for `model.segment`: `scales`, `flip`, ..
+
+    Returns:
+        A `FolderRun`. Images that cannot be read, or that the model or `save`
+        refuses, are reported on stderr and listed there.
+    """
+    files = list(files)
+    left = [path for path in files if done is None or not done(path)]
+    progress = ImageProgress(len(left), 1 if verbose == "auto" else verbose)
+    failed, passed = [], 0
+    at_a_time = batch_size or _IMAGES_AT_A_TIME
+
+    def report(path, error):
+        failed.append((path, str(error)))
+        print(f"\nskipped {path}: {error}", file=sys.stderr)
+
+    def segment(images):
+        return model.segment(
+            images, batch_size=batch_size, verbose=0, **predict_options
+        )
+
+    for first in range(0, len(left), at_a_time):
+        group = []
+        for path in left[first : first + at_a_time]:
+            try:
+                group.append((path, load_image(path)))
+            except (OSError, ValueError) as error:
+                report(path, error)
+        labels = segment([image for _, image in group]) if group else []
+        for (path, image), one in zip(group, labels, strict=True):
+            try:
+                save(path, image, one)
+            except (OSError, ValueError) as error:
+                report(path, error)
+        passed = min(first + at_a_time, len(left))
+        progress.update(passed, last=passed == len(left))
+    return FolderRun(
+        written=passed - len(failed),
+        kept=len(files) - len(left),
+        failed=tuple(failed),
+    )
+
+
+def write_submission(
+    model, images, out, dataset, *, overwrite=False, **options
+):
+    """Files for a dataset's test server from a folder of its test images.
+
+    Cityscapes: one PNG of labelIds per image, under the image's own name, in
+    1024 x 2048. ADE20K: one PNG of 1..150 per image and `submission.zip` with
+    all of them. Every file is written whole or not at all, and a run that was
+    interrupted goes on where it stopped: files that are there are kept, so
+    `out` should be new for each model and each choice of options.
+
+    Args:
+        model: a segmenter with the dataset's classes.
+        images: folder with the test images, at any depth, under the names in
+            which they were published.
+        out: folder for the results.
+        dataset: `"cityscapes"` or `"ade20k"`.
+        overwrite: bool. Write all files anew.
+        **options: for `segment_files` and `model.segment`. `base_scale`
+            defaults to the dataset's, and so do `window_size` and `stride`
+            for models that take images of any size.
+
+    Returns:
+        A `FolderRun`. There is no archive where images failed.
+
+    Raises:
+        ValueError: no server takes this dataset's results, the model has
+            another number of classes, or `images` holds no image or two under
+            one name.
+    """
+    if dataset not in TEST_SERVERS:
+        raise ValueError(
+            f"dataset must be one of {sorted(TEST_SERVERS)}, which have a test "
+            f"server. Received: {dataset!r}."
+        )
+    server = TEST_SERVERS[dataset]
+    if model.num_classes != len(server.values):
+        raise ValueError(
+            f"{dataset} has {len(server.values)} classes. Received: a model "
+            f"with num_classes={model.num_classes}."
+        )
+    targets = _targets(server, pathlib.Path(images), pathlib.Path(out))
+    values = np.array(server.values, np.uint8)
+
+    def save(path, image, labels):
+        if server.image_size not in (None, labels.shape):
+            raise ValueError(
+                f"an image of {dataset} must be {server.image_size}. "
+                f"Received: {labels.shape}; the server compares pixel by pixel."
+            )
+        save_labels(targets[path], values[labels])
+
+    pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+    run = segment_files(
+        model,
+        targets,
+        save,
+        done=None if overwrite else lambda path: targets[path].exists(),
+        **{**_published(model, DATASETS[dataset]), **options},
+    )
+    if not server.zipped or run.failed:
+        return run
+    archive = pathlib.Path(out) / "submission.zip"
+    _zip(archive, sorted(targets.values()))
+    return dataclasses.replace(run, archive=archive)
+
+
+def _published(model, dataset):
+    """The dataset's own test options, as far as the model can follow."""
+    options = {"base_scale": dataset.base_scale}
+    backbone = getattr(model, "backbone", None)
+    if backbone is not None and None in backbone.image_shape:
+        options.update(
+            window_size=dataset.crop_size,
+            stride=dataset.stride,
+        )
+    return options
+
+
+def _targets(server, images, out):
+    """The label file of each test image in the folder, in order."""
+    targets = {}
+    for path in sorted(images.rglob("*")):
+        if re.fullmatch(server.image_name, path.name):
+            targets[path] = out / f"{path.stem}.png"
+    if not targets:
+        raise ValueError(
+            f"{images} must hold test images of {server.dataset}, named as "
+            f"{server.example}. Found none."
+        )
+    if len(set(targets.values())) < len(targets):
+        names = [path.name for path in targets]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"{images} holds several images named {twice}, which would share "
+            "one result. Leave one of them."
+        )
+    return targets
+
+
+def _zip(archive, files):
+    """All files at the top of one archive, written whole or not at all."""
+    partial = archive.with_name(f".{archive.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        # PNGs do not get smaller.
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as zipped:
+            for file in files:
+                zipped.write(file, file.name)
+        os.replace(partial, archive)
+    finally:
+        partial.unlink(missing_ok=True)

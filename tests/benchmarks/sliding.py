@@ -1,0 +1,207 @@
+"""What sliding windows cost beside the forward passes of their windows.
+
+    python tests/benchmarks/sliding.py overhead
+    python tests/benchmarks/sliding.py memory
+    python tests/benchmarks/sliding.py loop
+
+overhead: seconds of `segment` on one 1024 x 2048 image, over those of the
+    compiled forward pass alone on as many batches, alternating in one process;
+    and over those of the passes inside `segment`, which noise hits alike.
+memory: the peak above the loaded and warmed up model while an image is
+    segmented; 8192 x 8192, 150 classes, windows of 512 and a tiny encoder.
+loop: the resident memory after window 1000 over that after window 100.
+
+Each backend runs in a process of its own. Linux only.
+"""
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def resident():
+    """Bytes of memory that this process holds."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Peak:
+    """The most memory that this process holds inside a `with`, in bytes."""
+
+    def __enter__(self):
+        self.value = resident()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self):
+        while not self._stop.wait(0.002):
+            self.value = max(self.value, resident())
+
+    def __exit__(self, *exception):
+        self._stop.set()
+        self._thread.join()
+
+
+def build(args):
+    import keras_setr as ks
+
+    backbone = ks.SETRBackbone(
+        num_layers=args.layers,
+        hidden_dim=args.dim,
+        num_heads=args.heads,
+        image_shape=(args.window, args.window, 3),
+    )
+    return ks.SETRPUP(
+        backbone, args.classes, filters=args.filters, auxiliary_layers=()
+    )
+
+
+def image_of(args):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (*args.size, 3), dtype="uint8")
+
+
+def overhead(args):
+    from keras_setr import inference
+
+    model = build(args)
+    image = image_of(args)
+    options = {"batch_size": args.batch_size}
+    model.segment(image, **options)
+    window = (args.window,) * 2
+    batch = model._resolve_batch(args.batch_size, window)
+    stride = model._resolve_window(window, None)[1]
+    windows = len(inference.window_grid(args.size, window, stride))
+    x = np.zeros((batch, *window, 3), "float32")
+    ratios, passes, within = [], [], []
+    forward = model._forward
+
+    def timed(batch):
+        start = time.perf_counter()
+        logits = forward(batch)
+        within[-1] += time.perf_counter() - start
+        return logits
+
+    model._forward = timed
+    for _ in range(args.rounds):
+        start = time.perf_counter()
+        for _ in range(-(-windows // batch)):
+            forward(x)
+        middle = time.perf_counter()
+        within.append(0)
+        model.segment(image, **options)
+        seconds = time.perf_counter() - middle
+        passes.append(middle - start)
+        ratios.append(seconds / passes[-1])
+        within[-1] = seconds / within[-1]
+    return {
+        "windows": windows,
+        "batch": batch,
+        "forward seconds": statistics.median(passes),
+        "ratio": statistics.median(ratios),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+        "to its own passes": statistics.median(within),
+    }
+
+
+def memory(args):
+    model = build(args)
+    options = {"batch_size": args.batch_size}
+    window = image_of(args)[: args.window, : args.window]
+    model.segment(window, **options)
+    image = image_of(args)
+    gc.collect()
+    before = resident()
+    start = time.perf_counter()
+    with Peak() as peak:
+        labels = model.segment(image, **options)
+    assert labels.shape == image.shape[:2]
+    return {
+        "model MB": before / 1e6,
+        "peak above it MB": (peak.value - before) / 1e6,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def loop(args):
+    model = build(args)
+    image = image_of(args)[: args.window, : args.window]
+    held = []
+    for _ in range(1000):
+        model.segment(image, batch_size=1)
+        held.append(resident())
+    return {
+        "after 100 MB": held[99] / 1e6,
+        "after 1000 MB": held[-1] / 1e6,
+        "ratio": held[-1] / held[99],
+    }
+
+
+# The model and image of each measurement.
+MEASUREMENTS = {
+    "overhead": (
+        overhead,
+        {"size": [1024, 2048], "window": 768, "classes": 19, "filters": 64}
+        | {"layers": 4, "dim": 192, "heads": 3},
+    ),
+    "memory": (
+        memory,
+        {"size": [8192, 8192], "window": 512, "classes": 150, "filters": 8}
+        | {"layers": 1, "dim": 16, "heads": 1},
+    ),
+    "loop": (
+        loop,
+        {"size": [64, 64], "window": 64, "classes": 19, "filters": 8}
+        | {"layers": 2, "dim": 32, "heads": 2},
+    ),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=MEASUREMENTS)
+    parser.add_argument("--backends", nargs="+", default=BACKENDS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"))
+    parser.add_argument("--batch-size", type=int)
+    for name in ("window", "classes", "filters", "layers", "dim", "heads"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--measure", action="store_true", help="internal")
+    args = parser.parse_args()
+    measure, defaults = MEASUREMENTS[args.what]
+    for name, value in defaults.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.measure:
+        return print(json.dumps(measure(args)))
+    for backend in args.backends:
+        result = subprocess.run(
+            [sys.executable, *sys.argv, "--measure"],
+            env={**os.environ, "KERAS_BACKEND": backend},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        figures = json.loads(result.stdout.strip().splitlines()[-1])
+        shown = ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
+        print(f"{backend:12}{shown}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
