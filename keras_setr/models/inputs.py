@@ -57,7 +57,9 @@ def iterate_images(x, channels, normalises):
     count = 0
     for element in x:
         if is_path(element):
-            images, name = [load_image(element)], str(element)
+            dtype = "uint8" if channels == 3 else None
+            image = load_image(element, channels, dtype)
+            images, name = [image], str(element)
         else:
             if isinstance(element, tuple):
                 element = element[0]
