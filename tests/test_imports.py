@@ -16,14 +16,15 @@ BOTTOM = ("classes", "layers", "metrics", "optimizers", "inference", "data")
 FLOORS = {
     "classes": (),
     "version": (),
+    "drawing": ("classes",),
     "layers": (),
     "metrics": (),
     "optimizers": (),
     "inference": (),
-    "data": ("classes",),
+    "data": ("classes", "drawing"),
     "checkpoints": ("layers",),
     "models": (*BOTTOM, "checkpoints"),
-    "visualization": ("classes", "data"),
+    "visualization": ("classes", "data", "drawing"),
     "evaluation": BOTTOM,
 }
 # Imported where they are used, never on import of the package.

@@ -154,7 +154,5 @@ def read_with_grain(epochs, initial_step):
     dataset = grain.MapDataset.range(2**40).map(batch)
     threads = os.cpu_count()
     return dataset.to_iter_dataset(
-        grain.ReadOptions(
-            num_threads=threads, prefetch_buffer_size=threads + 1
-        )
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
     )
