@@ -1,10 +1,8 @@
 """The batches of `Epochs` read by tf.data, by threads, or by Grain."""
 
-import collections
 import concurrent.futures
 import itertools
 import os
-import threading
 
 import keras
 import numpy as np
@@ -75,8 +73,9 @@ def read_with_tf_data(epochs, batch_size, drop_remainder, initial_step):
 class ThreadedBatches(keras.utils.PyDataset):
     """Batches read by threads, without TensorFlow.
 
-    For `fit` and `evaluate`, which ask for the batches of one epoch after the
-    other, and for loops: each pass over it is the next epoch.
+    For `fit` and `evaluate`, and for loops: each pass over it is the next
+    epoch. The batches of a pass come in their own order, whatever index is
+    asked for, as Keras shuffles the indices unless it is told not to.
 
     Args:
         epochs: `Epochs`.
@@ -84,21 +83,21 @@ class ThreadedBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, epochs, initial_step=0):
-        # Keras' one worker asks for batches ahead; their samples are read by
-        # as many threads as there are cores, which OpenCV and Pillow allow.
-        super().__init__(workers=1, max_queue_size=2)
+        super().__init__(workers=1)
         self._epochs = epochs
         self._step = initial_step
+        self._first = initial_step  # of this pass
+        self._in_pass = False
+        self._waiting = {}  # step -> futures of its samples
         self._pool = None
-        self._lock = threading.Lock()
 
     @property
     def num_batches(self):
-        """Batches left in this epoch; `None` where there is no end."""
+        """Batches of this pass; `None` where there is no end."""
         if self._epochs.repeat:
             return None
         steps = self._epochs.steps_per_epoch
-        return steps - self._step % steps
+        return steps - self._first % steps
 
     def __len__(self):
         if self._epochs.repeat:
@@ -106,36 +105,52 @@ class ThreadedBatches(keras.utils.PyDataset):
         return self.num_batches
 
     def __getitem__(self, index):
-        return stack([f.result() for f in self._submit(self._step + index)])
+        if self._epochs.repeat or not self._in_pass:
+            # Not shuffled, or a look ahead of Keras that reads no epoch.
+            return self._read(self._first + index)
+        self._step += 1
+        return self._read(self._step - 1)
+
+    def on_epoch_begin(self):
+        self._in_pass = True
+
+    def on_epoch_end(self):
+        """Goes to the next pass; stays, if Keras only looked at one batch."""
+        self._in_pass = False
+        if self._epochs.repeat:
+            return
+        if self._step - self._first == 1 < self.num_batches:
+            self._step = self._first
+        self._first = self._step
 
     def __iter__(self):
         if self._epochs.repeat:
-            steps = itertools.count(self._step)
-        else:
-            steps = iter(range(self._step, self._step + self.num_batches))
-        waiting = collections.deque()
-        for step in itertools.chain(steps, [None, None]):
-            if step is not None:
-                waiting.append(self._submit(step))
-            # Two batches are being read while a third is in use.
-            if len(waiting) > 2 or (step is None and waiting):
-                batch = stack([f.result() for f in waiting.popleft()])
-                if self._epochs.repeat:
-                    self._step += 1
-                yield batch
-        if not self._epochs.repeat:
-            self.on_epoch_end()
+            for step in itertools.count(self._first):
+                self._first = self._step = step + 1
+                yield self._read(step)
+        first = self._first
+        last = first + self.num_batches
+        for step in range(first, last):
+            yield self._read(step)
+        self._first = self._step = last
 
-    def on_epoch_end(self):
+    def _read(self, step):
+        """Batch `step`; meanwhile the threads go on with the next two."""
+        ahead = [step + 1, step + 2]
         if not self._epochs.repeat:
-            self._step += self.num_batches
+            end = self._first + self.num_batches
+            ahead = [later for later in ahead if later < end]
+        for number in (step, *ahead):
+            if number not in self._waiting:
+                self._waiting[number] = self._submit(number)
+        futures = self._waiting.pop(step)
+        for number in set(self._waiting).difference(ahead):
+            del self._waiting[number]
+        return stack([future.result() for future in futures])
 
     def _submit(self, step):
-        with self._lock:
-            if self._pool is None:
-                self._pool = concurrent.futures.ThreadPoolExecutor(
-                    os.cpu_count()
-                )
+        if self._pool is None:
+            self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
         return [
             self._pool.submit(self._epochs.sample, epoch, index)
             for epoch, index in self._epochs.members(step)
