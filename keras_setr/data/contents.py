@@ -262,17 +262,14 @@ class FolderContents:
             "unlabelled; pass num_classes= or class_names= if there are more"
         )
 
-    def default_crop_size(self):
-        """Multiples of 16 that hold the median height and width."""
+    def image_sizes(self):
+        """`(H, W)` of all images, or of a sample that has their median."""
         if all(pair in self._facts for pair in self.pairs):
             sizes = [facts.image_size for facts in self.scan(self.pairs)]
-            sizes = [size for size in sizes if size is not None]
-        else:
-            # Headers of some images, evenly spread, say enough of a median.
-            step = math.ceil(len(self.pairs) / 256)
-            sizes = [self._size(pair.image) for pair in self.pairs[::step]]
-        median = np.median(sizes, axis=0)
-        return tuple(min(16 * math.ceil(side / 16), 512) for side in median)
+            return [size for size in sizes if size is not None]
+        # Headers of some images, evenly spread, say enough of a median.
+        step = math.ceil(len(self.pairs) / 256)
+        return [self._size(pair.image) for pair in self.pairs[::step]]
 
     def _size(self, path):
         if self._image_format == (3, "uint8"):

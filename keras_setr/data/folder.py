@@ -20,6 +20,7 @@ from keras_setr.data.layouts import SUBSETS
 from keras_setr.data.layouts import find_pairs
 from keras_setr.data.lists import assign_subsets
 from keras_setr.data.source import SegmentationSource
+from keras_setr.data.source import crop_size_for
 from keras_setr.data.transforms import UNLABELLED
 
 
@@ -297,7 +298,7 @@ class SegmentationFolder(SegmentationSource):
         return part
 
     def _default_crop_size(self):
-        return self._contents.default_crop_size()
+        return crop_size_for(self._contents.image_sizes())
 
 
 def _declared_num_classes(num_classes, names, rule, colors):

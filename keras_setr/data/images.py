@@ -1,6 +1,7 @@
 """Images and masks between disk and NumPy, with nothing changed in silence."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import pathlib
@@ -17,14 +18,39 @@ _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
 _MASK_MODES = ("L", "P", "1", "RGB")
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageBytes:
+    """The content of an image file that does not lie on disk by itself.
+
+    Takes the place of a path in `load_image` and `load_mask`.
+
+    Args:
+        content: bytes.
+        name: str. What errors call it.
+    """
+
+    content: bytes
+    name: str
+
+    def __str__(self):
+        return self.name
+
+
+def _open_binary(path):
+    if isinstance(path, ImageBytes):
+        return io.BytesIO(path.content)
+    return open(path, "rb")
+
+
 @contextlib.contextmanager
 def _open(path):
     """A Pillow image whose decoding errors name `path` and say what to do."""
     # Opened here, so that a missing or forbidden file keeps Python's own
     # error and only what Pillow says about the content is reworded.
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
+    with _open_binary(path) as file:
+        if not file.read(1):
             raise ValueError(empty_file(path))
+        file.seek(0)
         try:
             image = Image.open(file)
         except Exception as error:

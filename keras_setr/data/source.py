@@ -1,5 +1,7 @@
 """What every set of pairs offers: batches to train on, and a look at it."""
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -9,6 +11,12 @@ from keras_setr.data.transforms import EvaluationTransform
 from keras_setr.data.transforms import TrainingTransform
 from keras_setr.drawing import blend
 from keras_setr.drawing import legend
+
+
+def crop_size_for(sizes):
+    """Multiples of 16 that hold the median of `(H, W)`, at most 512 each."""
+    median = np.median(sizes, axis=0)
+    return tuple(min(16 * math.ceil(side / 16), 512) for side in median)
 
 
 class SegmentationSource:
@@ -67,10 +75,8 @@ class SegmentationSource:
 
         Args:
             batch_size: int.
-            crop_size: int or `(H, W)`. Defaults to the crop of the published
-                runs for a dataset that has one, else to the smallest
-                multiples of 16 that hold the median height and width, at
-                most 512 each.
+            crop_size: int or `(H, W)`. Defaults to the smallest multiples of
+                16 that hold the median height and width, at most 512 each.
             augment: bool, or a callable `(image, label, rng) -> (image,
                 label)` on uint8 arrays and a `numpy.random.Generator`, called
                 by several threads; what it returns is cropped at random and

@@ -1,0 +1,59 @@
+"""TFDS builders of the datasets that TFDS lacks.
+
+Importing one of the modules registers its builder with TFDS, as defining any
+builder does. They import TFDS, which takes a second, so importing this
+package leaves that for later: `register` has them imported as soon as TFDS
+itself is, at once if that has happened already. So after
+`import keras_setr.data`, `tensorflow_datasets.load("camvid")` finds them,
+whichever of the two was imported first.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+
+_TFDS = "tensorflow_datasets"
+# Each has the builder of its own name.
+_MODULES = ("ade20k", "camvid", "pascal_context")
+
+
+def register():
+    """Have the builders registered once TFDS is imported."""
+    if _TFDS in sys.modules:
+        _import_builders()
+    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+def _import_builders():
+    for module in _MODULES:
+        importlib.import_module(f"{__name__}.{module}")
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds nothing but TFDS, and that once, as it would be found anyway."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != _TFDS:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    """Loads a module as `loader` does, and then the builders."""
+
+    def __init__(self, loader):
+        self._loader = loader
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        _import_builders()
