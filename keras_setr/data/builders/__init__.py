@@ -11,6 +11,8 @@ whichever of the two was imported first.
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.resources.abc
+import importlib.util
 import sys
 
 _TFDS = "tensorflow_datasets"
@@ -27,8 +29,21 @@ def register():
 
 
 def _import_builders():
+    _mend_tfds()
     for module in _MODULES:
         importlib.import_module(f"{__name__}.{module}")
+
+
+def _mend_tfds():
+    """Lets TFDS 4.9.10 prepare datasets where importlib_resources is missing.
+
+    It uses the package without requiring it; Python's own module has the one
+    class that it looks for.
+    """
+    if importlib.util.find_spec("importlib_resources") is None:
+        builder = importlib.import_module(f"{_TFDS}.core.dataset_builder")
+        if hasattr(builder, "importlib_resources"):
+            builder.importlib_resources = importlib.resources
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -23,9 +23,6 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
-    # Where TFDS would look for checksums and a README. Finding it needs the
-    # package importlib_resources, which TFDS 4.9.10 does not require.
-    code_path = None
 
     @property
     def facts(self):
