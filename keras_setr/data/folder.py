@@ -5,7 +5,6 @@ import operator
 import pathlib
 import warnings
 
-import cv2
 import numpy as np
 
 from keras_setr.data.class_names import check_colors
@@ -157,12 +156,13 @@ class SegmentationFolder(SegmentationSource):
             colors = self.colors
             mask = mask_to_labels(mask, colors, pair.mask)
         limit = self._contents.declared or UNLABELLED
-        if cv2.LUT(mask, self._rule.is_wrong(limit).astype(np.uint8)).any():
+        label = self._rule.apply(mask, limit)
+        if label is None:
             values = np.unique(mask)
             raise ValueError(
                 self._rule.problem(pair.mask, values, limit, colors)
             )
-        return image, cv2.LUT(mask, self._rule.lookup.astype(np.uint8))
+        return image, label
 
     def file_name(self, index):
         """The path of image `index`."""

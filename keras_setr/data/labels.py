@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from keras_setr.data.transforms import UNLABELLED
@@ -72,6 +73,30 @@ class LabelRule:
         """`(256,)` bool: raw values that have no label in 0..num_classes-1."""
         beyond = (self.lookup >= num_classes) & (self.lookup != UNLABELLED)
         return beyond | (self.lookup == _UNMAPPED)
+
+    def apply(self, mask, num_classes):
+        """`(H, W)` uint8 labels of raw values; `None` if one of them is wrong.
+
+        The lookup of each pixel and the search for wrong ones cost as much as
+        resizing, so both are done once, and the lookup only where it changes
+        anything.
+        """
+        wrong = self.is_wrong(num_classes)
+        table = self.lookup.astype(np.uint8)
+        # A value that no label has, unless there are 255 classes.
+        table[wrong] = num_classes
+        if (table == np.arange(256))[~wrong].all():
+            labels = mask
+            if wrong.any():
+                found = (mask >= num_classes) & (mask != UNLABELLED)
+                return None if found.any() else labels
+            return labels
+        labels = cv2.LUT(mask, table)
+        if num_classes == UNLABELLED:
+            found = wrong[mask]
+        else:
+            found = labels == num_classes
+        return None if wrong.any() and found.any() else labels
 
     def problem(self, path, values, num_classes, colors=()):
         """A sentence about the wrong ones of `values`; `None` if none is.

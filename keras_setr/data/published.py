@@ -3,7 +3,6 @@
 import dataclasses
 import operator
 
-import cv2
 import numpy as np
 
 from keras_setr.data import builders
@@ -150,9 +149,6 @@ class PublishedDataset(SegmentationSource):
                 label_map={label: label for label in range(facts.num_classes)}
             )
         self._rule = rule
-        # OpenCV's tables hold 8 bits.
-        self._lookup = rule.lookup.astype(np.uint8)
-        self._is_wrong = rule.is_wrong(facts.num_classes).astype(np.uint8)
 
     @property
     def classes(self):
@@ -177,13 +173,13 @@ class PublishedDataset(SegmentationSource):
         image = load_image(ImageBytes(example[self._builder.image], name))
         label_name = f"{name} (label)"
         mask = load_mask(ImageBytes(example[self._builder.label], label_name))
-        if cv2.LUT(mask, self._is_wrong).any():
+        label = self._rule.apply(mask, self.num_classes)
+        if label is None:
+            values = np.unique(mask)
             raise ValueError(
-                self._rule.problem(
-                    label_name, np.unique(mask), self.facts.num_classes
-                )
+                self._rule.problem(label_name, values, self.num_classes)
             )
-        return image, cv2.LUT(mask, self._lookup)
+        return image, label
 
     def _name(self, example):
         return example[self._builder.file_name].decode("utf-8")

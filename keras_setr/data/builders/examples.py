@@ -93,8 +93,8 @@ def example(archive, image_name, label, dataset, label_name):
             f"{where}, with one value per pixel. Received: {label.shape}; "
             "get the archive again."
         )
-    rule = dataset.label_rule
-    if rule.is_wrong(dataset.num_classes)[label].any():
+    labels = dataset.label_rule.apply(label, dataset.num_classes)
+    if labels is None:
         wrong = sorted(
             set(np.unique(label).tolist())
             - set(dataset.label_map)
@@ -107,7 +107,6 @@ def example(archive, image_name, label, dataset, label_name):
             f"{dataset.ignored}. Is it the right archive?"
         )
     encoded = io.BytesIO()
-    labels = rule.lookup.astype(np.uint8)[label]
     # Not TFDS's own encoding, which starts TensorFlow.
     Image.fromarray(labels).save(encoded, "PNG")
     return {
