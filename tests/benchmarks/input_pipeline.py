@@ -68,8 +68,7 @@ def write_files(folder, case):
             ("masks", label + (case == "ade20k"), ".png"),
         ):
             path = folder / name / f"{index:03}{suffix}"
-            quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
-            assert cv2.imwrite(str(path), pixels, quality)
+            assert cv2.imwrite(str(path), pixels)
 
 
 def cpu_seconds():
