@@ -14,6 +14,7 @@ import importlib.machinery
 import importlib.resources.abc
 import importlib.util
 import sys
+import warnings
 
 _TFDS = "tensorflow_datasets"
 # Each has the builder of its own name.
@@ -47,20 +48,24 @@ def _mend_tfds():
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds nothing but TFDS, and that once, as it would be found anyway."""
+    """Finds TFDS where the other finders do, and has it loaded by `_Loader`."""
 
     def find_spec(self, name, path=None, target=None):
         if name != _TFDS:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
+        for finder in sys.meta_path:
+            if isinstance(finder, _Finder) or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader)
+                return spec
+        return None
 
 
 class _Loader(importlib.abc.Loader):
-    """Loads a module as `loader` does, and then the builders."""
+    """Loads TFDS as `loader` does, and then the builders; once."""
 
     def __init__(self, loader):
         self._loader = loader
@@ -71,4 +76,16 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module):
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
-        _import_builders()
+        sys.meta_path[:] = [
+            finder
+            for finder in sys.meta_path
+            if not isinstance(finder, _Finder)
+        ]
+        try:
+            _import_builders()
+        except Exception as error:
+            # Whoever imports TFDS may have nothing to do with this package.
+            warnings.warn(
+                f"TFDS does not know the datasets of keras_setr: {error!r}",
+                stacklevel=2,
+            )
