@@ -1,7 +1,6 @@
 """Pairs of images and labels as batches."""
 
 import cv2
-import keras
 import numpy as np
 
 from keras_setr.data.epochs import Epochs
@@ -22,7 +21,7 @@ def segmentation_batches(
     repeat=False,
     drop_remainder=False,
     cache=False,
-    reader=None,
+    reader="tf.data",
     initial_step=0,
 ):
     """Batches `(images, labels)` of `source` for Keras' `fit`.
@@ -51,8 +50,6 @@ def segmentation_batches(
         reader: `"tf.data"`, a `tf.data.Dataset`; `"threads"`, a
             `keras.utils.PyDataset` that needs no TensorFlow; or `"grain"`, a
             `grain.IterDataset`, which is endless and so asks for `repeat`.
-            Defaults to tf.data on the TensorFlow backend and to threads on
-            the others.
         initial_step: int. The number of the batch to start with, counted
             from the start of the training: `int(optimizer.iterations)` after
             an interruption. The first pass is then what is left of its epoch.
@@ -78,9 +75,6 @@ def segmentation_batches(
             f"drop_remainder=True. Received: batch_size={batch_size} for "
             f"{size} pairs; pass batch_size={size} or drop_remainder=False."
         )
-    if reader is None:
-        tensorflow = keras.config.backend() == "tensorflow"
-        reader = "tf.data" if tensorflow else "threads"
     if reader not in READERS:
         raise ValueError(
             f"reader must be one of {READERS}. Received: {reader!r}."

@@ -60,7 +60,7 @@ class SegmentationSource:
         drop_remainder=None,
         cache=False,
         check=True,
-        reader=None,
+        reader="tf.data",
         initial_step=0,
     ):
         """Batches `(images, labels)` for Keras' `fit`.
@@ -93,8 +93,7 @@ class SegmentationSource:
             cache: bool. Keep the decoded pairs in memory: 4 bytes a pixel.
             check: bool. Read all files first and raise what `check()` finds.
             reader: `"tf.data"`, `"threads"` (no TensorFlow) or `"grain"`, all
-                with the same batches; see `segmentation_batches`. Defaults to
-                tf.data on the TensorFlow backend, else to threads.
+                with the same batches; see `segmentation_batches`.
             initial_step: int. The batch to start with, counted from the start
                 of the training, to go on in the middle of an epoch.
 
