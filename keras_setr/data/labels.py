@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from keras_setr.data.transforms import UNLABELLED
@@ -15,16 +16,20 @@ class LabelRule:
 
     A value in `label_map` becomes what it maps to; otherwise an ignored value
     becomes 255; otherwise, with a `label_map`, the value is a mistake, and
-    without one it is the label.
+    without one it is the label, or with `reduce_zero_label` the label less
+    one, where 0 becomes 255.
 
     Args:
         ignore_class: int or sequence of int, raw values; 255 always belongs
             to them.
         label_map: dict of raw value -> label in 0..254, or 255; or `None`.
+        reduce_zero_label: bool. Whether 0 means unlabelled and classes count
+            from 1.
     """
 
     ignore_class: object = 255
     label_map: dict = None
+    reduce_zero_label: bool = False
 
     def __post_init__(self):
         ignored = self.ignore_class
@@ -33,6 +38,14 @@ class LabelRule:
             _check_value("ignore_class", value)
         ignored = {*map(int, ignored), UNLABELLED}
         lookup = np.arange(256, dtype=np.int16)
+        if self.reduce_zero_label:
+            if self.label_map is not None:
+                raise ValueError(
+                    "reduce_zero_label and label_map must not both be given. "
+                    "Received: both; with a label_map, let it map 0 to 255."
+                )
+            lookup -= 1
+            lookup[0] = UNLABELLED
         if self.label_map is not None:
             if not self.label_map:
                 raise ValueError("label_map must map something. Received: {}.")
@@ -61,6 +74,30 @@ class LabelRule:
         beyond = (self.lookup >= num_classes) & (self.lookup != UNLABELLED)
         return beyond | (self.lookup == _UNMAPPED)
 
+    def apply(self, mask, num_classes):
+        """`(H, W)` uint8 labels of raw values; `None` if one of them is wrong.
+
+        The lookup of each pixel and the search for wrong ones cost as much as
+        resizing, so both are done once, and the lookup only where it changes
+        anything.
+        """
+        wrong = self.is_wrong(num_classes)
+        table = self.lookup.astype(np.uint8)
+        # A value that no label has, unless there are 255 classes.
+        table[wrong] = num_classes
+        if (table == np.arange(256))[~wrong].all():
+            labels = mask
+            if wrong.any():
+                found = (mask >= num_classes) & (mask != UNLABELLED)
+                return None if found.any() else labels
+            return labels
+        labels = cv2.LUT(mask, table)
+        if num_classes == UNLABELLED:
+            found = wrong[mask]
+        else:
+            found = labels == num_classes
+        return None if wrong.any() and found.any() else labels
+
     def problem(self, path, values, num_classes, colors=()):
         """A sentence about the wrong ones of `values`; `None` if none is.
 
@@ -76,6 +113,13 @@ class LabelRule:
             return (
                 f"{path} holds value {_list(wrong)}, which label_map leaves "
                 "out; add it to label_map or to ignore_class"
+            )
+        if self.reduce_zero_label:
+            return (
+                f"{path} holds value {_list(wrong)}, but "
+                f"num_classes={num_classes} with reduce_zero_label=True allows "
+                f"1..{num_classes}, and 0 or ignore_class="
+                f"{' or '.join(map(str, self._ignored_to_name()))}"
             )
         return (
             f"{path} holds label {_list(wrong)}, but num_classes={num_classes} "

@@ -60,6 +60,7 @@ IMAGE_EXTENSIONS = (
     ".tiff",
     ".webp",
     ".gif",
+    ".npy",
 )
 
 _LAYOUTS = """
@@ -89,7 +90,7 @@ class Pair:
     subset: str = None
 
 
-def find_pairs(directory, images=None, masks=None):
+def find_pairs(directory, images=None, masks=None, problems=None):
     """All pairs in `directory`, as a tuple sorted by subset and name.
 
     Args:
@@ -98,11 +99,25 @@ def find_pairs(directory, images=None, masks=None):
             `directory`, with `{name}` for what an image and its mask have in
             common (it may contain folders) and optionally `{split}`; or as
             folders. Default to whatever accepted layout is found.
+        problems: optional list, to which a sentence is added for all files
+            that pair up with none or with several, and for every link that
+            leads in a circle. Without it, they are errors.
 
     Raises:
         FileNotFoundError, NotADirectoryError: `directory` is no folder.
         ValueError: no or several layouts fit, or the files do not pair up.
     """
+    found = []
+    pairs = _find_pairs(directory, images, masks, found)
+    if problems is not None:
+        # A folder that is walked through twice tells of its links twice.
+        problems.extend(dict.fromkeys(found))
+    if not pairs or (found and problems is None):
+        raise ValueError("\n".join(dict.fromkeys(found)))
+    return pairs
+
+
+def _find_pairs(directory, images, masks, problems):
     directory = pathlib.Path(directory)
     if not directory.exists():
         raise FileNotFoundError(
@@ -120,14 +135,15 @@ def find_pairs(directory, images=None, masks=None):
             "layout found."
         )
     if images is not None:
-        return _find_by_template(directory, str(images), str(masks))
+        return _find_by_template(directory, str(images), str(masks), problems)
     pairs = []
-    for image_folder, mask_folder, subset in _find_folders(directory):
+    for image_folder, mask_folder, subset in _find_folders(directory, problems):
         found = _match(
-            _files_by_key(image_folder, subset),
-            _files_by_key(mask_folder, subset),
+            _files_by_key(image_folder, problems, subset),
+            _files_by_key(mask_folder, problems, subset),
             image_folder,
             mask_folder,
+            problems,
         )
         pairs.extend(found)
     return _sorted(pairs)
@@ -151,7 +167,7 @@ def _hidden(name):
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _find_folders(directory):
+def _find_folders(directory, problems):
     """List of `(image folder, mask folder, subset or None)`."""
     folders = _folders(directory)
     found = _images_beside_masks(directory, folders, None)
@@ -182,17 +198,18 @@ def _find_folders(directory):
             "masks= to say which are meant."
         )
     if inner:
-        _check_no_subset_is_left(folders, {subset for *_, subset in found})
+        subsets = {subset for *_, subset in found}
+        problems += _subsets_without_masks(folders, subsets)
     return found
 
 
-def _check_no_subset_is_left(folders, found):
+def _subsets_without_masks(folders, found):
     for name, subset in SUBSETS.items():
         # Where no test image has a mask, the test labels are not public.
         if name in folders and subset not in found and subset != "test":
-            images = list(_image_files(folders[name]).values())
+            images = list(_image_files(folders[name], []).values())
             if images:
-                raise ValueError(
+                yield (
                     f"{folders[name]} holds {len(images)} images "
                     f"({_some(images, limit=2)}) but has no folder of masks, "
                     f"while {' and '.join(sorted(found))} has. Add the masks "
@@ -211,7 +228,9 @@ def _images_beside_masks(directory, folders, subset):
 def _only(candidates, directory):
     if len(candidates) > 1:
         # `labels/` may hold text files beside `masks/`.
-        candidates = [c for c in candidates if _image_files(c)] or candidates
+        candidates = [
+            c for c in candidates if _image_files(c, [])
+        ] or candidates
     if len(candidates) > 1:
         names = " and ".join(folder.name for folder in candidates)
         raise ValueError(
@@ -239,17 +258,39 @@ def _some(items, limit=5):
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _image_files(folder):
+def _image_files(folder, problems):
     """Relative POSIX path -> path, of every visible image below `folder`."""
     files = {}
-    # Links are followed: data sets are often linked into place.
-    for parent, subfolders, names in os.walk(folder, followlinks=True):
-        subfolders[:] = sorted(n for n in subfolders if not _hidden(n))
-        for name in sorted(names):
-            path = pathlib.Path(parent, name)
-            if path.suffix.lower() in IMAGE_EXTENSIONS and not _hidden(name):
-                files[path.relative_to(folder).as_posix()] = path
+    _walk(pathlib.Path(folder), (), folder, files, problems)
     return files
+
+
+def _walk(folder, above, top, files, problems):
+    """Add the images below `folder`, which lies in the folders `above`."""
+    # Links are followed: data sets are often linked into place.
+    identity = os.stat(folder)
+    identity = (identity.st_dev, identity.st_ino)
+    if identity in above:
+        problems.append(
+            f"{folder} is a link that leads back to a folder it lies in, so "
+            "that its files would be read without end. Remove the link."
+        )
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except PermissionError:
+        problems.append(
+            f"{folder} may not be read. Give yourself the right to, or move "
+            "the folder away."
+        )
+        return
+    for path in entries:
+        if _hidden(path.name):
+            continue
+        if path.is_dir():
+            _walk(path, (*above, identity), top, files, problems)
+        elif path.suffix.lower() in IMAGE_EXTENSIONS:
+            files[path.relative_to(top).as_posix()] = path
 
 
 def _key(subset, name):
@@ -258,44 +299,44 @@ def _key(subset, name):
     return subset, unicodedata.normalize("NFC", name)
 
 
-def _files_by_key(folder, subset=None):
+def _files_by_key(folder, problems, subset=None):
     """`(subset, name without extension)` -> path; the name holds folders."""
     files = {}
-    for relative, path in _image_files(folder).items():
+    for relative, path in _image_files(folder, problems).items():
         name = relative[: -len(path.suffix)]
         first, _, rest = name.partition("/")
         if subset is None and rest and first.lower() in SUBSETS:
             key = _key(SUBSETS[first.lower()], rest)
         else:
             key = _key(subset, name)
-        _add(files, key, path)
+        _add(files, key, path, problems)
     return files
 
 
-def _add(files, key, path):
+def _add(files, key, path, problems):
     if key in files:
-        raise ValueError(
+        problems.append(
             f"{files[key]} and {path} have the same name, so that either "
             "could be meant by its pair. Remove or rename one."
         )
-    files[key] = path
+    files.setdefault(key, path)
 
 
-def _find_by_template(directory, images, masks):
+def _find_by_template(directory, images, masks, problems):
     if ("{split}" in images) != ("{split}" in masks):
         raise ValueError(
             "images and masks must both contain {split}, or neither. "
             f"Received: images={images!r}, masks={masks!r}."
         )
-    image_files = _files_by_template(directory, images, "images")
-    mask_files = _files_by_template(directory, masks, "masks")
+    image_files = _files_by_template(directory, images, "images", problems)
+    mask_files = _files_by_template(directory, masks, "masks", problems)
     # "{name}.png" also fits the masks "{name}_mask.png" of the same folder.
     taken = set(mask_files.values())
     image_files = {k: p for k, p in image_files.items() if p not in taken}
-    return _sorted(_match(image_files, mask_files, images, masks))
+    return _sorted(_match(image_files, mask_files, images, masks, problems))
 
 
-def _files_by_template(directory, template, argument):
+def _files_by_template(directory, template, argument, problems):
     if "{" not in template:
         folder = directory / template
         if not folder.is_dir():
@@ -304,7 +345,7 @@ def _files_by_template(directory, template, argument):
                 f"with {{name}}. Received: {template!r}; {directory} holds "
                 f"{_contents(directory)}."
             )
-        return _files_by_key(folder)
+        return _files_by_key(folder, problems)
     fields = re.findall(r"{(.*?)}", template)
     if fields.count("name") != 1 or not {"name", "split"}.issuperset(fields):
         raise ValueError(
@@ -316,18 +357,18 @@ def _files_by_template(directory, template, argument):
     pattern = pattern.replace(re.escape("{split}"), "(?P<split>[^/]+)", 1)
     pattern = pattern.replace(re.escape("{split}"), "(?P=split)")
     files = {}
-    for relative, path in _image_files(directory).items():
+    for relative, path in _image_files(directory, problems).items():
         match = re.fullmatch(pattern, relative)
         if match is not None:
             fields = match.groupdict()
             subset = fields.get("split")
             subset = subset and SUBSETS.get(subset.lower(), subset)
-            _add(files, _key(subset, fields["name"]), path)
+            _add(files, _key(subset, fields["name"]), path, problems)
     return files
 
 
-def _match(images, masks, image_place, mask_place):
-    """Pairs of two `{(subset, name): path}`; nothing may be left over."""
+def _match(images, masks, image_place, mask_place, problems):
+    """Pairs of two `{(subset, name): path}`; what is left over is a problem."""
     for files, kind, place in (
         (images, "images", image_place),
         (masks, "masks", mask_place),
@@ -344,7 +385,7 @@ def _match(images, masks, image_place, mask_place):
         if image_key is None:
             without_image.append(path)
         else:
-            _add(by_image, image_key, path)
+            _add(by_image, image_key, path, problems)
     # Where no test image has a mask, the test labels are not public.
     masked_subsets = {subset for subset, _ in by_image}
     without_mask = [
@@ -365,7 +406,7 @@ def _match(images, masks, image_place, mask_place):
                 f"{len(without_image)} of {len(masks)} masks have no image in "
                 f"{image_place}: {_some(without_image)}"
             )
-        raise ValueError(
+        problems.append(
             "Every image must have one mask of the same name, and every mask "
             f"its image. {'; '.join(parts)}. Add or remove the files, or pass "
             "images= and masks= templates if the names differ by a rule."

@@ -31,7 +31,7 @@ class FolderReport:
     problems: tuple
 
     def __str__(self):
-        return "\n".join(
+        text = "\n".join(
             [
                 self._headline(),
                 *self._size_lines(),
@@ -41,6 +41,8 @@ class FolderReport:
                 *self._problem_lines(),
             ]
         )
+        # A file name that is no text on this system would not be printed.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def _headline(self):
         line = f"{self.directory}: {sum(self.subsets.values())} pairs"

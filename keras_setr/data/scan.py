@@ -36,25 +36,35 @@ class PairFacts:
     errors: tuple = ()
 
 
-def scan_pairs(pairs):
-    """`PairFacts` of each pair, in order, read by a pool of threads."""
+def scan_pairs(pairs, channels=3, image_dtype="uint8"):
+    """`PairFacts` of each pair, in order, read by a pool of threads.
+
+    Args:
+        pairs: sequence of `Pair`.
+        channels, image_dtype: what the images must hold; see `load_image`.
+    """
+
+    def scan(pair):
+        return _scan_pair(pair, channels, image_dtype)
+
     # Pillow decodes outside Python's lock, so threads use all cores.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_scan_pair, pairs))
+        return list(pool.map(scan, pairs))
 
 
-def _scan_pair(pair):
+def _scan_pair(pair, channels, image_dtype):
     facts = {}
     errors = []
     try:
         # Decoded whole: a truncated file has an intact header.
-        facts["image_size"] = load_image(pair.image).shape[:2]
+        image = load_image(pair.image, channels, image_dtype)
+        facts["image_size"] = image.shape[:2]
     except (ValueError, OSError) as error:
-        errors.append(str(error))
+        errors.append(_sentence(error, pair.image))
     try:
         mask = load_mask(pair.mask)
     except (ValueError, OSError) as error:
-        errors.append(str(error))
+        errors.append(_sentence(error, pair.mask))
     else:
         facts["mask_size"] = mask.shape[:2]
         if mask.ndim == 2:
@@ -73,6 +83,16 @@ def _scan_pair(pair):
                 )
                 facts["colors"] = {}
     return PairFacts(**facts, errors=tuple(errors))
+
+
+def _sentence(error, path):
+    """What is wrong with a file, and what to do about it."""
+    if isinstance(error, ValueError):
+        return str(error)
+    return (
+        f"{path} cannot be opened: {error.strerror or error}. Copy it again, "
+        "give yourself the right to read it, or remove it with its pair."
+    )
 
 
 def _count_colors(mask):

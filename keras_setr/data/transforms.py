@@ -4,12 +4,13 @@ The paper's augmentation (section 4.1, "Implementation details": random
 resize with ratio 0.5 to 2, random cropping, random horizontal flipping) and
 the two parts that its released configurations add: the limit on the share of
 one class in a crop, and photometric distortion. Every transform takes and
-gives `(H, W, 3)` uint8 RGB images and `(H, W)` uint8 labels in which 255
-means unlabelled, and draws only from the `numpy.random.Generator` it is
-handed.
+gives `(H, W, C)` images, uint8 or uint16, and `(H, W)` uint8 labels in which
+255 means unlabelled, and draws only from the `numpy.random.Generator` it is
+handed. All but photometric distortion take any number of channels.
 """
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -51,19 +52,57 @@ def random_resize(image, label, rng, scale_range=(0.5, 2.0), base_size=None):
     The image is resized bilinearly; a label takes the nearest pixel's value,
     so that no label appears that was not there.
     """
-    height, width = resized_size(
-        image.shape[:2], rng.uniform(*scale_range), base_size
-    )
+    size = resized_size(image.shape[:2], rng.uniform(*scale_range), base_size)
+    height, width = size
+    whole = (slice(0, height), slice(0, width))
+    return resize_region(image, size, whole), _resize_label(label, size)
+
+
+def _resize_label(label, size):
     # OpenCV's sizes are (width, height).
-    size = (width, height)
-    return (
-        cv2.resize(image, size, interpolation=cv2.INTER_LINEAR),
-        cv2.resize(label, size, interpolation=cv2.INTER_NEAREST),
+    return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def resize_region(image, size, box):
+    """Rows and columns `box` of the image resized bilinearly to `size`.
+
+    Equal, pixel by pixel, to resizing the whole and cutting `box` out. What
+    lies beyond the box at the bottom and at the right is not computed: at
+    ratio 2 on Cityscapes, on average 41 % of the pixels are. What lies above
+    and to the left is: OpenCV starts each resize at the same phase of the
+    pixel grid, and its warps, which take any phase, round positions.
+
+    Args:
+        image: `(H, W, C)`.
+        size: `(h, w)` of the whole image once resized.
+        box: `(rows, columns)`, slices within `size`.
+    """
+    scale_y, scale_x = (new / old for new, old in zip(size, image.shape))
+    bottom, right = (part.stop for part in box)
+    # Two more than the last row and column that are read, so that the count
+    # of rows and columns that come out cannot round below the box.
+    source = image[
+        : math.ceil(bottom / scale_y) + 2, : math.ceil(right / scale_x) + 2
+    ]
+    resized = cv2.resize(
+        source,
+        None,
+        fx=scale_x,
+        fy=scale_y,
+        interpolation=cv2.INTER_LINEAR,
     )
+    # OpenCV drops a channel axis of 1.
+    return resized.reshape(*resized.shape[:2], image.shape[2])[box]
 
 
 def random_crop(image, label, rng, crop_size, category_limit=0.75):
-    """Cut out a random box of `crop_size`, or of the image where smaller.
+    """Cut a random box of `crop_size` out of both; see `draw_crop`."""
+    box = draw_crop(label, rng, crop_size, category_limit)
+    return image[box], label[box]
+
+
+def draw_crop(label, rng, crop_size, category_limit=0.75):
+    """A random box of `crop_size`, or of the label where that is smaller.
 
     A box is taken if it holds at least two classes and none has
     `category_limit` or more of its labelled pixels. Otherwise another one is
@@ -72,18 +111,21 @@ def random_crop(image, label, rng, crop_size, category_limit=0.75):
     Args:
         crop_size: `(H, W)`.
         category_limit: float. 1 or more takes the first box.
+
+    Returns:
+        `(rows, columns)`, slices within the label.
     """
-    height, width = image.shape[:2]
+    height, width = label.shape
     crop_height, crop_width = crop_size
     free_height = max(height - crop_height, 0)
     free_width = max(width - crop_width, 0)
 
     def draw():
-        top = rng.integers(free_height + 1)
-        left = rng.integers(free_width + 1)
+        top = int(rng.integers(free_height + 1))
+        left = int(rng.integers(free_width + 1))
         return (
-            slice(top, top + crop_height),
-            slice(left, left + crop_width),
+            slice(top, min(top + crop_height, height)),
+            slice(left, min(left + crop_width, width)),
         )
 
     box = draw()
@@ -92,7 +134,7 @@ def random_crop(image, label, rng, crop_size, category_limit=0.75):
             if _is_varied(label[box], category_limit):
                 break
             box = draw()
-    return image[box], label[box]
+    return box
 
 
 def _is_varied(label, category_limit):
@@ -108,7 +150,8 @@ def _is_varied(label, category_limit):
 def random_flip(image, label, rng, probability=0.5):
     """Mirror left and right with `probability`."""
     if rng.random() < probability:
-        return cv2.flip(image, 1), cv2.flip(label, 1)
+        flipped = cv2.flip(image, 1)
+        return flipped.reshape(image.shape), cv2.flip(label, 1)
     return image, label
 
 
@@ -119,7 +162,16 @@ def photometric_distortion(image, rng):
     after the other two, with equal chances; saturation by a factor 0.5..1.5;
     hue by -36..34 degrees. Each step clips to 0..255 and drops the fraction,
     as the reference does.
+
+    Raises:
+        ValueError: the image is not 8-bit RGB, and has no hue.
     """
+    if image.dtype != np.uint8 or image.shape[2] != 3:
+        raise ValueError(
+            "Photometric distortion takes 8-bit RGB images. Received: "
+            f"{image.dtype} {image.shape}; pass "
+            "TrainingTransform(..., photometric=False)."
+        )
     if rng.random() < 0.5:
         image = _scale_values(image, shift=rng.uniform(-32, 32))
     contrast_first = rng.random() < 0.5
@@ -155,6 +207,9 @@ def _scale_values(values, factor=1.0, shift=0.0):
 def pad_to(image, label, size):
     """Extend to `size` at the bottom and right, unlabelled, in the mean colour.
 
+    The mean is that of ImageNet; images other than 8-bit RGB, whose mean
+    nobody knows, are extended with 0.
+
     Raises:
         ValueError: the image is larger than `size`.
     """
@@ -168,11 +223,14 @@ def pad_to(image, label, size):
             f"Received: size={tuple(size)} for an image of {height, width}; "
             "crop it first."
         )
-    edges = (0, bottom, 0, right, cv2.BORDER_CONSTANT)
-    return (
-        cv2.copyMakeBorder(image, *edges, value=PADDING_COLOR),
-        cv2.copyMakeBorder(label, *edges, value=UNLABELLED),
-    )
+    padded = np.zeros((*size, image.shape[2]), image.dtype)
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        padded[height:] = PADDING_COLOR
+        padded[:height, width:] = PADDING_COLOR
+    padded[:height, :width] = image
+    labels = np.full(size, UNLABELLED, label.dtype)
+    labels[:height, :width] = label
+    return padded, labels
 
 
 def center_crop(image, label, crop_size):
@@ -222,15 +280,13 @@ class TrainingTransform:
             )
 
     def __call__(self, image, label, rng):
-        # The image is resized whole although only the crop is kept: OpenCV's
-        # resize of a part alone starts at another phase of the pixel grid,
-        # and its warps round positions to 1/32 pixel in some releases.
-        image, label = random_resize(
-            image, label, rng, self.scale_range, self.base_size
-        )
-        image, label = random_crop(
-            image, label, rng, self.crop_size, self.category_limit
-        )
+        # The label alone decides where to crop, so it goes first and the
+        # image is only resized as far as the crop shows it.
+        ratio = rng.uniform(*self.scale_range)
+        size = resized_size(label.shape, ratio, self.base_size)
+        label = _resize_label(label, size)
+        box = draw_crop(label, rng, self.crop_size, self.category_limit)
+        image, label = resize_region(image, size, box), label[box]
         image, label = random_flip(image, label, rng, self.flip)
         if self.photometric:
             image = photometric_distortion(image, rng)
@@ -288,13 +344,14 @@ def check_pair(rule, image, label):
     dtypes = [str(getattr(array, "dtype", "none")) for array in (image, label)]
     if (
         len(image_shape) != 3
-        or image_shape != (*label_shape, 3)
-        or dtypes != ["uint8", "uint8"]
+        or image_shape[:2] != label_shape
+        or dtypes[0] not in ("uint8", "uint16")
+        or dtypes[1] != "uint8"
     ):
         raise ValueError(
-            f"{rule} an image (H, W, 3) and a label (H, W), both uint8. "
-            f"Received: image {image_shape} {dtypes[0]}, label {label_shape} "
-            f"{dtypes[1]}."
+            f"{rule} an image (H, W, C), uint8 or uint16, and a label (H, W), "
+            f"uint8. Received: image {image_shape} {dtypes[0]}, label "
+            f"{label_shape} {dtypes[1]}."
         )
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 
+import keras
 import numpy as np
 
 from keras_setr.data.images import load_image
@@ -16,6 +17,39 @@ def is_path(x):
 
 def is_tf_dataset(x):
     return hasattr(x, "element_spec")
+
+
+class Preprocessed(keras.utils.PyDataset):
+    """The batches of a `PyDataset`, each passed through a function.
+
+    Args:
+        dataset: `keras.utils.PyDataset`.
+        function: callable `(x, y, sample_weight) -> batch`.
+    """
+
+    def __init__(self, dataset, function):
+        super().__init__(
+            workers=dataset.workers,
+            use_multiprocessing=dataset.use_multiprocessing,
+            max_queue_size=dataset.max_queue_size,
+        )
+        self._dataset = dataset
+        self._function = function
+
+    @property
+    def num_batches(self):
+        return self._dataset.num_batches
+
+    def __getitem__(self, index):
+        return self._function(
+            *keras.utils.unpack_x_y_sample_weight(self._dataset[index])
+        )
+
+    def on_epoch_begin(self):
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._dataset.on_epoch_end()
 
 
 def check_image(image, channels, name):
@@ -57,7 +91,9 @@ def iterate_images(x, channels, normalises):
     count = 0
     for element in x:
         if is_path(element):
-            images, name = [load_image(element)], str(element)
+            dtype = "uint8" if channels == 3 else None
+            image = load_image(element, channels, dtype)
+            images, name = [image], str(element)
         else:
             if isinstance(element, tuple):
                 element = element[0]

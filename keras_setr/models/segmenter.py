@@ -220,6 +220,16 @@ class SETRSegmenter(SlidingWindowPrediction, keras_hub.models.ImageSegmenter):
         elif validation_data is not None:
             self._check_training_data(validation_data, None)
         self._set_decay_steps(x, batch_size, kwargs)
+        if isinstance(x, keras.utils.PyDataset):
+            # KerasHub takes tf.data and Grain only.
+            if isinstance(validation_data, keras.utils.PyDataset):
+                validation_data = inputs.Preprocessed(
+                    validation_data, self.preprocess_samples
+                )
+            x = inputs.Preprocessed(x, self.preprocess_samples)
+            return keras.Model.fit(
+                self, x, validation_data=validation_data, **kwargs
+            )
         return super().fit(
             x=x,
             y=y,

@@ -2,6 +2,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -215,3 +216,58 @@ def test_labels_that_do_not_fit_a_png_are_errors(
 ):
     with pytest.raises(ValueError, match=message):
         save_labels(tmp_path / name, labels)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_four_channels_and_16_bits_are_read_as_stored(tmp_path, suffix):
+    samples = np.arange(2 * 3 * 4).reshape(2, 3, 4).astype("uint16") * 1000
+    path = tmp_path / f"a.{suffix}"
+    # OpenCV stores blue, green, red, opacity.
+    assert cv2.imwrite(str(path), samples[..., [2, 1, 0, 3]])
+    image = load_image(path, channels=4, dtype="uint16")
+    assert image.dtype == np.uint16 and (image == samples).all()
+    assert (load_image(path, 4, None) == samples).all()
+    with pytest.raises(ValueError, match="3 channels of uint16.*4 of uint16"):
+        load_image(path, channels=3, dtype="uint16")
+    with pytest.raises(ValueError, match="4 channels of uint8.*4 of uint16"):
+        load_image(path, channels=4)
+
+
+def test_any_number_of_channels_from_npy_or_pages(tmp_path):
+    samples = np.arange(2 * 3 * 7).reshape(2, 3, 7).astype("uint8")
+    np.save(tmp_path / "a.npy", samples)
+    assert (load_image(tmp_path / "a.npy", 7) == samples).all()
+    pages = list(np.moveaxis(samples, -1, 0))
+    assert cv2.imwritemulti(str(tmp_path / "a.tif"), pages)
+    assert (load_image(tmp_path / "a.tif", 7) == samples).all()
+    np.save(tmp_path / "b.npy", samples[..., 0])
+    assert load_image(tmp_path / "b.npy", 1).shape == (2, 3, 1)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [("a.png", None), ("a.tif", b"II*\0rest"), ("a.npy", b"\x93NUMPY")],
+)
+def test_damaged_files_of_many_channels_are_named(tmp_path, name, content):
+    path = tmp_path / name
+    if content is None:
+        cv2.imwrite(str(path), np.zeros((40, 50, 4), "uint8"))
+        content = path.read_bytes()[:-20]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be decoded") as error:
+        load_image(path, channels=4)
+    assert str(path) in str(error.value)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="is empty"):
+        load_image(path, channels=4)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_opencv_and_pillow_decode_alike(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 52, 3), "uint8")
+    path = write(tmp_path / f"a.{suffix}", noise)
+    with Image.open(path) as image:
+        pillow = np.array(image)
+    assert np.abs(load_image(path).astype(int) - pillow).max() <= 1
+    if suffix == "png":
+        assert (load_image(path) == noise).all()

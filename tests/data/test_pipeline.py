@@ -1,13 +1,20 @@
+import itertools
+import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 
 from keras_setr.data.pipeline import segmentation_batches
+from keras_setr.data.readers import ThreadedBatches
 from keras_setr.data.transforms import EvaluationTransform
 from keras_setr.data.transforms import TrainingTransform
 
 tf = pytest.importorskip("tensorflow")
+
+# What the threads of either reader pass on.
+ERRORS = (tf.errors.OpError, ValueError)
 
 
 class Numbered:
@@ -40,26 +47,24 @@ class Noise:
 
 
 def batches(source, batch_size=2, transform=None, **options):
-    options = {
-        "shuffle": False,
-        "seed": 0,
-        "repeat": False,
-        "drop_remainder": False,
-        "cache": False,
-        **options,
-    }
+    options = {"reader": "tf.data", **options}
     transform = transform or EvaluationTransform((3, 5))
     return segmentation_batches(source, batch_size, transform, **options)
 
 
-def epoch(dataset):
+def epoch(dataset, batches=None):
     """`(index of each pair, first grey value of each image)`."""
     pairs = [
         (int(label[0, 0]), int(image[0, 0, 0]))
-        for images, labels in dataset.as_numpy_iterator()
-        for image, label in zip(images, labels)
+        for images, labels in itertools.islice(dataset, batches)
+        for image, label in zip(np.asarray(images), np.asarray(labels))
     ]
     return tuple(zip(*pairs))
+
+
+@pytest.fixture(params=["tf.data", "threads"])
+def reader(request):
+    return request.param
 
 
 def test_batches_have_static_sizes_and_a_known_number():
@@ -76,16 +81,20 @@ def test_batches_have_static_sizes_and_a_known_number():
     assert whole.element_spec[0].shape.as_list() == [2, 3, 5, 3]
 
 
-def test_without_shuffling_pairs_come_in_order():
-    dataset = batches(Numbered(5))
+def test_without_shuffling_pairs_come_in_order(reader):
+    dataset = batches(Numbered(5), reader=reader)
     for _ in range(2):
         assert epoch(dataset) == ((0, 1, 2, 3, 4), (0, 10, 20, 30, 40))
 
 
-def test_epochs_differ_and_a_new_dataset_repeats_them():
+def test_epochs_differ_and_a_new_dataset_repeats_them(reader):
     def epochs(**options):
         dataset = batches(
-            Numbered(6), transform=Noise(), shuffle=True, **options
+            Numbered(6),
+            transform=Noise(),
+            shuffle=True,
+            reader=reader,
+            **options,
         )
         return [epoch(dataset) for _ in range(3)]
 
@@ -99,60 +108,63 @@ def test_epochs_differ_and_a_new_dataset_repeats_them():
     assert epochs(seed=1) != first
 
 
-def test_the_timing_of_the_threads_does_not_matter():
-    slow = batches(Numbered(6, slow=(0, 1, 4)), transform=Noise(), shuffle=True)
-    quick = batches(Numbered(6), transform=Noise(), shuffle=True)
+def test_the_timing_of_the_threads_does_not_matter(reader):
+    options = {"transform": Noise(), "shuffle": True, "reader": reader}
+    slow = batches(Numbered(6, slow=(0, 1, 4)), **options)
+    quick = batches(Numbered(6), **options)
     assert [epoch(slow), epoch(slow)] == [epoch(quick), epoch(quick)]
 
 
-def test_repeating_goes_through_the_same_epochs():
-    once = batches(Numbered(4), transform=Noise(), shuffle=True)
-    endless = batches(Numbered(4), transform=Noise(), shuffle=True, repeat=True)
-    assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
+def test_repeating_goes_through_the_same_epochs(reader):
+    options = {"transform": Noise(), "shuffle": True, "reader": reader}
+    once = batches(Numbered(4), **options)
+    endless = batches(Numbered(4), repeat=True, **options)
+    if reader == "tf.data":
+        assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
     orders, noises = zip(epoch(once), epoch(once))
     # 2 epochs of 4 pairs are 4 batches of 2.
-    order, noise = epoch(endless.take(4))
+    order, noise = epoch(endless, 4)
     assert order == orders[0] + orders[1] and noise == noises[0] + noises[1]
 
 
-def test_the_cache_reads_once_and_survives_writing_transforms():
+def test_the_cache_reads_once_and_survives_writing_transforms(reader):
     source = Numbered(4)
-    dataset = batches(source, transform=Noise(), cache=True)
-    plain = batches(Numbered(4), transform=Noise())
+    dataset = batches(source, transform=Noise(), cache=True, reader=reader)
+    plain = batches(Numbered(4), transform=Noise(), reader=reader)
     for _ in range(3):
         assert epoch(dataset) == epoch(plain)
     assert sorted(source.reads) == [0, 1, 2, 3]
 
 
-def test_an_error_of_the_source_reaches_the_user():
+def test_an_error_of_the_source_reaches_the_user(reader):
     class Broken(Numbered):
         def __getitem__(self, index):
             raise ValueError("masks/17.png holds label 21")
 
-    with pytest.raises(tf.errors.OpError, match="masks/17.png holds label 21"):
-        epoch(batches(Broken(3)))
+    with pytest.raises(ERRORS, match="masks/17.png holds label 21"):
+        epoch(batches(Broken(3), reader=reader))
 
 
-def test_an_error_of_the_transform_names_the_pair():
+def test_an_error_of_the_transform_names_the_pair(reader):
     def fails(image, label, rng):
         raise RuntimeError("no such colour space")
 
     fails.crop_size = (3, 5)
     message = "failed on pair 0: RuntimeError.*no such colour space"
-    with pytest.raises(tf.errors.OpError, match=message):
-        epoch(batches(Numbered(1), transform=fails))
+    with pytest.raises(ERRORS, match=message):
+        epoch(batches(Numbered(1), transform=fails, reader=reader))
 
 
-def test_a_transform_of_another_size_is_an_error():
+def test_a_transform_of_another_size_is_an_error(reader):
     def grows(image, label, rng):
         return image[:2], label[:2]
 
     grows.crop_size = (3, 5)
-    with pytest.raises(tf.errors.OpError, match=r"\(3, 5\).*\(2, 5, 3\)"):
-        epoch(batches(Numbered(1), transform=grows))
+    with pytest.raises(ERRORS, match=r"\(3, 5\).*\(2, 5, 3\)"):
+        epoch(batches(Numbered(1), transform=grows, reader=reader))
 
 
-def test_colours_and_labels_stay_aligned_through_tf_data():
+def test_colours_and_labels_stay_aligned_through_the_reader(reader):
     colors = np.array([(250, 20, 30), (10, 240, 60), (40, 50, 230)], "uint8")
 
     class Halves:
@@ -167,9 +179,9 @@ def test_colours_and_labels_stay_aligned_through_tf_data():
     transform = TrainingTransform((32, 48), photometric=False)
     compared = 0
     for images, labels in batches(
-        Halves(), transform=transform, shuffle=True
-    ).as_numpy_iterator():
-        for image, label in zip(images, labels):
+        Halves(), transform=transform, shuffle=True, reader=reader
+    ):
+        for image, label in zip(np.asarray(images), np.asarray(labels)):
             # Two pixels beside the one vertical boundary are left out.
             same = np.ones(label.shape, bool)
             for shift in (-2, -1, 1, 2):
@@ -195,3 +207,93 @@ def test_colours_and_labels_stay_aligned_through_tf_data():
 def test_arguments_that_do_not_fit_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
         batches(Numbered(3), **options)
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_every_reader_gives_the_same_batches_and_goes_on_anywhere(repeat):
+    """7 pairs in batches of 2: 4 in an epoch; without end, 7 in two."""
+    options = {"transform": Noise(), "shuffle": True, "repeat": repeat}
+
+    def read(reader, initial_step):
+        dataset = batches(
+            Numbered(7), reader=reader, initial_step=initial_step, **options
+        )
+        passes = [dataset] if repeat else [dataset] * 3
+        got = itertools.chain.from_iterable(passes)
+        return [
+            (np.asarray(images), np.asarray(labels))
+            for images, labels in itertools.islice(got, 9 - initial_step)
+        ]
+
+    expected = read("tf.data", 0)
+    assert [len(images) for images, _ in expected[2:5]] == (
+        [2, 2, 2] if repeat else [2, 1, 2]
+    )
+    # 5 is the second batch of the second epoch.
+    for reader, initial_step in (
+        ("threads", 0),
+        ("tf.data", 5),
+        ("threads", 5),
+    ):
+        got = read(reader, initial_step)
+        for pair, other in zip(got, expected[initial_step:], strict=True):
+            for array, same in zip(pair, other):
+                np.testing.assert_array_equal(array, same)
+                assert array.dtype == same.dtype
+
+
+def test_grain_reads_the_same_batches():
+    pytest.importorskip("grain", reason="Grain is not installed")
+    options = {"transform": Noise(), "shuffle": True, "repeat": True}
+    expected = batches(Numbered(7), **options)
+    got = batches(Numbered(7), reader="grain", initial_step=3, **options)
+    assert epoch(got, 6) == epoch(expected.skip(3), 6)
+
+
+def test_threads_need_no_tensorflow(monkeypatch):
+    for name in ("tensorflow", "tensorflow_datasets"):
+        monkeypatch.setitem(sys.modules, name, None)  # import raises
+    assert len(epoch(batches(Numbered(5), reader="threads"))[0]) == 5
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_fit_goes_through_the_epochs_in_order(repeat):
+    served = []
+
+    class Recorded(ThreadedBatches):
+        def __getitem__(self, index):
+            images, labels = super().__getitem__(index)
+            served.extend(int(image[0, 0, 0]) for image in images)
+            return images, labels
+
+    options = {"transform": Noise(), "shuffle": True, "repeat": repeat}
+    dataset = batches(Numbered(6), reader="threads", **options)
+    expected = batches(Numbered(6), **options)
+    model = keras.Sequential(
+        [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(7, 1)]
+    )
+    model.compile(
+        "sgd",
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    model.fit(
+        Recorded(dataset._epochs),
+        epochs=3,
+        steps_per_epoch=3 if repeat else None,
+        verbose=0,
+    )
+    if repeat:
+        _, noises = epoch(expected, 9)
+    else:
+        noises = sum((epoch(expected)[1] for _ in range(3)), ())
+    # Keras looks at one or two batches before, and TensorFlow reads ahead.
+    text = ",".join(map(str, served))
+    assert ",".join(map(str, noises)) in text
+    assert len(served) <= 18 + 4 + (8 if repeat else 0)
+
+
+def test_grain_without_repeat_and_unknown_readers_are_errors():
+    with pytest.raises(ValueError, match="pass repeat=True"):
+        batches(Numbered(3), reader="grain")
+    with pytest.raises(ValueError, match="reader must be one of.*'tfdata'"):
+        batches(Numbered(3), reader="tfdata")

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from keras_setr.data.transforms import photometric_distortion
 from keras_setr.data.transforms import random_crop
 from keras_setr.data.transforms import random_flip
 from keras_setr.data.transforms import random_resize
+from keras_setr.data.transforms import resize_region
 from keras_setr.data.transforms import resized_size
 
 COLORS = np.array([(250, 20, 30), (10, 240, 60), (40, 50, 230)], "uint8")
@@ -271,3 +273,57 @@ def test_what_a_custom_function_returns_is_checked(result, received):
 def test_arguments_that_do_not_fit_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
         TrainingTransform(**options)
+
+
+@pytest.mark.parametrize("channels, dtype", [(3, "uint8"), (5, "uint16")])
+def test_resizing_a_region_equals_resizing_the_whole(channels, dtype):
+    rng = generator()
+    for _ in range(60):
+        height, width = (int(side) for side in rng.integers(5, 150, 2))
+        image = rng.integers(0, 256, (height, width, channels)).astype(dtype)
+        ratio = rng.uniform(0.4, 2.5)
+        size = resized_size((height, width), ratio)
+        whole = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+        top, left = (int(rng.integers(side)) for side in size)
+        box = (
+            slice(top, int(rng.integers(top, size[0])) + 1),
+            slice(left, int(rng.integers(left, size[1])) + 1),
+        )
+        np.testing.assert_array_equal(
+            resize_region(image, size, box), whole[box]
+        )
+
+
+def test_the_whole_transform_equals_its_steps_one_after_the_other():
+    image, label = blocks()
+    transform = TrainingTransform((48, 56), base_size=(70, 90))
+    for seed in range(10):
+        rng = generator(seed)
+        pair = random_resize(image, label, rng, base_size=(70, 90))
+        pair = random_crop(*pair, rng, (48, 56))
+        cut, labels = random_flip(*pair, rng)
+        cut, labels = pad_to(photometric_distortion(cut, rng), labels, (48, 56))
+        got = transform(image, label, generator(seed))
+        np.testing.assert_array_equal(got[0], cut)
+        np.testing.assert_array_equal(got[1], labels)
+
+
+@pytest.mark.parametrize("channels, dtype", [(1, "uint8"), (5, "uint16")])
+def test_other_channels_and_16_bits_pass_through(channels, dtype):
+    """Channel c of an image of labels k is 1000 (k + 1) + c in 16 bits."""
+    _, label = blocks()
+    step = 1000 if dtype == "uint16" else 50
+    image = (label[..., None] + 1) * np.array(step, dtype)
+    image = (image + np.arange(channels)).astype(dtype)
+    transform = TrainingTransform((48, 56), photometric=False)
+    for seed in range(10):
+        cut, labels = transform(image, label, generator(seed))
+        assert cut.shape == (48, 56, channels) and cut.dtype == dtype
+        inner = away_from_boundaries(labels) & (labels != 255)
+        for channel in range(channels):
+            expected = (labels[inner].astype(int) + 1) * step + channel
+            assert (cut[inner][:, channel] == expected).all()
+        # What is padded below and right is 0.
+        assert (cut[labels == 255] == 0).all()
+    with pytest.raises(ValueError, match="8-bit RGB.*photometric=False"):
+        TrainingTransform((48, 56))(image, label, generator())
