@@ -15,6 +15,8 @@ import xml.etree.ElementTree
 
 BACKENDS = ("tensorflow", "jax", "torch")
 FOLDER = pathlib.Path(__file__).parent
+# Tests spend most of their time in one thread.
+WORKERS = 2
 
 
 def run(backend, arguments):
@@ -24,6 +26,8 @@ def run(backend, arguments):
         report = pathlib.Path(folder) / "report.xml"
         code = subprocess.run(
             [sys.executable, "-m", "pytest", str(FOLDER), "-q", "-rs"]
+            # A file is one worker's: its tests share what they compile.
+            + ["--numprocesses", str(WORKERS), "--dist", "loadfile"]
             + ["-p", "no:cacheprovider", f"--junitxml={report}", *arguments],
             env={**os.environ, "KERAS_BACKEND": backend},
             cwd=FOLDER.parent,

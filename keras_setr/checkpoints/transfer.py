@@ -142,11 +142,9 @@ def transfer(
             written.add(path)
             if note not in report.notes:
                 report.notes.append(note)
-    untouched = len(written)
     counts = collections.Counter()
     for copy in copies:
-        absent = [s for s in copy.sources if s not in checkpoint]
-        if absent:
+        if any(source not in checkpoint for source in copy.sources):
             continue  # reported below, as a variable without a value
         used.update(copy.sources)
         if copy.target not in variables:
@@ -171,7 +169,6 @@ def transfer(
             variable.assign(value)
             counts[part_of(copy.target)] += 1
         written.add(copy.target)
-    assert untouched <= len(written)
     for path in variables:
         part = part_of(path)
         report.loaded.setdefault(part, [counts[part], 0])[1] += 1

@@ -17,7 +17,7 @@ PARTNER = {"tensorflow": "jax", "jax": "torch", "torch": "tensorflow"}
 
 def write(folder):
     model = tiny.build("mla", classes=ks.Classes(list("abcde")))
-    tiny.set_weights_by_path(model, scale=0.3)
+    tiny.set_weights_by_path(model)
     model.save_to_preset(os.path.join(folder, "preset"))
     logits = model.predict(tiny.images(), verbose=0)
     np.save(os.path.join(folder, "logits.npy"), logits)
