@@ -14,6 +14,11 @@ from keras_setr.layers.initialization import values_follow
 
 _CLASSIFIERS = r"(decode_head|auxiliary_head_\d+)/classifier/"
 _DECODER = r"(decode_head|neck|auxiliary_head_\d+)/"
+# What an encoder can do without, by the start of the variables' paths.
+_OPTIONAL = (
+    ("token_embedding/class_", "the model has no class token"),
+    ("final_norm/", "SETR has no norm behind its last layer"),
+)
 # A decoder's tensors, where the encoder alone is wanted.
 _DECODER_TENSORS = (
     r"(decode_head|auxiliary_head|neck|backbone\.mla|backbone\.norm_\d+)\..*",
@@ -61,7 +66,12 @@ class _OwnLayout:
 
     def _copies(self, variables):
         return [
-            checkpoints.Copy(v.path, (v.path,), lambda array: array)
+            checkpoints.Copy(
+                v.path,
+                (v.path,),
+                lambda array: array,
+                next((r for p, r in _OPTIONAL if v.path.startswith(p)), None),
+            )
             for v in variables
         ]
 
@@ -93,6 +103,7 @@ def load_backbone(cls, source, load_saved, options, arguments):
         arguments: dict of the backbone's arguments that the user gave.
     """
     opened = _open(source, options)
+    arguments = _without_final_norm(opened, arguments)
     if opened.folder is not None:
         with _initial_values(options):
             saved = load_saved(opened.folder)
@@ -105,6 +116,17 @@ def load_backbone(cls, source, load_saved, options, arguments):
     else:
         checkpoint = opened.checkpoint
         layout = checkpoints.recognise(checkpoint)
+        if opened.copy is not None and layout.model is None:
+            saved = _convert_encoder(
+                cls, layout, checkpoint, options, {"use_final_norm": True}
+            )
+            _keep(saved, opened)
+            layout, checkpoint = _own(saved, source)
+    return _convert_encoder(cls, layout, checkpoint, options, arguments)
+
+
+def _convert_encoder(cls, layout, checkpoint, options, arguments):
+    """A new backbone with the source's values."""
     built = _with_given(layout.backbone_arguments(arguments), arguments)
     with _initial_values(options):
         model = cls(**built)
@@ -134,10 +156,23 @@ def load_segmenter(cls, classes_by_name, source, load_saved, options, given):
             gave.
     """
     opened = _open(source, options)
+    given = _without_final_norm(opened, given)
     if opened.checkpoint is not None:
         layout = checkpoints.recognise(opened.checkpoint)
         cls = _pick_class(cls, classes_by_name, layout.model, source)
-        if opened.copy is None or layout.model is None:
+        if opened.copy is not None and layout.model is None:
+            saved = _convert_encoder(
+                cls.backbone_cls,
+                layout,
+                opened.checkpoint,
+                options,
+                {"use_final_norm": True},
+            )
+            _keep(saved, opened)
+            layout, checkpoint = _own(saved, source)
+            opened = checkpoints.Source(checkpoint=checkpoint)
+            return _convert(cls, layout, opened, options, given)
+        if opened.copy is None:
             return _convert(cls, layout, opened, options, given)
         saved = _convert(cls, layout, opened, options, {})
         _keep(saved, opened)
@@ -175,6 +210,13 @@ def _open(source, options):
         load_weights=options["load_weights"],
         verbose=options["verbose"],
     )
+
+
+def _without_final_norm(opened, given):
+    """The kept copy of a built-in encoder has a norm that SETR has not."""
+    if opened.preset is None or opened.preset.model is not None:
+        return given
+    return {"use_final_norm": False, **given}
 
 
 def _own(model, source):

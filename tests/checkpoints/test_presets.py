@@ -167,7 +167,7 @@ def test_a_built_in_name_is_fetched_converted_and_kept(
     assert published.ranges == [None]
 
 
-def test_a_built_in_encoder_goes_under_any_decoder(published, capsys):
+def test_a_built_in_encoder_goes_under_any_decoder(published, tmp_path, capsys):
     model = ks.SETRMLA.from_preset(
         "tiny_vit", num_classes=3, use_class_token=False
     )
@@ -175,6 +175,23 @@ def test_a_built_in_encoder_goes_under_any_decoder(published, capsys):
     assert "the model has no class token" in printed
     assert "decoder left at its initial values" in printed
     assert model.backbone.hidden_dim == ref.DIM
+    # The copy answers from here on.
+    (tmp_path / "cache/models/keras_setr/vit.safetensors").unlink()
+    again = ks.SETRPUP.from_preset("tiny_vit", num_classes=3, filters=4)
+    backbone = ks.SETRBackbone.from_preset("tiny_vit")
+    for copy in (again.backbone, backbone):
+        np.testing.assert_array_equal(
+            array(copy.blocks[1].mlp.expansion.kernel),
+            array(model.backbone.blocks[1].mlp.expansion.kernel),
+        )
+    assert published.ranges == [None]
+    normed = ks.SETRBackbone.from_preset("tiny_vit", use_final_norm=True)
+    assert "final_norm" in [layer.name for layer in normed.layers]
+    assert "final_norm" not in [layer.name for layer in backbone.layers]
+    np.testing.assert_array_equal(
+        array(normed.get_layer("final_norm").gamma),
+        ref.random_weights()["final"][0],
+    )
 
 
 def test_a_preset_takes_another_number_of_classes_and_size(tmp_path, capsys):
