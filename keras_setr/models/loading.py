@@ -117,11 +117,9 @@ def load_backbone(cls, source, load_saved, options, arguments):
         checkpoint = opened.checkpoint
         layout = checkpoints.recognise(checkpoint)
         if opened.copy is not None and layout.model is None:
-            saved = _convert_encoder(
-                cls, layout, checkpoint, options, {"use_final_norm": True}
+            layout, checkpoint = _keep_encoder(
+                cls, layout, opened, source, options
             )
-            _keep(saved, opened)
-            layout, checkpoint = _own(saved, source)
     return _convert_encoder(cls, layout, checkpoint, options, arguments)
 
 
@@ -161,15 +159,9 @@ def load_segmenter(cls, classes_by_name, source, load_saved, options, given):
         layout = checkpoints.recognise(opened.checkpoint)
         cls = _pick_class(cls, classes_by_name, layout.model, source)
         if opened.copy is not None and layout.model is None:
-            saved = _convert_encoder(
-                cls.backbone_cls,
-                layout,
-                opened.checkpoint,
-                options,
-                {"use_final_norm": True},
+            layout, checkpoint = _keep_encoder(
+                cls.backbone_cls, layout, opened, source, options
             )
-            _keep(saved, opened)
-            layout, checkpoint = _own(saved, source)
             opened = checkpoints.Source(checkpoint=checkpoint)
             return _convert(cls, layout, opened, options, given)
         if opened.copy is None:
@@ -210,6 +202,15 @@ def _open(source, options):
         load_weights=options["load_weights"],
         verbose=options["verbose"],
     )
+
+
+def _keep_encoder(cls, layout, opened, source, options):
+    """Convert a built-in encoder with its norm, keep it, and read it anew."""
+    saved = _convert_encoder(
+        cls, layout, opened.checkpoint, options, {"use_final_norm": True}
+    )
+    _keep(saved, opened)
+    return _own(saved, source)
 
 
 def _without_final_norm(opened, given):

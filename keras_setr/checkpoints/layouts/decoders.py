@@ -62,6 +62,20 @@ class _Decoder:
         self.checkpoint = checkpoint
         self.encoder = encoder
 
+    def backbone_arguments(self):
+        # MLA's encoder drops the class token before the first layer.
+        return {"use_class_token": False} if self.model == "SETRMLA" else {}
+
+    def copies(self):
+        if self.model == "SETRMLA":
+            yield from self._mla_copies()
+            return
+        yield from self._head_copies("decode_head", "decode_head")
+        for index in range(self.num_auxiliary):
+            yield from self._head_copies(
+                f"auxiliary_head_{index}", f"auxiliary_head.{index}"
+            )
+
     def _count(self, pattern):
         """How many of `pattern` % 0, 1, .. there are."""
         count = 0
@@ -118,10 +132,6 @@ class MMSegmentation(_Decoder):
     def num_auxiliary(self):
         return self._count("auxiliary_head.%d.conv_seg.weight")
 
-    def backbone_arguments(self):
-        # MLA's encoder drops the class token before the first layer.
-        return {"use_class_token": False} if self.levels else {}
-
     def arguments(self, given):
         shape = self._shape
         arguments = {"num_classes": shape("decode_head.conv_seg.weight")[0]}
@@ -156,16 +166,6 @@ class MMSegmentation(_Decoder):
                 auxiliary_filters=shape(auxiliary % 0)[0],
             )
         return arguments
-
-    def copies(self):
-        if self.levels:
-            yield from self._mla_copies()
-            return
-        yield from self._head_copies("decode_head", "decode_head")
-        for index in range(self.num_auxiliary):
-            yield from self._head_copies(
-                f"auxiliary_head_{index}", f"auxiliary_head.{index}"
-            )
 
     def _head_copies(self, target, source):
         if f"{source}.norm.weight" in self.checkpoint:
@@ -250,10 +250,6 @@ class Authors(_Decoder):
         name = "aux" if mla else "conv_0"
         return self._count(f"auxiliary_head.%d.{name}.weight")
 
-    def backbone_arguments(self):
-        # MLA's encoder drops the class token before the first layer.
-        return {"use_class_token": False} if self.model == "SETRMLA" else {}
-
     def arguments(self, given):
         shape = self._shape
         if self.model == "SETRMLA":
@@ -292,16 +288,6 @@ class Authors(_Decoder):
                 auxiliary_filters=shape(first)[0],
             )
         return arguments
-
-    def copies(self):
-        if self.model == "SETRMLA":
-            yield from self._mla_copies()
-            return
-        yield from self._head_copies("decode_head", "decode_head")
-        for index in range(self.num_auxiliary):
-            yield from self._head_copies(
-                f"auxiliary_head_{index}", f"auxiliary_head.{index}"
-            )
 
     def _head_copies(self, target, source):
         yield from _norm(f"{target}/norm", f"{source}.norm")
