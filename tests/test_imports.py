@@ -12,12 +12,21 @@ import keras_setr
 PACKAGE = pathlib.Path(keras_setr.__file__).parent
 
 # Each part with what it may import besides itself.
-BOTTOM = ("classes", "layers", "metrics", "optimizers", "inference", "data")
+BOTTOM = (
+    "classes",
+    "layers",
+    "losses",
+    "metrics",
+    "optimizers",
+    "inference",
+    "data",
+)
 FLOORS = {
     "classes": (),
     "version": (),
     "drawing": ("classes",),
     "layers": (),
+    "losses": (),
     "metrics": (),
     "optimizers": (),
     "inference": (),
@@ -27,6 +36,13 @@ FLOORS = {
     "visualization": ("classes", "data", "drawing"),
     "evaluation": BOTTOM,
     "submission": BOTTOM,
+    "training": (
+        *BOTTOM,
+        "checkpoints",
+        "models",
+        "evaluation",
+        "visualization",
+    ),
 }
 # Imported where they are used, never on import of the package.
 LAZY = ("tensorflow", "torch", "jax", "matplotlib", "tensorflow_datasets")

@@ -1,0 +1,1 @@
+"""Around `fit`: recipes, several devices, checkpoints and callbacks."""
