@@ -70,6 +70,20 @@ class Run:
         plan = getattr(self._validation_data, "segmentation_plan", None)
         return plan and plan[0].source
 
+    @property
+    def batch_settings(self):
+        """What makes a batch what it is, as far as that is known."""
+        if not self._numbered:
+            return {}
+        epochs, _ = self.batches.segmentation_plan
+        return {
+            "pairs": epochs.size,
+            "batch_size": epochs.batch_size,
+            "image_shape": epochs.image_shape,
+            "shuffle": epochs.shuffle,
+            "seed": epochs.seed,
+        }
+
     def steps_before(self, epoch):
         """Steps from the start of the training to that of `epoch`."""
         whole = (epoch - self.epoch) * self.steps_per_epoch

@@ -12,7 +12,7 @@ from keras_setr.training.stopping import not_finite_error
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves the training every so many steps and at the end of each epoch.
+    """Saves the training at its start, every so many steps and each epoch.
 
     The same `fit` called again, by the same command after the process was
     killed, say, goes on where the newest checkpoint was written, and ends with
@@ -62,7 +62,9 @@ class Checkpoints(keras.callbacks.Callback):
         self._stopped = False
         self._seed = state.seed_of_torch()
         self._description = state.describe(
-            run.model, steps_per_epoch=run.steps_per_epoch
+            run.model,
+            steps_per_epoch=run.steps_per_epoch,
+            batches=run.batch_settings,
         )
         newest = self._folder.newest()
         if newest is not None:
@@ -108,8 +110,8 @@ class Checkpoints(keras.callbacks.Callback):
             return
         self._pending = record, arrays
         _say(
-            f"Going on from {path}: {done} done, and {run.step} of the "
-            f"{run.steps_per_epoch} steps of the next."
+            f"Going on from {path}: {done} done, then {run.step} of "
+            f"{run.steps_per_epoch} steps."
         )
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -123,6 +125,9 @@ class Checkpoints(keras.callbacks.Callback):
                     callback.set_state(states[name])
             if not self._offset:
                 self._restore_moment()
+        elif epoch == self._run.epoch:
+            # So that a restart begins with the same weights, seed or not.
+            self._save(epoch, 0)
         state.reseed_torch(self._seed, epoch)
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -130,8 +135,9 @@ class Checkpoints(keras.callbacks.Callback):
             self._restore_moment()
         step = self._offset + batch
         if step >= self._run.steps_per_epoch:
-            # A shorter first epoch: Keras goes on until the data ends.
-            return
+            # A shorter first epoch. Keras would run into the end of the data,
+            # and TensorFlow's step has drawn random numbers by then.
+            raise StopIteration
         due = step // self.every > self._done // self.every
         self._done = step
         if due and self._run.starts_within_epochs:

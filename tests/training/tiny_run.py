@@ -38,7 +38,7 @@ class Scenes:
 
 
 def batches(reader="threads"):
-    """5 batches of 2 of 11 pairs, augmented."""
+    """5 batches of 2 in an epoch of 11 pairs, augmented."""
     return ks.data.segmentation_batches(
         Scenes(11, seed=0),
         2,
@@ -58,7 +58,7 @@ def validation(reader="threads"):
     )
 
 
-def model(**options):
+def model(learning_rate=0.02, **options):
     """Random as it trains: dropout of every kind, and stochastic depth."""
     keras.utils.set_random_seed(0)
     model = ks.SETRPUP(
@@ -69,7 +69,7 @@ def model(**options):
         filters=8,
         auxiliary_filters=7,
     )
-    model.compile(learning_rate=0.02, **options)
+    model.compile(learning_rate=learning_rate, **options)
     return model
 
 
@@ -97,7 +97,7 @@ def die_in_save(number):
 
 def train(directory, epochs, *callbacks):
     """The whole run, with the weights at its end as DIR/weights.npz."""
-    trained = model()
+    trained = model(**tiny.UNCOMPILED)
     trained.fit(
         batches(),
         validation_data=validation(),
