@@ -170,11 +170,10 @@ class PixelTraining:
     def _fit(self, x, y, batch_size, sample_weight, validation_data, kwargs):
         if isinstance(x, keras.utils.PyDataset):
             # KerasHub takes tf.data and Grain only.
-            if isinstance(validation_data, keras.utils.PyDataset):
-                validation_data = inputs.Preprocessed(
-                    validation_data, self.preprocess_samples
-                )
             x = inputs.Preprocessed(x, self.preprocess_samples)
+            validation_data = inputs.preprocessed(
+                validation_data, self.preprocess_samples
+            )
             return keras.Model.fit(
                 self, x, validation_data=validation_data, **kwargs
             )

@@ -3,6 +3,7 @@
 from keras_setr.training.checkpointing import Checkpoints
 from keras_setr.training.defaults import callbacks
 from keras_setr.training.logs import CSVLog
+from keras_setr.training.logs import Preflight
 from keras_setr.training.logs import TimeLeft
 from keras_setr.training.stopping import EarlyStopping
 from keras_setr.training.stopping import FiniteLoss
@@ -16,6 +17,7 @@ __all__ = [
     "Checkpoints",
     "EarlyStopping",
     "FiniteLoss",
+    "Preflight",
     "Previews",
     "SlidingWindowValidation",
     "TimeLeft",

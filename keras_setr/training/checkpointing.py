@@ -193,9 +193,10 @@ class Checkpoints(keras.callbacks.Callback):
         for name, array in arrays:
             if name.startswith(("model/", "optimizer/")):
                 # bfloat16 is no float to NumPy.
-                if array.dtype.kind in "fV" and not np.isfinite(
-                    array.astype("float32")
-                ).all():
+                if (
+                    array.dtype.kind in "fV"
+                    and not np.isfinite(array.astype("float32")).all()
+                ):
                     raise not_finite_error("A weight", self._run, epoch, step)
             yield name, array
 

@@ -20,6 +20,7 @@ def callbacks(
     patience=None,
     previews=4,
     tensorboard=False,
+    preflight=None,
     **segment_options,
 ):
     """Callbacks for `fit`: exact resume, validation, the best weights, logs.
@@ -59,6 +60,8 @@ def callbacks(
             Never by default.
         previews: int. Validation images to draw.
         tensorboard: bool.
+        preflight: callable `(run) -> str`, whose text is printed before the
+            first step; see `keras_setr.training.Preflight`.
         **segment_options: how whole images are segmented: `stride`, `scales`,
             `flip`, `protocol`, `base_scale`, `batch_size`.
 
@@ -72,7 +75,8 @@ def callbacks(
         ImportError: `tensorboard=True` without that package.
     """
     directory = pathlib.Path(directory)
-    found = [
+    found = [] if preflight is None else [logs.Preflight(preflight)]
+    found += [
         stopping.FiniteLoss(),
         whole_images.SlidingWindowValidation(
             validation, validate_every, **segment_options

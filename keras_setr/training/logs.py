@@ -1,4 +1,4 @@
-"""What a training tells as it goes: a table, TensorBoard, the time left."""
+"""What a training tells: what it is going to do, and how it goes."""
 
 import csv
 import io
@@ -8,6 +8,25 @@ import time
 import keras
 
 from keras_setr.training import files
+
+
+class Preflight(keras.callbacks.Callback):
+    """Prints what there is to know of a `fit` before its first step.
+
+    Args:
+        describe: callable `(run) -> str`. `run` has `model`, `batches`,
+            `batch_settings`, `epochs` and `steps_per_epoch`; see
+            `keras_setr.models.runs.Run`. What it raises ends the `fit`.
+    """
+
+    def __init__(self, describe):
+        super().__init__()
+        self.describe = describe
+
+    def before_fit(self, run):
+        text = self.describe(run)
+        if files.is_chief():
+            print(text, flush=True)
 
 
 class CSVLog(keras.callbacks.Callback):
@@ -30,7 +49,9 @@ class CSVLog(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if self._rows is None:
             self._rows = [
-                row for row in _read_rows(self.path) if int(row["epoch"]) < epoch
+                row
+                for row in _read_rows(self.path)
+                if int(row["epoch"]) < epoch
             ]
 
     def on_epoch_end(self, epoch, logs=None):

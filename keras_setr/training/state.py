@@ -165,7 +165,7 @@ def _to_numpy(variable):
             from jax.experimental import multihost_utils
 
             return multihost_utils.process_allgather(value, tiled=True)
-    return ops.convert_to_numpy(variable)
+    return ops.convert_to_numpy(ops.convert_to_tensor(variable))
 
 
 def _host_generators():

@@ -74,7 +74,7 @@ def model(learning_rate=0.02, **options):
 
 
 def weights(model):
-    return [keras.ops.convert_to_numpy(v) for v in model.weights]
+    return [keras.ops.convert_to_numpy(v.value) for v in model.weights]
 
 
 def die_in_save(number):
