@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_setr as ks
 from tests import tiny
+from tests.training import tiny_run
 
 
 def array(x):
@@ -122,6 +123,21 @@ def test_training_learns_reports_and_decays_over_the_fit():
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
     model.fit(dataset(x, constant), epochs=1, verbose=0)
     assert schedule.span == (15, 3)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "tf.data"])
+def test_batches_of_threads_validate_on_images_of_any_kind(kind):
+    model = tiny.build("naive")
+    model.compile(**tiny.UNCOMPILED)
+    pairs = tiny.images(), tiny.labels()
+    logs = model.fit(
+        tiny_run.batches(),
+        validation_data=pairs if kind == "arrays" else dataset(*pairs),
+        verbose=0,
+    ).history
+    # Normalised alike: 0..255 as they are would give another loss.
+    expected = model.evaluate(dataset(*pairs), verbose=0, return_dict=True)
+    assert logs["val_loss"][-1] == pytest.approx(expected["loss"], rel=1e-5)
 
 
 def test_a_schedule_with_a_length_of_its_own_keeps_it():

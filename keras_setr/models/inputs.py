@@ -52,6 +52,24 @@ class Preprocessed(keras.utils.PyDataset):
         self._dataset.on_epoch_end()
 
 
+def preprocessed(data, function):
+    """Validation data of any kind, passed through a function.
+
+    Args:
+        data: a `PyDataset`, a `tf.data.Dataset`, arrays `(x, y)` or
+            `(x, y, sample_weight)`, or None.
+        function: callable `(x, y, sample_weight) -> batch`.
+    """
+    if isinstance(data, keras.utils.PyDataset):
+        return Preprocessed(data, function)
+    if is_tf_dataset(data):
+        import tensorflow as tf
+
+        mapped = data.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+        return mapped.prefetch(tf.data.AUTOTUNE)
+    return data if data is None else function(*data)
+
+
 def check_image(image, channels, name):
     """One `(H, W, C)` array, or an error that calls it `name`."""
     image = np.asarray(image)

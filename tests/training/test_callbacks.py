@@ -1,0 +1,255 @@
+"""What the callbacks of a training write, print and stop."""
+
+import csv
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from PIL import Image
+
+import keras_setr as ks
+from keras_setr.models.runs import Run
+from tests import tiny
+from tests.training import tiny_run
+
+
+def epoch_end(callback, epoch, **logs):
+    callback.on_epoch_begin(epoch)
+    callback.on_epoch_end(epoch, logs)
+    return logs
+
+
+@pytest.fixture
+def model():
+    model = tiny.build("naive")
+    model.compile(**tiny.UNCOMPILED)
+    tiny.set_weights_by_path(model)
+    return model
+
+
+@pytest.fixture
+def scenes():
+    return tiny_run.Scenes(3, seed=1)
+
+
+def run_of(model, **options):
+    model._symbolic_build()
+    validation = tiny_run.validation()
+    return Run(model, tiny_run.batches(), None, validation, options)
+
+
+class Breakdown(keras.callbacks.Callback):
+    """Makes a weight infinite before the first step of the second epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            bias = self.model.trainable_variables[1]
+            bias.assign(ops.full(bias.shape, np.inf))
+
+
+def test_a_loss_that_is_no_number_stops_with_step_files_and_checkpoint(
+    model, tmp_path, capsys
+):
+    seen = []
+
+    class Files(keras.callbacks.Callback):
+        def before_fit(self, run):
+            seen.append(run.file_names(5))
+
+    with pytest.raises(FloatingPointError) as error:
+        model.fit(
+            tiny_run.batches(),
+            epochs=3,
+            callbacks=[
+                ks.training.FiniteLoss(),
+                ks.training.TimeLeft(),
+                Files(),
+                ks.training.Checkpoints(tmp_path),
+                Breakdown(),
+            ],
+            verbose=0,
+        )
+    message = str(error.value)
+    assert "The loss turned" in message
+    assert "at step 5 (epoch 2, step 1 of 5)" in message
+    assert seen[0] == ks.data.batch_files(tiny_run.batches(), 5)
+    assert len(seen[0]) == 2 and ", ".join(seen[0]) in message
+    checkpoint = tmp_path / "checkpoints" / "step_0000005.npz"
+    assert str(checkpoint) in message and checkpoint.exists()
+    assert not list(tmp_path.glob("checkpoints/step_0000010.npz"))
+    out = capsys.readouterr().out
+    assert "Epoch 1 of 3: " in out and " images/s in training, 0 min " in out
+
+
+def test_no_checkpoint_holds_a_weight_that_is_no_number(model, tmp_path):
+    callback = ks.training.Checkpoints(tmp_path, every=3)
+    run = run_of(model, epochs=2, callbacks=[callback])
+    callback.set_model(model)
+    callback.before_fit(run)
+    callback.on_epoch_begin(0)
+    callback.on_train_batch_begin(2)
+    variable = model.trainable_variables[0]
+    variable.assign(ops.full(variable.shape, np.nan))
+    with pytest.raises(FloatingPointError, match="A weight.*step_0000000.npz"):
+        callback.on_train_batch_begin(3)
+    names = [p.name for p in (tmp_path / "checkpoints").iterdir()]
+    assert names == ["step_0000000.npz"]
+
+
+def test_checkpoints_of_batches_without_a_length_ask_for_it(model, tmp_path):
+    endless = keras.utils.PyDataset()
+    callback = ks.training.Checkpoints(tmp_path)
+    run = Run(model, endless, None, None, {"callbacks": [callback]})
+    with pytest.raises(ValueError, match="steps_per_epoch"):
+        callback.before_fit(run)
+
+
+def test_whole_images_are_scored_in_place_of_crops(model, scenes):
+    callback = ks.training.SlidingWindowValidation(every=2, stride=(8, 12))
+    # By default those behind the validation batches of fit.
+    callback.before_fit(run_of(model))
+    assert len(callback.dataset) == 3
+    callback.set_model(model)
+    callback.set_params({"epochs": 5})
+    crops = {"loss": 1.0, "val_loss": 2.0, "val_mean_iou": 0.5}
+    renamed = {"loss": 1.0, "val_loss": 2.0, "val_crop_mean_iou": 0.5}
+    assert epoch_end(callback, 0, **crops) == renamed
+    expected = ks.evaluate(model, scenes, stride=(8, 12), verbose=0)
+    scores = {
+        "val_mean_iou": expected.mean_iou,
+        "val_mean_accuracy": expected.mean_accuracy,
+        "val_pixel_accuracy": expected.pixel_accuracy,
+    }
+    assert epoch_end(callback, 1, **crops) == renamed | scores
+    # The last epoch, though it is no second one.
+    assert epoch_end(callback, 4, loss=1.0) == {"loss": 1.0, **scores}
+
+
+def test_previews_show_image_truth_and_prediction(model, scenes, tmp_path):
+    callback = ks.training.Previews(tmp_path / "previews", scenes, count=2)
+    callback.set_model(model)
+    callback.set_params({"epochs": 4})
+    epoch_end(callback, 2)
+    [path] = (tmp_path / "previews").iterdir()
+    assert path.name == "epoch_0003.png"
+    expected = ks.visualization.comparison(
+        [(*scenes[index], model.segment(scenes[index][0])) for index in (0, 1)],
+        ks.Classes.numbered(5),
+    )
+    np.testing.assert_array_equal(Image.open(path), expected)
+
+
+def test_the_best_weights_are_kept(model, tmp_path):
+    path = tmp_path / "best.weights.h5"
+    callback = ks.training.BestWeights(path)
+    callback.set_model(model)
+    callback.on_train_begin()
+    bias = model.get_layer("decode_head").weights[-1]
+    for epoch, score in enumerate((0.3, 0.5, 0.4, None, float("nan"))):
+        bias.assign(ops.full(bias.shape, float(epoch)))
+        logs = {} if score is None else {"val_mean_iou": score}
+        epoch_end(callback, epoch, **logs)
+    assert callback.best == 0.5
+    # After an interruption 0.4 is no improvement either.
+    again = ks.training.BestWeights(path)
+    again.set_model(model)
+    again.on_train_begin()
+    again.set_state(callback.get_state())
+    epoch_end(again, 5, val_mean_iou=0.4)
+    other = tiny.build("naive")
+    other.load_weights(path)
+    kept = other.get_layer("decode_head").weights[-1]
+    np.testing.assert_array_equal(ops.convert_to_numpy(kept), np.ones(5))
+    with pytest.raises(ValueError, match=r"\.weights\.h5"):
+        ks.training.BestWeights("best.npz")
+
+
+def test_early_stopping_counts_on_after_an_interruption(model, capsys):
+    def stopping():
+        callback = ks.training.EarlyStopping(2, min_delta=0.01)
+        callback.set_model(model)
+        callback.on_train_begin()
+        return callback
+
+    model.stop_training = False
+    first = stopping()
+    epoch_end(first, 0, val_mean_iou=0.5)
+    epoch_end(first, 1, val_mean_iou=0.505)
+    assert not first.stopped
+    again = stopping()
+    again.set_state(first.get_state())
+    epoch_end(again, 2, loss=1.0)  # not validated
+    assert not model.stop_training
+    epoch_end(again, 3, val_mean_iou=0.4)
+    assert again.stopped and model.stop_training
+    assert "has not improved on 0.5000 in 2 validations" in (
+        capsys.readouterr().out
+    )
+    with pytest.warns(UserWarning, match="'val_mean_iou', which no epoch had"):
+        stopping().on_train_end({"loss": 1.0})
+    with pytest.raises(ValueError, match="patience"):
+        ks.training.EarlyStopping(0)
+
+
+def test_each_epoch_has_one_row(tmp_path):
+    path = tmp_path / "log.csv"
+    first = ks.training.CSVLog(path)
+    first.on_train_begin()
+    epoch_end(first, 0, loss=3.0)
+    epoch_end(first, 1, loss=2.0, val_mean_iou=0.25)
+    epoch_end(first, 2, loss=1.5)
+    # Killed before a checkpoint of the second row's epoch was written.
+    again = ks.training.CSVLog(path)
+    again.on_train_begin()
+    epoch_end(again, 1, loss=2.0, val_mean_iou=0.5)
+    with open(path, newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["epoch", "loss", "val_mean_iou"],
+            ["0", "3.0", ""],
+            ["1", "2.0", "0.5"],
+        ]
+
+
+def test_what_is_known_before_the_first_step_is_printed(model, capsys):
+    callback, *_ = ks.callbacks(
+        "run",
+        preflight=lambda run: (
+            f"{run.epochs} x {run.steps_per_epoch} steps "
+            f"of {run.batch_settings['batch_size']}"
+        ),
+    )
+    callback.before_fit(run_of(model, epochs=3))
+    assert capsys.readouterr().out == "3 x 5 steps of 2\n"
+
+
+def test_tensorboard_is_optional(model, tmp_path, monkeypatch):
+    callback = ks.callbacks(tmp_path, tensorboard=True)[-3]
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_end(0, {"loss": 2.0, "val_mean_iou": 0.5})
+    callback.on_train_end()
+    assert len(list(tmp_path.glob("tensorboard/*/events*"))) == 2
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        ks.callbacks(tmp_path, tensorboard=True)
+
+
+def test_the_callbacks_come_in_the_order_in_which_they_need_each_other():
+    names = [
+        type(callback).__name__ for callback in ks.callbacks("run", patience=3)
+    ]
+    assert names == [
+        "FiniteLoss",
+        "SlidingWindowValidation",
+        "Previews",
+        "BestWeights",
+        "EarlyStopping",
+        "CSVLog",
+        "TimeLeft",
+        "Checkpoints",
+    ]
+    assert "Previews" not in {
+        type(c).__name__ for c in ks.callbacks("run", previews=0)
+    }
