@@ -6,6 +6,7 @@ from keras_setr import layers
 from keras_setr import metrics
 from keras_setr import models
 from keras_setr import optimizers
+from keras_setr import training
 from keras_setr import visualization
 from keras_setr.classes import Classes
 from keras_setr.evaluation import Evaluation
@@ -22,6 +23,7 @@ from keras_setr.models import SETRSegmenter
 from keras_setr.submission import FolderRun
 from keras_setr.submission import segment_files
 from keras_setr.submission import write_submission
+from keras_setr.training.recipes import RECIPES as recipes
 from keras_setr.version import __version__
 
 __all__ = [
@@ -45,7 +47,9 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "recipes",
     "segment_files",
+    "training",
     "visualization",
     "write_submission",
 ]
