@@ -6,13 +6,15 @@ import cv2
 import numpy as np
 
 from keras_setr.data.source import SegmentationSource
+from keras_setr.data.source import crop_size_for
 
-_FACTOR = 1 / 8
+_FACTOR = 1 / 16
 _STEPS = 3
-# L, width and heads in place of the published encoders', by their L. Their
-# depths are such that no two layers that a decoder or an auxiliary head
-# reads fall into one.
-_ENCODERS = {24: (8, 32, 4), 12: (6, 24, 3)}
+# The least depth at which no two layers that heads read, such as 20 and 24 of
+# T-Large, fall into one.
+_NUM_LAYERS = 6
+# Width and heads in place of the published encoders', by their depth.
+_ENCODERS = {24: (32, 4), 12: (24, 3)}
 _DECODERS = {
     "naive": {"filters": 8, "auxiliary_filters": 8},
     "pup": {"filters": 8, "auxiliary_filters": 8},
@@ -23,7 +25,7 @@ _IMAGE_SIZES = {"ade20k": (512, 683), "pascal_context": (375, 500)}
 
 
 def miniature(recipe):
-    """The recipe at an eighth of its sizes, and a small model for it.
+    """The recipe at a sixteenth of its sizes, and a small model for it.
 
     Everything else stays: decoder, classes, relative depth of the layers that
     are read, augmentation, learning rates, test protocol.
@@ -36,10 +38,10 @@ def miniature(recipe):
         and the arguments of its `build_model`.
     """
     depth = recipe.encoder_shape["num_layers"]
-    num_layers, hidden_dim, num_heads = _ENCODERS[depth]
+    hidden_dim, num_heads = _ENCODERS[depth]
 
     def scaled(layers):
-        return tuple(-(-layer * num_layers // depth) for layer in layers)
+        return tuple(-(-layer * _NUM_LAYERS // depth) for layer in layers)
 
     small = dataclasses.replace(
         recipe.scaled(_FACTOR),
@@ -50,7 +52,7 @@ def miniature(recipe):
         auxiliary_layers=scaled(recipe.auxiliary_layers),
     )
     return small, {
-        "num_layers": num_layers,
+        "num_layers": _NUM_LAYERS,
         "hidden_dim": hidden_dim,
         "num_heads": num_heads,
         **_DECODERS[recipe.decoder],
@@ -111,4 +113,4 @@ class GeneratedImages(SegmentationSource):
         return tuple(round(side * self._scale) for side in size)
 
     def _default_crop_size(self):
-        return (64, 64)
+        return crop_size_for([self._size(index) for index in range(len(self))])

@@ -60,9 +60,7 @@ def html_table(recipes):
     rows = [_cells(recipe) for recipe in recipes]
 
     def line(tag, cells):
-        return "".join(
-            f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells
-        )
+        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
 
     head = f"<tr>{line('th', rows[0])}</tr>" if rows else ""
     body = "".join(f"<tr>{line('td', row.values())}</tr>" for row in rows)
