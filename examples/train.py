@@ -11,9 +11,10 @@ DIR of --data-dir is where TFDS keeps its datasets, with the official archives
 in DIR/downloads/manual unless they are prepared already. --smoke runs a recipe
 end to end in seconds: a small model of its structure on generated images.
 
-The weights with the best validation mean IoU are kept; at the end they are
-evaluated on the whole validation images with sliding windows and saved as a
-preset, which examples/evaluate.py and examples/segment.py read.
+Of a folder the weights with the best validation mean IoU are kept, of a recipe
+the last, as published. At the end they are evaluated on the whole validation
+images with sliding windows and saved as a preset, which examples/evaluate.py
+and examples/segment.py read.
 """
 
 import argparse
@@ -73,10 +74,11 @@ def parse():
     add("--manual-dir", help="folder of the official archives")
     add("--image-dir", help="the dataset as a folder of images and masks")
     add("--steps", type=int, help="of the whole training")
-    add("--interval", type=int, help="steps between validations")
+    add("--interval", type=int, help="steps of an epoch in the log")
     add("--image-scale", type=float, help="of the images, 1 as published")
     add("--random", action="store_true", help="no pretrained weights")
     add("--multi-scale", action="store_true", help="test at several, too")
+    add("--eager", action="store_true", help="compile no steps, to debug")
     args = parser.parse_args()
     if not args.list:
         if bool(args.data) == bool(args.recipe):
@@ -90,15 +92,15 @@ def parse():
 class Run:
     """A compiled model, what it trains on, and how it is tested.
 
-    `tests` maps the name of a test to the arguments of `ks.evaluate`.
+    `val_batches` are what the best weights are chosen by; `None` keeps the
+    last. `tests` maps the name of a test to the arguments of `ks.evaluate`.
     """
 
     model: object
     batches: object
     val: object
-    val_batches: object
+    val_batches: object | None
     epochs: int
-    steps_per_epoch: int | None
     tests: dict
 
 
@@ -127,7 +129,6 @@ def folder_run(keras, ks, args):
         val,
         val.batches(batch_size, crop, cache=True),
         epochs=args.epochs,
-        steps_per_epoch=None,
         tests={"mean_iou": {}},
     )
 
@@ -187,14 +188,14 @@ def recipe_run(ks, args):
     if args.smoke:
         train, val = (
             ks.training.GeneratedImages(recipe, count, training, args.seed)
-            for count, training in ((5, True), (2, False))
+            for count, training in ((3, True), (1, False))
         )
     else:
         train, val = recipe.load_data(
             args.data_dir, args.manual_dir, args.image_dir
         )
     model = recipe.build_model(weights=not args.random, **options)
-    recipe.compile(model)
+    recipe.compile(model, run_eagerly=args.eager)
     interval = args.interval or about_a_tenth(recipe.steps)
     if recipe.steps % interval:
         raise SystemExit(
@@ -202,15 +203,15 @@ def recipe_run(ks, args):
             f"{interval}."
         )
     tests = {"mean_iou": recipe.test_options()}
-    if args.multi_scale or args.smoke:
+    if args.multi_scale or (args.smoke and recipe.miou_multi_scale):
         tests["mean_iou_multi_scale"] = recipe.test_options(multi_scale=True)
     return Run(
         model,
-        recipe.batches(train, seed=args.seed, repeat=True),
+        recipe.batches(train, seed=args.seed, steps_per_epoch=interval),
         val,
-        recipe.batches(val),
+        # The published figures are those of the last step.
+        None,
         epochs=recipe.steps // interval,
-        steps_per_epoch=interval,
         tests=tests,
     )
 
@@ -238,25 +239,27 @@ def about_a_tenth(steps):
 
 
 def fit(keras, run, out):
-    """Train, and leave the model with its best weights."""
+    """Train; the model is left with its best weights, or its last."""
+    callbacks = [keras.callbacks.CSVLogger(str(out / "log.csv"))]
     best = str(out / "best.weights.h5")
-    run.model.fit(
-        run.batches,
-        validation_data=run.val_batches,
-        epochs=run.epochs,
-        steps_per_epoch=run.steps_per_epoch,
-        callbacks=[
+    if run.val_batches is not None:
+        callbacks.append(
             keras.callbacks.ModelCheckpoint(
                 best,
                 monitor="val_mean_iou",
                 mode="max",
                 save_best_only=True,
                 save_weights_only=True,
-            ),
-            keras.callbacks.CSVLogger(str(out / "log.csv")),
-        ],
+            )
+        )
+    run.model.fit(
+        run.batches,
+        validation_data=run.val_batches,
+        epochs=run.epochs,
+        callbacks=callbacks,
     )
-    run.model.load_weights(best)
+    if run.val_batches is not None:
+        run.model.load_weights(best)
 
 
 def test(ks, run, out):
@@ -308,7 +311,7 @@ def main():
     print(
         f"{type(run.model).__name__} with {run.model.count_params():,} "
         f"parameters on {keras.config.backend()}: {run.epochs} epochs of "
-        f"{run.steps_per_epoch or len(run.batches)} batches"
+        f"{len(run.batches)} batches"
     )
     fit(keras, run, out)
     run.model.save_to_preset(str(out / "preset"))

@@ -9,7 +9,7 @@ from keras_setr.data.source import SegmentationSource
 from keras_setr.data.source import crop_size_for
 
 _FACTOR = 1 / 16
-_STEPS = 3
+_STEPS = 2
 # The least depth at which no two layers that heads read, such as 20 and 24 of
 # T-Large, fall into one.
 _NUM_LAYERS = 6
@@ -34,7 +34,7 @@ def miniature(recipe):
         recipe: `Recipe`.
 
     Returns:
-        `(recipe, options)`: a `Recipe` of 3 steps of 2, from random weights,
+        `(recipe, options)`: a `Recipe` of 2 steps of 2, from random weights,
         and the arguments of its `build_model`.
     """
     depth = recipe.encoder_shape["num_layers"]
