@@ -39,20 +39,22 @@ def record(recipe):
 def table(recipes):
     """Recipes as lines of text, at most 120 characters wide."""
     rows = [_cells(recipe) for recipe in recipes]
-    titles = list(rows[0]) if rows else []
-    widths = [max(len(row[t]) for row in [*rows, {t: t}]) for t in titles]
-    lines = [dict(zip(titles, titles)), *rows]
-    lines = [
+    if not rows:
+        return _count(rows)
+    titles = {title: title for title in rows[0]}
+    widths = {
+        title: max(len(row[title]) for row in (titles, *rows))
+        for title in titles
+    }
+    head, *lines = [
         "  ".join(
-            cell.ljust(width) if title == "name" else cell.rjust(width)
-            for (title, cell), width in zip(line.items(), widths)
+            # Figures to the right.
+            f"{cell:{'<' if title == 'name' else '>'}{widths[title]}}"
+            for title, cell in row.items()
         )
-        for line in lines
+        for row in (titles, *rows)
     ]
-    if lines:
-        lines.insert(1, "-" * len(lines[0]))
-    count = f"{len(rows)} recipe{'' if len(rows) == 1 else 's'}"
-    return "\n".join([*lines, f"{count}; published mean IoU in percent"])
+    return "\n".join([head, "-" * len(head), *lines, _count(rows)])
 
 
 def html_table(recipes):
@@ -65,9 +67,14 @@ def html_table(recipes):
     head = f"<tr>{line('th', rows[0])}</tr>" if rows else ""
     body = "".join(f"<tr>{line('td', row.values())}</tr>" for row in rows)
     return (
-        f"<table><caption>{len(rows)} recipes; published mean IoU in percent"
-        f"</caption><thead>{head}</thead><tbody>{body}</tbody></table>"
+        f"<table><caption>{_count(rows)}</caption><thead>{head}</thead>"
+        f"<tbody>{body}</tbody></table>"
     )
+
+
+def _count(rows):
+    noun = "recipe" if len(rows) == 1 else "recipes"
+    return f"{len(rows)} {noun}; published mean IoU in percent"
 
 
 def _cells(recipe):

@@ -74,7 +74,8 @@ class Recipes(collections.abc.Mapping):
         """
         chosen = list(self.values())
         for attribute, value in values.items():
-            self._check(attribute, value)
+            if chosen:
+                self._check(attribute, value)
             chosen = [r for r in chosen if getattr(r, attribute) == value]
         return Recipes(chosen)
 
