@@ -1,18 +1,28 @@
-"""Train a SETR on a folder of images and masks.
+"""Train a SETR: on a folder of images and masks, or a published recipe.
 
     python examples/train.py --data DIR --out runs/a [--model pup] [options]
+    python examples/train.py --recipe NAME --data-dir DIR --out runs/b
+    python examples/train.py --recipe NAME --smoke
+    python examples/train.py --list
 
-DIR holds images/ and masks/ (split at random), images/{train,val} and
-annotations/{train,val}, or train/ and trainannot/, val/ and valannot/. The
-weights with the best validation mean IoU are kept; at the end they are
-evaluated on the whole validation images with sliding windows and saved as a
-preset, which examples/evaluate.py and examples/segment.py read.
+DIR of --data holds images/ and masks/ (split at random), images/{train,val}
+and annotations/{train,val}, or train/ and trainannot/, val/ and valannot/.
+DIR of --data-dir is where TFDS keeps its datasets, with the official archives
+in DIR/downloads/manual unless they are prepared already. --smoke runs a recipe
+end to end in seconds: a small model of its structure on generated images.
+
+Of a folder the weights with the best validation mean IoU are kept, of a recipe
+the last, as published. At the end they are evaluated on the whole validation
+images with sliding windows and saved as a preset, which examples/evaluate.py
+and examples/segment.py read.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
+import tempfile
 import time
 
 
@@ -22,9 +32,16 @@ def parse():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--data", required=True, help="folder of images and masks")
-    add("--out", required=True, help="folder for weights, log and preset")
+    add("--data", help="folder of images and masks")
+    add("--recipe", metavar="NAME", help="one of --list")
+    add("--list", action="store_true", help="print the recipes and stop")
+    add("--out", help="folder for weights, log and preset")
     add("--backend", choices=("tensorflow", "jax", "torch"))
+    add("--crop", type=int, nargs=2, metavar=("H", "W"))
+    add("--batch-size", type=int)
+    add("--learning-rate", type=float)
+    add("--seed", type=int, default=0)
+    add = parser.add_argument_group("with --data").add_argument
     add("--ignore", type=int, nargs="+", default=[255], help="mask values")
     add("--names", help="text file with a class name per line")
     add("--fraction", type=float, help="share of the pairs to validate with")
@@ -41,7 +58,6 @@ def parse():
     add("--filters", type=int, help="channels of the decoder")
     add("--patch-size", type=int, default=16)
     add("--drop-path", type=float, default=0.0)
-    add("--crop", type=int, nargs=2, metavar=("H", "W"), default=(512, 512))
     add(
         "--scale-range",
         type=float,
@@ -50,25 +66,81 @@ def parse():
         default=(0.5, 2.0),
         help="of the random resize before the crop",
     )
-    add("--batch-size", type=int, default=8)
     add("--epochs", type=int, default=100)
     add("--optimizer", choices=("sgd", "adamw"), default="sgd")
-    add("--learning-rate", type=float, default=0.01)
-    add("--seed", type=int, default=0)
-    return parser.parse_args()
+    add = parser.add_argument_group("with --recipe").add_argument
+    add("--smoke", action="store_true", help="try it out in seconds")
+    add("--data-dir", help="of TFDS; defaults to its own")
+    add("--manual-dir", help="folder of the official archives")
+    add("--image-dir", help="the dataset as a folder of images and masks")
+    add("--steps", type=int, help="of the whole training")
+    add("--interval", type=int, help="steps of an epoch in the log")
+    add("--image-scale", type=float, help="of the images, 1 as published")
+    add("--random", action="store_true", help="no pretrained weights")
+    add("--multi-scale", action="store_true", help="test at several, too")
+    add("--eager", action="store_true", help="compile no steps, to debug")
+    args = parser.parse_args()
+    if not args.list:
+        if bool(args.data) == bool(args.recipe):
+            parser.error("give either --data or --recipe")
+        if not args.out and not args.smoke:
+            parser.error("--out says where weights, log and preset go")
+    return args
 
 
-def build_model(ks, args, folder):
+@dataclasses.dataclass
+class Run:
+    """A compiled model, what it trains on, and how it is tested.
+
+    `val_batches` are what the best weights are chosen by; `None` keeps the
+    last. `tests` maps the name of a test to the arguments of `ks.evaluate`.
+    """
+
+    model: object
+    batches: object
+    val: object
+    val_batches: object | None
+    epochs: int
+    tests: dict
+
+
+# === A folder ===
+
+
+def folder_run(keras, ks, args):
+    crop = tuple(args.crop or (512, 512))
+    batch_size = args.batch_size or 8
+    folder = ks.data.SegmentationFolder(
+        args.data, ignore_class=args.ignore, class_names=args.names
+    )
+    print(folder.report())
+    train, val = folder.split(args.fraction, seed=args.seed)
+    augment = ks.data.TrainingTransform(
+        crop, scale_range=tuple(args.scale_range)
+    )
+    batches = train.batches(
+        batch_size, augment=augment, seed=args.seed, cache=True
+    )
+    model = build_model(ks, args, crop, folder)
+    compile_model(keras, model, args, args.epochs * len(batches))
+    return Run(
+        model,
+        batches,
+        val,
+        val.batches(batch_size, crop, cache=True),
+        epochs=args.epochs,
+        tests={"mean_iou": {}},
+    )
+
+
+def build_model(ks, args, crop, folder):
     model_class = {
         "naive": ks.SETRNaive,
         "pup": ks.SETRPUP,
         "mla": ks.SETRMLA,
     }[args.model]
     options = {"num_classes": folder.num_classes, "classes": folder.classes}
-    image = {
-        "image_shape": (*args.crop, 3),
-        "drop_path_rate": args.drop_path,
-    }
+    image = {"image_shape": (*crop, 3), "drop_path_rate": args.drop_path}
     if args.filters and args.model == "mla":
         half = args.filters // 2
         options.update(neck_filters=args.filters, head_filters=(half, half))
@@ -87,20 +159,137 @@ def build_model(ks, args, folder):
 
 
 def compile_model(keras, model, args, total_steps):
+    learning_rate = args.learning_rate or 0.01
     if args.optimizer == "sgd":
-        model.compile(learning_rate=args.learning_rate)
+        model.compile(learning_rate=learning_rate)
         return
     # Without pretrained weights a transformer learns far faster with AdamW.
     warmup = max(1, total_steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0,
         total_steps - warmup,
-        warmup_target=args.learning_rate,
+        warmup_target=learning_rate,
         warmup_steps=warmup,
     )
     model.compile(
         keras.optimizers.AdamW(schedule, weight_decay=0.05, clipnorm=1.0)
     )
+
+
+# === A recipe ===
+
+
+def recipe_run(ks, args):
+    recipe, options = ks.recipes[args.recipe], {}
+    if args.smoke:
+        recipe, options = ks.training.miniature(recipe)
+    recipe = changed(recipe, args)
+    print(recipe)
+    if args.smoke:
+        train, val = (
+            ks.training.GeneratedImages(recipe, count, training, args.seed)
+            for count, training in ((3, True), (1, False))
+        )
+    else:
+        train, val = recipe.load_data(
+            args.data_dir, args.manual_dir, args.image_dir
+        )
+    model = recipe.build_model(weights=not args.random, **options)
+    recipe.compile(model, run_eagerly=args.eager)
+    interval = args.interval or about_a_tenth(recipe.steps)
+    if recipe.steps % interval:
+        raise SystemExit(
+            f"--interval must divide the {recipe.steps} steps. Received: "
+            f"{interval}."
+        )
+    tests = {"mean_iou": recipe.test_options()}
+    if args.multi_scale or (args.smoke and recipe.miou_multi_scale):
+        tests["mean_iou_multi_scale"] = recipe.test_options(multi_scale=True)
+    return Run(
+        model,
+        recipe.batches(train, seed=args.seed, steps_per_epoch=interval),
+        val,
+        # The published figures are those of the last step.
+        None,
+        epochs=recipe.steps // interval,
+        tests=tests,
+    )
+
+
+def changed(recipe, args):
+    """The recipe with what the command line says otherwise."""
+    if args.image_scale:
+        recipe = recipe.scaled(args.image_scale)
+    changes = {
+        "steps": args.steps,
+        "batch_size": args.batch_size,
+        "learning_rate": args.learning_rate,
+        "crop_size": args.crop and tuple(args.crop),
+    }
+    changes = {name: value for name, value in changes.items() if value}
+    return dataclasses.replace(recipe, **changes)
+
+
+def about_a_tenth(steps):
+    """The smallest divisor of `steps` that is at least a tenth of it."""
+    return next(n for n in range(-(-steps // 10), steps + 1) if not steps % n)
+
+
+# === Both ===
+
+
+def fit(keras, run, out):
+    """Train; the model is left with its best weights, or its last."""
+    callbacks = [keras.callbacks.CSVLogger(str(out / "log.csv"))]
+    best = str(out / "best.weights.h5")
+    if run.val_batches is not None:
+        callbacks.append(
+            keras.callbacks.ModelCheckpoint(
+                best,
+                monitor="val_mean_iou",
+                mode="max",
+                save_best_only=True,
+                save_weights_only=True,
+            )
+        )
+    run.model.fit(
+        run.batches,
+        validation_data=run.val_batches,
+        epochs=run.epochs,
+        callbacks=callbacks,
+    )
+    if run.val_batches is not None:
+        run.model.load_weights(best)
+
+
+def test(ks, run, out):
+    """Evaluate on whole images by sliding windows."""
+    results = {}
+    for name, options in run.tests.items():
+        result = ks.evaluate(run.model, run.val, **options)
+        print(result)
+        results[name] = result.as_dict()
+    single = results.pop("mean_iou")
+    others = {name: result["mean_iou"] for name, result in results.items()}
+    (out / "result.json").write_text(json.dumps(single | others, indent=2))
+
+
+def check_preset(run, folder):
+    """Load the preset and compare its output."""
+    import numpy as np
+
+    again = type(run.model).from_preset(str(folder))
+    image = run.val[0][0]
+    expected, logits = (
+        model.segment(image, output="logits", **run.tests["mean_iou"])
+        for model in (run.model, again)
+    )
+    difference = np.abs(logits - expected).max() / np.abs(expected).max()
+    if not difference < 1e-5:
+        raise SystemExit(
+            f"The loaded preset differs by {difference:.2g} in its logits."
+        )
+    print("the preset loads with equal output")
 
 
 def main():
@@ -111,49 +300,24 @@ def main():
 
     import keras_setr as ks
 
+    if args.list:
+        print(ks.recipes)
+        return
     start = time.monotonic()
     keras.utils.set_random_seed(args.seed)
-    out = pathlib.Path(args.out)
+    out = pathlib.Path(args.out or tempfile.mkdtemp())
     out.mkdir(parents=True, exist_ok=True)
-    folder = ks.data.SegmentationFolder(
-        args.data, ignore_class=args.ignore, class_names=args.names
-    )
-    print(folder.report())
-    train, val = folder.split(args.fraction, seed=args.seed)
-    augment = ks.data.TrainingTransform(
-        tuple(args.crop), scale_range=tuple(args.scale_range)
-    )
-    batches = train.batches(
-        args.batch_size, augment=augment, seed=args.seed, cache=True
-    )
-    model = build_model(ks, args, folder)
-    compile_model(keras, model, args, args.epochs * len(batches))
+    run = recipe_run(ks, args) if args.recipe else folder_run(keras, ks, args)
     print(
-        f"{type(model).__name__} with {model.count_params():,} parameters on "
-        f"{keras.config.backend()}: {args.epochs} epochs of {len(batches)} "
-        f"batches of {args.batch_size}"
+        f"{type(run.model).__name__} with {run.model.count_params():,} "
+        f"parameters on {keras.config.backend()}: {run.epochs} epochs of "
+        f"{len(run.batches)} batches"
     )
-    best = str(out / "best.weights.h5")
-    model.fit(
-        batches,
-        validation_data=val.batches(args.batch_size, args.crop, cache=True),
-        epochs=args.epochs,
-        callbacks=[
-            keras.callbacks.ModelCheckpoint(
-                best,
-                monitor="val_mean_iou",
-                mode="max",
-                save_best_only=True,
-                save_weights_only=True,
-            ),
-            keras.callbacks.CSVLogger(str(out / "log.csv")),
-        ],
-    )
-    model.load_weights(best)
-    model.save_to_preset(str(out / "preset"))
-    result = ks.evaluate(model, val)
-    print(result)
-    (out / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
+    fit(keras, run, out)
+    run.model.save_to_preset(str(out / "preset"))
+    test(ks, run, out)
+    if args.smoke:
+        check_preset(run, out / "preset")
     print(f"preset in {out / 'preset'}")
     print(f"{(time.monotonic() - start) / 60:.1f} minutes")
 

@@ -25,6 +25,7 @@ from keras_setr.submission import FolderRun
 from keras_setr.submission import segment_files
 from keras_setr.submission import write_submission
 from keras_setr.training import callbacks
+from keras_setr.training.recipes import RECIPES as recipes
 from keras_setr.version import __version__
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "recipes",
     "segment_files",
     "training",
     "visualization",

@@ -1,5 +1,7 @@
 """Weights from everywhere: presets, files, their layouts, conversion."""
 
+from keras_setr.checkpoints.architectures import architecture
+from keras_setr.checkpoints.architectures import decoder_arguments
 from keras_setr.checkpoints.card import model_card
 from keras_setr.checkpoints.card import upload_preset
 from keras_setr.checkpoints.card import write_model_card
@@ -8,7 +10,6 @@ from keras_setr.checkpoints.layouts import Layout
 from keras_setr.checkpoints.layouts import recognise
 from keras_setr.checkpoints.presets import PRESETS
 from keras_setr.checkpoints.presets import Preset
-from keras_setr.checkpoints.presets import architecture
 from keras_setr.checkpoints.presets import presets_of
 from keras_setr.checkpoints.sources import Source
 from keras_setr.checkpoints.sources import open_source
@@ -28,6 +29,7 @@ __all__ = [
     "Report",
     "Source",
     "architecture",
+    "decoder_arguments",
     "hash_file",
     "model_card",
     "open_source",

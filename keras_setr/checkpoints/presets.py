@@ -80,7 +80,7 @@ def _parameters(model, dim, size, num_classes, layers, filters=256):
     return encoder + head + (filters + 1) * num_classes
 
 
-_NUM_CLASSES = {"ade20k": 150, "cityscapes": 19, "pascal_context": 60}
+NUM_CLASSES = {"ade20k": 150, "cityscapes": 19, "pascal_context": 60}
 _MMSEGMENTATION = "https://download.openmmlab.com/mmsegmentation/v0.5/setr/"
 
 
@@ -92,9 +92,7 @@ def _mmsegmentation(name, model, dataset, size, file, miou, multi_scale):
         model=model,
         description=f"SETR-{_DECODERS[model].upper()}, ViT-L/16, {dataset}, "
         f"crops of {size} x {size}, trained by mmsegmentation",
-        parameters=_parameters(
-            model, 1024, size, _NUM_CLASSES[dataset], _LARGE
-        ),
+        parameters=_parameters(model, 1024, size, NUM_CLASSES[dataset], _LARGE),
         dataset=dataset,
         url=f"{_MMSEGMENTATION}{folder}/{file}",
         file=file,
@@ -189,11 +187,11 @@ def _authors(model, encoder, dataset, size, steps, batch, miou, multi_scale):
         description=f"SETR-{decoder.upper()}, {words[encoder]}, {dataset}, "
         f"crops of {size} x {size}, {steps} steps of {batch}, trained by the "
         "authors",
-        parameters=_parameters(model, dim, size, _NUM_CLASSES[dataset], layers)
+        parameters=_parameters(model, dim, size, NUM_CLASSES[dataset], layers)
         + {
             "SETRNaive": 256,
             "SETRPUP": 4 * 256,
-            "SETRMLA": 8 * 512 * _NUM_CLASSES[dataset],
+            "SETRMLA": 8 * 512 * NUM_CLASSES[dataset],
         }[model],
         dataset=dataset,
         url="https://github.com/fudan-zvg/SETR#main-results",
@@ -310,57 +308,6 @@ PRESETS = {
     preset.name: preset
     for preset in (*_MMSEGMENTATION_MODELS, *_AUTHORS_MODELS, *_ENCODERS)
 }
-
-
-def architecture(preset):
-    """Arguments of `SETRBackbone` and of the model, without its file.
-
-    They are what `recognise` finds in the file; auxiliary heads included.
-    """
-    dim = 1024 if "large" in preset.name else 768
-    grid = (preset.image_size // 16,) * 2
-    backbone = {
-        "num_layers": 24 if dim == 1024 else 12,
-        "hidden_dim": dim,
-        "num_heads": dim // 64,
-        "image_shape": (preset.image_size, preset.image_size, 3),
-        "patch_size": 16,
-        "position_grid": grid,
-        "use_class_token": preset.model != "SETRMLA",
-    }
-    if preset.model is None:
-        return backbone, {}
-    arguments = {"num_classes": _NUM_CLASSES[preset.dataset]}
-    by_authors = preset.source == "fudan-zvg/SETR"
-    if preset.model == "SETRMLA":
-        arguments.update(
-            neck_filters=256,
-            head_filters=(128, 128),
-            align_corners=by_authors,
-            classifier_kernel_size=3 if by_authors else 1,
-            auxiliary="neck",
-        )
-        return backbone, arguments
-    kernel = 1 if preset.model == "SETRNaive" else 3
-    arguments.update(kernel_size=kernel, auxiliary_kernel_size=kernel)
-    if by_authors:
-        arguments.update(
-            scales=(1,) if kernel == 1 else (2, 2, 2, 1),
-            auxiliary_scales=(1,) if kernel == 1 else (4,),
-            use_bias=True,
-        )
-        if dim == 768:
-            arguments["auxiliary_layers"] = (
-                (3, 6, 9) if kernel == 1 else (5, 8, 10, 12)
-            )
-        return backbone, arguments
-    once = kernel == 1 and preset.dataset == "cityscapes"
-    arguments.update(
-        scales=(4,) if kernel == 1 else (2, 2, 2, 2),
-        auxiliary_scales=(4,) if once else (4, 4),
-        auxiliary_layers=(10, 15, 20),
-    )
-    return backbone, arguments
 
 
 def presets_of(model=None):

@@ -5,6 +5,10 @@ from keras_setr.training.defaults import callbacks
 from keras_setr.training.logs import CSVLog
 from keras_setr.training.logs import Preflight
 from keras_setr.training.logs import TimeLeft
+from keras_setr.training.miniature import GeneratedImages
+from keras_setr.training.miniature import miniature
+from keras_setr.training.recipe import Recipe
+from keras_setr.training.recipes import Recipes
 from keras_setr.training.stopping import EarlyStopping
 from keras_setr.training.stopping import FiniteLoss
 from keras_setr.training.validation import BestWeights
@@ -17,9 +21,13 @@ __all__ = [
     "Checkpoints",
     "EarlyStopping",
     "FiniteLoss",
+    "GeneratedImages",
     "Preflight",
     "Previews",
+    "Recipe",
+    "Recipes",
     "SlidingWindowValidation",
     "TimeLeft",
     "callbacks",
+    "miniature",
 ]

@@ -1,0 +1,175 @@
+"""Recipes as text: one as a lab record, many as a table."""
+
+import html
+import textwrap
+
+_WIDTH = 100
+_TITLE = 12
+
+
+def record(recipe):
+    """All of one recipe, a line or a paragraph per thing."""
+    rows = [
+        ("data", _data(recipe)),
+        ("training", _training(recipe)),
+        ("encoder", _encoder(recipe)),
+        ("decoder", _decoder(recipe)),
+        ("test", _test(recipe)),
+        *_published(recipe),
+        ("measured", _percent(recipe.measured, "not run")),
+        ("follows", " ".join((f"{recipe.follows}.", *recipe.because))),
+        ("hardware", recipe.hardware or "not published"),
+        ("hours", _hours(recipe)),
+        ("weights", recipe.preset or "not published"),
+        ("command", recipe.command),
+    ]
+    lines = [recipe.name]
+    for title, text in rows:
+        lines += textwrap.wrap(
+            text,
+            width=_WIDTH,
+            initial_indent=f"  {title:{_TITLE}}",
+            subsequent_indent=" " * (_TITLE + 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
+
+
+def table(recipes):
+    """Recipes as lines of text, at most 120 characters wide."""
+    rows = [_cells(recipe) for recipe in recipes]
+    if not rows:
+        return _count(rows)
+    titles = {title: title for title in rows[0]}
+    widths = {
+        title: max(len(row[title]) for row in (titles, *rows))
+        for title in titles
+    }
+    head, *lines = [
+        "  ".join(
+            # Figures to the right.
+            f"{cell:{'<' if title == 'name' else '>'}{widths[title]}}"
+            for title, cell in row.items()
+        )
+        for row in (titles, *rows)
+    ]
+    return "\n".join([head, "-" * len(head), *lines, _count(rows)])
+
+
+def html_table(recipes):
+    """The same table as HTML."""
+    rows = [_cells(recipe) for recipe in recipes]
+
+    def line(tag, cells):
+        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+
+    head = f"<tr>{line('th', rows[0])}</tr>" if rows else ""
+    body = "".join(f"<tr>{line('td', row.values())}</tr>" for row in rows)
+    return (
+        f"<table><caption>{_count(rows)}</caption><thead>{head}</thead>"
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _count(rows):
+    noun = "recipe" if len(rows) == 1 else "recipes"
+    return f"{len(rows)} {noun}; published mean IoU in percent"
+
+
+def _cells(recipe):
+    """Title -> text of a row of the table."""
+    return {
+        "name": recipe.name,
+        "steps": f"{recipe.steps:,}",
+        "batch": str(recipe.batch_size),
+        "rate": f"{recipe.learning_rate:g}",
+        "pretrained": recipe.pretrained_on,
+        "single": _percent(_shown(recipe.miou), "-"),
+        "multi": _percent(_shown(recipe.miou_multi_scale), "-"),
+        "server": _percent(_shown(recipe.miou_test_server), "-"),
+        "measured": _percent(recipe.measured, "not run"),
+    }
+
+
+def _data(recipe):
+    coarse = recipe.coarse_split
+    parts = recipe.split + (f" and, coarse, {coarse}" if coarse else "")
+    scale = recipe.image_scale
+    size = f", at {scale:g} of the published size" if scale != 1 else ""
+    return (
+        f"{recipe.dataset}: {parts}, {recipe.num_images:,} images{size}; "
+        f"tested on {recipe.tested_on}"
+    )
+
+
+def _training(recipe):
+    rate = recipe.learning_rate
+    return (
+        f"{recipe.steps:,} steps of {recipe.batch_size} crops of "
+        f"{_sides(recipe.crop_size)} = {recipe.epochs:.0f} epochs; SGD, "
+        f"learning rate {rate:g}, heads {10 * rate:g}"
+    )
+
+
+def _encoder(recipe):
+    shape = recipe.encoder_shape
+    start = "random weights"
+    if recipe.pretraining:
+        start = f"{recipe.pretraining} ({recipe.pretrained_on})"
+    return (
+        f"{recipe.encoder}: {shape['num_layers']} layers of width "
+        f"{shape['hidden_dim']}, from {start}"
+    )
+
+
+def _decoder(recipe):
+    on_neck = recipe.decoder == "mla" and recipe.variant != "paper"
+    return (
+        f"{recipe.decoder}, as {recipe.variant} has it, on Z^"
+        f"{_listed(recipe.feature_layers)}; auxiliary heads on "
+        f"{'the neck, level ' if on_neck else 'Z^'}"
+        f"{_listed(recipe.auxiliary_layers)}"
+    )
+
+
+def _test(recipe):
+    return (
+        f"windows of {_sides(recipe.crop_size)}, stride "
+        f"{_sides(recipe.stride)}, base scale {_sides(recipe.base_scale)}, "
+        f"protocol {recipe.protocol}; multi-scale {_listed(recipe.scales)} "
+        "with flip"
+    )
+
+
+def _published(recipe):
+    title = "published"
+    for test, figures in (
+        ("single scale", recipe.miou),
+        ("multi-scale", recipe.miou_multi_scale),
+        ("test server", recipe.miou_test_server),
+    ):
+        for source, percent in figures.items():
+            yield title, f"{percent:.2f} {test}: {source}"
+            title = ""
+
+
+def _hours(recipe):
+    return "not published" if recipe.hours is None else f"{recipe.hours:g}"
+
+
+def _shown(figures):
+    """The figure of a dict of source -> percent that tables show."""
+    return next(iter(figures.values()), None)
+
+
+def _percent(value, missing):
+    return missing if value is None else f"{value:.2f}"
+
+
+def _sides(size):
+    return f"{size[0]} x {size[1]}"
+
+
+def _listed(values):
+    return ", ".join(f"{value:g}" for value in values)
