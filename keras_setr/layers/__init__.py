@@ -1,6 +1,5 @@
 from keras_setr.layers.convolution import BatchNormalization
 from keras_setr.layers.convolution import ConvNormActivation
-from keras_setr.layers.dropout import Dropout
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
 from keras_setr.layers.embedding import TokenEmbedding
@@ -12,7 +11,6 @@ from keras_setr.layers.transformer import TransformerBlock
 __all__ = [
     "BatchNormalization",
     "ConvNormActivation",
-    "Dropout",
     "FeatureMap",
     "LayerScale",
     "MLP",
