@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_setr.layers.dropout import Dropout
 from keras_setr.layers.initialization import EncoderInitializer
+from keras_setr.layers.rematerialization import Dropout
+from keras_setr.layers.rematerialization import rematerialize
 
 
 def _is_long(num_tokens):
@@ -381,7 +382,7 @@ class TransformerBlock(keras.layers.Layer):
                 tokens, training, attention_seeds, mlp_seeds, path_seeds
             )
 
-        return keras.remat(layer)(tokens)
+        return rematerialize(layer, tokens)
 
     def _call(
         self,

@@ -1,6 +1,49 @@
-"""Dropout that can be told what to drop."""
+"""Functions that run anew in the backward pass, and dropout inside them."""
 
 import keras
+
+
+def rematerialize(function, tokens):
+    """`function(tokens)`, of which the backward pass keeps `tokens` alone.
+
+    Weights and seeds are closed over; the function must not draw anything
+    random or assign to a variable (`Dropout` says why).
+    """
+    if keras.config.backend() == "jax":
+        import jax
+
+        if jax.default_backend() == "cpu":
+            return _rematerialize_on_cpu(function, tokens)
+    return keras.remat(function)(tokens)
+
+
+def _rematerialize_on_cpu(function, tokens):
+    """`jax.checkpoint` for CPUs.
+
+    XLA drops the barriers of `jax.checkpoint` there, finds both runs equal
+    and keeps what the first one computed: no memory is saved. Here the second
+    run's input depends on the gradient, so that the two are not equal.
+    """
+    import jax
+
+    function, closed_over = jax.closure_convert(function, tokens)
+
+    @jax.custom_vjp
+    def run(tokens, *closed_over):
+        return function(tokens, *closed_over)
+
+    def forward(tokens, *closed_over):
+        return function(tokens, *closed_over), (tokens, closed_over)
+
+    def backward(kept, gradient):
+        tokens, closed_over = kept
+        first = gradient[(0,) * gradient.ndim]
+        # Always so but for NaN, which stays NaN.
+        tokens = jax.numpy.where(first == first, tokens, jax.numpy.nan)
+        return jax.vjp(function, tokens, *closed_over)[1](gradient)
+
+    run.defvjp(forward, backward)
+    return run(tokens, *closed_over)
 
 
 class _Drawn(keras.random.SeedGenerator):
