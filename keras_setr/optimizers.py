@@ -1,4 +1,6 @@
-"""SGD and polynomial decay as the published recipes define them."""
+"""Optimizers with a rate per part of the model, and polynomial decay."""
+
+import re
 
 import keras
 from keras import ops
@@ -13,7 +15,8 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         initial_learning_rate: float. base.
-        decay_steps: int. T, counted from the optimiser's first step. `None`:
+        decay_steps: int. T, counted from the optimiser's first step; where
+            our optimizers accumulate gradients, a step is an update. `None`:
             each `fit` of a `SETRSegmenter` spreads the decay over the steps
             that it is going to run; without one the rate is constant.
         end_learning_rate: float. 1e-4 in the published configurations.
@@ -47,14 +50,16 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     def multiplied(self, multiplier, step):
         """The rate of parameters whose base rate is `multiplier * base`.
 
-        The floor `end` stays what it is, as in mmsegmentation, where it
-        belongs to every parameter group alike.
+        The floor `end` stays what it is for faster parts, as in
+        mmsegmentation, where it belongs to every parameter group alike. For
+        slower parts it is multiplied, too: under layer-wise decay the first
+        layers would otherwise start below it.
         """
         base = multiplier * self.initial_learning_rate
         first_step, steps = self.span
         if steps is None:
             return ops.convert_to_tensor(base, "float32")
-        end = min(self.end_learning_rate, base)
+        end = min(self.end_learning_rate * min(1.0, multiplier), base)
         t = ops.cast(step, "float32") - first_step
         left = 1.0 - ops.clip(t / steps, 0.0, 1.0)
         return (base - end) * ops.power(left, self.power) + end
@@ -68,8 +73,91 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+def layer_decay_multipliers(depths, num_layers, decay):
+    """Learning-rate factors that fall towards the first layer.
+
+    decay^(L + 1 - d) for a part at depth d (arXiv 2106.08254, appendix; L is
+    `num_layers`): decay for layer L, decay^L for layer 1, decay^(L + 1) for
+    the embeddings, and 1 for everything behind the encoder.
+
+    Args:
+        depths: dict from names to depths, `SETRBackbone.depths`.
+        num_layers: int. L.
+        decay: float in (0, 1].
+    """
+    if not 0 < decay <= 1:
+        raise ValueError(
+            "layer_decay must be above 0 and at most 1, for instance 0.75. "
+            f"Received: {decay}."
+        )
+    return {
+        name: decay ** (num_layers + 1 - depth)
+        for name, depth in depths.items()
+    }
+
+
+class _RatePerVariable:
+    """A learning rate for each variable, to be mixed into an optimizer.
+
+    Weight decay follows the variable's own rate, as with torch's parameter
+    groups, and a schedule counts updates, not the batches of which gradients
+    are accumulated: N batches make the step that their union would make.
+    """
+
+    def build(self, variables):
+        if self.built:
+            return
+        # Paths and names are read here: update_step sees raw tf.Variables
+        # under TensorFlow, which have none.
+        self._multipliers = [self.multiplier(v.path) for v in variables]
+        self._is_decayed = [self._use_weight_decay(v) for v in variables]
+        super().build(variables)
+
+    def multiplier(self, path):
+        """The learning-rate factor of the variable with this path."""
+        for piece, factor in self.learning_rate_multipliers.items():
+            # "block_1" is no piece of "block_12/..".
+            if re.search(re.escape(piece) + r"(?!\d)", path):
+                return factor
+        return 1.0
+
+    def _get_current_learning_rate(self):
+        schedule = self._learning_rate
+        if isinstance(
+            schedule, keras.optimizers.schedules.LearningRateSchedule
+        ):
+            return schedule(self.iterations)
+        return super()._get_current_learning_rate()
+
+    def _apply_weight_decay(self, variables):
+        """Left to `_rate_after_decay`, which knows each variable's rate."""
+
+    def _rate_after_decay(self, variable, learning_rate):
+        """The variable's own rate, by which its weight decay is applied."""
+        index = self._get_variable_index(variable)
+        multiplier = self._multipliers[index]
+        if multiplier != 1.0:
+            if isinstance(self._learning_rate, PolynomialDecay):
+                learning_rate = self._learning_rate.multiplied(
+                    multiplier, self.iterations
+                )
+            else:
+                learning_rate = learning_rate * multiplier
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        if self.weight_decay and self._is_decayed[index]:
+            self.assign_sub(
+                variable, variable * (self.weight_decay * learning_rate)
+            )
+        return learning_rate
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(learning_rate_multipliers=self.learning_rate_multipliers)
+        return config
+
+
 @keras.saving.register_keras_serializable(package="keras_setr")
-class SGD(keras.optimizers.SGD):
+class SGD(_RatePerVariable, keras.optimizers.SGD):
     """SGD with momentum and a learning-rate factor per part of the model.
 
     v <- momentum * v + g and w <- w - lr * v: torch's form, in which the
@@ -83,6 +171,8 @@ class SGD(keras.optimizers.SGD):
             its factor; the first piece that a path contains counts. The
             published recipes have `{"head": 10.0}`: decode and auxiliary
             heads learn ten times as fast.
+        **kwargs: as for `keras.optimizers.SGD`. With
+            `gradient_accumulation_steps=N` schedules count updates.
     """
 
     def __init__(
@@ -98,42 +188,54 @@ class SGD(keras.optimizers.SGD):
         )
         self.learning_rate_multipliers = dict(learning_rate_multipliers or {})
 
-    def build(self, variables):
-        if self.built:
-            return
-        # Paths are read here: update_step sees raw tf.Variables under
-        # TensorFlow, which have none.
-        self._multipliers = [self.multiplier(v.path) for v in variables]
-        super().build(variables)
-
-    def multiplier(self, path):
-        """The learning-rate factor of the variable with this path."""
-        for piece, factor in self.learning_rate_multipliers.items():
-            if piece in path:
-                return factor
-        return 1.0
-
     def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        multiplier = self._multipliers[index]
-        if multiplier != 1.0:
-            if isinstance(self._learning_rate, PolynomialDecay):
-                learning_rate = self._learning_rate.multiplied(
-                    multiplier, self.iterations
-                )
-            else:
-                learning_rate = learning_rate * multiplier
-        learning_rate = ops.cast(learning_rate, variable.dtype)
+        learning_rate = self._rate_after_decay(variable, learning_rate)
         velocity = ops.cast(gradient, variable.dtype)
         if self.momentum:
-            accumulated = self.momentums[index]
+            accumulated = self.momentums[self._get_variable_index(variable)]
             velocity = accumulated * self.momentum + velocity
             self.assign(accumulated, velocity)
             if self.nesterov:
                 velocity = gradient + self.momentum * velocity
         self.assign_sub(variable, learning_rate * velocity)
 
-    def get_config(self):
-        config = super().get_config()
-        config.update(learning_rate_multipliers=self.learning_rate_multipliers)
-        return config
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class AdamW(_RatePerVariable, keras.optimizers.AdamW):
+    """AdamW with a learning-rate factor per part of the model.
+
+    Weights decay by their own rate times `weight_decay`; biases, norms,
+    LayerScale, positions, class and register tokens do not, as in the
+    published fine-tuning of vision transformers. A call of
+    `exclude_from_weight_decay` replaces that list.
+
+    Args:
+        learning_rate: float or schedule.
+        weight_decay: float.
+        learning_rate_multipliers: as for `SGD`.
+        **kwargs: as for `keras.optimizers.AdamW`. With
+            `gradient_accumulation_steps=N` schedules count updates.
+    """
+
+    def __init__(
+        self,
+        learning_rate=6e-5,
+        weight_decay=0.01,
+        learning_rate_multipliers=None,
+        name="AdamW",
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            name=name,
+            **kwargs,
+        )
+        self.learning_rate_multipliers = dict(learning_rate_multipliers or {})
+        self.exclude_from_weight_decay(
+            var_names=["bias", "gamma", "beta", "scale", "position", "_token"]
+        )
+
+    def update_step(self, gradient, variable, learning_rate):
+        learning_rate = self._rate_after_decay(variable, learning_rate)
+        super().update_step(gradient, variable, learning_rate)

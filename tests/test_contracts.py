@@ -94,6 +94,7 @@ LAYERS = {
                 "attention_dropout_rate": 0.1,
                 "drop_path_rate": 0.2,
                 "layer_norm_epsilon": 1e-5,
+                "rematerialize": True,
             },
             (TOKENS,),
         ),
@@ -261,6 +262,7 @@ def test_the_backbones_config_is_its_constructors_arguments():
         "attention_dropout_rate": 0.2,
         "drop_path_rate": 0.3,
         "layer_norm_epsilon": 1e-5,
+        "rematerialize": True,
     }
     backbone = ks.SETRBackbone(**arguments)
     config = backbone.get_config()

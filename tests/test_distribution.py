@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_setr as ks
 from keras_setr import metrics
 from keras_setr.layers import BatchNormalization
 from keras_setr.losses import PixelCrossEntropy
@@ -120,6 +121,36 @@ def test_a_setr_trains_and_predicts_on_two_devices(two_devices):
     assert np.isfinite(history["loss"]).all()
     assert 0 < history["pixel_accuracy"][-1] < 1
     assert model.predict(tiny.images(), verbose=0).shape == (2, 16, 24, 5)
+
+
+def test_rematerialised_layers_train_on_two_devices(two_devices):
+    model = ks.SETRNaive(
+        tiny.backbone(
+            num_layers=1,
+            rematerialize=True,
+            dropout_rate=0.3,
+            attention_dropout_rate=0.3,
+        ),
+        num_classes=5,
+        filters=8,
+        auxiliary_layers=(),
+    )
+    model.compile(learning_rate=0.05, metrics=None)
+    x, y = tiny.images(4), np.full((4, 16, 24), 3)
+    history = model.fit(x, y, batch_size=4, epochs=4, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_accumulation_on_several_replicas_works_or_is_refused(two_devices):
+    model = tiny.build("naive")
+    options = {"gradient_accumulation_steps": 2, "metrics": None}
+    if BACKEND == "tensorflow":
+        with pytest.raises(ValueError, match="=2 on 2 replicas.*remat.*JAX"):
+            model.compile(**options)
+        return
+    model.compile(**options)
+    model.fit(tiny.images(8), tiny.labels(8), batch_size=4, verbose=0)
+    assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 1
 
 
 def test_every_batch_of_windows_divides_among_the_devices(two_devices):

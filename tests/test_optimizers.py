@@ -7,7 +7,9 @@ from keras import ops
 
 import keras_setr as ks
 from keras_setr.optimizers import SGD
+from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import PolynomialDecay
+from keras_setr.optimizers import layer_decay_multipliers
 
 
 def rate(schedule, step):
@@ -29,6 +31,13 @@ def test_heads_decay_from_ten_times_the_base_to_the_same_floor():
     assert half == pytest.approx(0.0999 * 0.5**0.9 + 0.0001, rel=1e-5)
     last = float(ops.convert_to_numpy(schedule.multiplied(10.0, 100)))
     assert last == pytest.approx(1e-4)
+
+
+def test_slower_parts_decay_in_proportion():
+    schedule = PolynomialDecay(0.01, 100, end_learning_rate=1e-3)
+    rates = [ops.convert_to_numpy(schedule.multiplied(0.05, t)) for t in (0, 9)]
+    assert float(rates[0]) == pytest.approx(0.0005)
+    assert float(rates[1]) == pytest.approx(0.05 * rate(schedule, 9))
 
 
 def test_a_schedule_without_length_is_constant():
@@ -63,11 +72,103 @@ def test_multipliers_apply_to_the_variables_they_name():
     np.testing.assert_allclose(ops.convert_to_numpy(head), [4.0])
 
 
-def test_both_survive_serialisation():
-    optimizer = SGD(
+def test_a_piece_of_a_path_ends_where_its_number_does():
+    optimizer = SGD(learning_rate_multipliers={"block_1": 0.5, "block_12": 3.0})
+    paths = ("block_1/mlp/kernel", "block_12/mlp/kernel", "block_10/kernel")
+    assert [optimizer.multiplier(p) for p in paths] == [0.5, 3.0, 1.0]
+
+
+def test_layer_decay_falls_towards_the_embeddings():
+    depths = {"embedding": 0, "block_1": 1, "block_2": 2, "final_norm": 3}
+    assert layer_decay_multipliers(depths, 2, 0.5) == {
+        "embedding": 0.125,
+        "block_1": 0.25,
+        "block_2": 0.5,
+        "final_norm": 1.0,
+    }
+    with pytest.raises(ValueError, match="at most 1.*Received: 1.5"):
+        layer_decay_multipliers(depths, 2, 1.5)
+
+
+def test_adamw_decays_kernels_alone_each_at_its_own_rate():
+    # Adam's first step is lr * sign(g). Before it a kernel loses lr * 0.1 of
+    # itself: 5 * (1 - 0.01) - 0.1, and ten times as much in the head.
+    optimizer = AdamW(0.1, 0.1, learning_rate_multipliers={"head": 10.0})
+    names = ("kernel", "bias", "head_kernel", "class_token")
+    variables = [variable(name, 5.0) for name in names]
+    optimizer.apply([ops.full((1,), 7.0)] * 4, variables)
+    values = [float(ops.convert_to_numpy(v)[0]) for v in variables]
+    np.testing.assert_allclose(values, [4.85, 4.9, 3.5, 4.9], rtol=1e-5)
+
+
+def test_sgd_decays_weights_at_their_own_rate():
+    optimizer = SGD(0.1, 0.0, {"head": 10.0}, weight_decay=0.5)
+    body, head = variable("kernel", 4.0), variable("head", 4.0)
+    optimizer.apply([ops.zeros((1,))] * 2, [body, head])
+    np.testing.assert_allclose(ops.convert_to_numpy(body), [3.8])
+    np.testing.assert_allclose(ops.convert_to_numpy(head), [2.0])
+
+
+def apply_scaled(optimizer, gradients, variables):
+    """`LossScaleOptimizer.apply`, which on JAX has no state of its own."""
+    if keras.config.backend() != "jax":
+        return optimizer.apply(gradients, variables)
+    if not optimizer.built:
+        optimizer.build(variables)
+    state = [v.value for v in optimizer.variables]
+    values, state = optimizer.stateless_apply(
+        state, gradients, [v.value for v in variables]
+    )
+    for variable, value in zip(variables, values):
+        variable.assign(value)
+    for variable, value in zip(optimizer.variables, state):
+        variable.assign(value)
+
+
+@pytest.mark.parametrize("cls", (SGD, AdamW))
+@pytest.mark.parametrize("scaled", (False, True))
+def test_accumulated_batches_make_the_steps_of_their_mean(cls, scaled):
+    def run(gradients, **options):
+        optimizer = cls(
+            PolynomialDecay(0.1, 3, 0.0),
+            weight_decay=0.1,
+            learning_rate_multipliers={"head": 10.0},
+            **options,
+        )
+        apply, scale = type(optimizer).apply, 1.0
+        if scaled:
+            apply, scale = apply_scaled, 4.0
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, scale)
+        variables = [variable("kernel", 5.0), variable("head_kernel", 5.0)]
+        values = []
+        for g in gradients:
+            apply(optimizer, [ops.full((1,), scale * g)] * 2, variables)
+            values += [float(ops.convert_to_numpy(v)[0]) for v in variables]
+        assert int(ops.convert_to_numpy(optimizer.iterations)) == 2
+        return values
+
+    means = run([2.0, 3.0])
+    batches = run([1.0, 3.0, 2.0, 4.0], gradient_accumulation_steps=2)
+    expected = [5.0, 5.0, *means[:2], *means[:2], *means[2:]]
+    np.testing.assert_allclose(batches, expected, rtol=1e-5)
+
+
+def test_a_step_with_an_infinite_gradient_is_skipped():
+    optimizer = keras.optimizers.LossScaleOptimizer(SGD(0.1), 4.0)
+    w = variable("kernel", 5.0)
+    for gradient in (np.inf, 2.0):
+        apply_scaled(optimizer, [ops.full((1,), gradient)], [w])
+    # The scale is halved to 2, so that a gradient of 2 stands for 1.
+    np.testing.assert_allclose(ops.convert_to_numpy(w), [4.9])
+
+
+@pytest.mark.parametrize("cls", (SGD, AdamW))
+def test_both_survive_serialisation(cls):
+    optimizer = cls(
         PolynomialDecay(0.02, 7, 1e-3, 0.8),
-        momentum=0.5,
+        weight_decay=0.05,
         learning_rate_multipliers={"head": 3.0},
+        gradient_accumulation_steps=3,
     )
     config = keras.optimizers.serialize(optimizer)
     again = keras.optimizers.deserialize(config)
@@ -78,4 +179,4 @@ def test_both_survive_serialisation():
         "end_learning_rate": 1e-3,
         "power": 0.8,
     }
-    assert ks.optimizers.SGD is SGD
+    assert getattr(ks.optimizers, cls.__name__) is cls

@@ -4,6 +4,8 @@ import keras
 from keras import ops
 
 from keras_setr.layers.initialization import EncoderInitializer
+from keras_setr.layers.rematerialization import Dropout
+from keras_setr.layers.rematerialization import rematerialize
 
 
 def _is_long(num_tokens):
@@ -58,10 +60,10 @@ class SelfAttention(keras.layers.Layer):
         self.use_bias = use_bias
         self.dropout_rate = dropout_rate
         self.output_dropout_rate = output_dropout_rate
-        self.attention_dropout = keras.layers.Dropout(
+        self.attention_dropout = Dropout(
             dropout_rate, dtype=self.dtype_policy, name="attention_dropout"
         )
-        self.output_dropout = keras.layers.Dropout(
+        self.output_dropout = Dropout(
             output_dropout_rate, dtype=self.dtype_policy, name="output_dropout"
         )
 
@@ -104,7 +106,15 @@ class SelfAttention(keras.layers.Layer):
         scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
         return ops.softmax(scores, axis=-1)
 
-    def call(self, tokens, training=None):
+    def draw_seeds(self):
+        """`seeds` of the next call, for a function that runs twice."""
+        return (
+            self.attention_dropout.draw_seed(),
+            self.output_dropout.draw_seed(),
+        )
+
+    def call(self, tokens, training=None, seeds=(None, None)):
+        attention_seed, output_seed = seeds
         n = ops.shape(tokens)[1]
         query, key, value = self._split_heads(tokens)
         plain = not (training and self.dropout_rate)
@@ -115,11 +125,15 @@ class SelfAttention(keras.layers.Layer):
             x = self._attend_head_by_head(query, key, value)
         else:
             weights = self._probabilities(query, key)
-            weights = self.attention_dropout(weights, training=training)
+            weights = self.attention_dropout(
+                weights, training=training, seed=attention_seed
+            )
             x = ops.matmul(weights, ops.transpose(value, (0, 2, 1, 3)))
             x = ops.transpose(x, (0, 2, 1, 3))  # (B, N, m, d)
         x = ops.reshape(x, (-1, n, self.num_heads * self.head_dim))
-        return self.output_dropout(self.projection(x), training=training)
+        return self.output_dropout(
+            self.projection(x), training=training, seed=output_seed
+        )
 
     def _attend_head_by_head(self, query, key, value):
         """One head after another, for inference on CPUs.
@@ -179,7 +193,7 @@ class MLP(keras.layers.Layer):
         super().__init__(**kwargs)
         self.mlp_dim = mlp_dim
         self.dropout_rate = dropout_rate
-        self.dropout = keras.layers.Dropout(
+        self.dropout = Dropout(
             dropout_rate, dtype=self.dtype_policy, name="dropout"
         )
 
@@ -198,13 +212,19 @@ class MLP(keras.layers.Layer):
         self.expansion = dense("expansion", self.mlp_dim, tokens_shape)
         self.projection = dense("projection", dim, (*leading, self.mlp_dim))
 
-    def call(self, tokens, training=None):
+    def draw_seeds(self):
+        """`seeds` of the next call, for a function that runs twice."""
+        return self.dropout.draw_seed(), self.dropout.draw_seed()
+
+    def call(self, tokens, training=None, seeds=(None, None)):
         on_tensorflow = keras.config.backend() == "tensorflow"
         if on_tensorflow and not training and _runs_on_cpu():
             return self._call_in_parts(tokens)
         x = ops.gelu(self.expansion(tokens), approximate=False)
-        x = self.dropout(x, training=training)
-        return self.dropout(self.projection(x), training=training)
+        x = self.dropout(x, training=training, seed=seeds[0])
+        return self.dropout(
+            self.projection(x), training=training, seed=seeds[1]
+        )
 
     def _call_in_parts(self, tokens, width=1024):
         """The sum over slices of the hidden width, for inference.
@@ -278,6 +298,10 @@ class TransformerBlock(keras.layers.Layer):
         drop_path_rate: float. Chance that a sample skips a branch in
             training (stochastic depth, arXiv 1603.09382).
         layer_norm_epsilon: float.
+        rematerialize: bool. Keep only Z^{l-1} for the backward pass and
+            compute the layer anew there (arXiv 1604.06174): memory for time.
+            The gradients are the same, dropout included. Can be set later,
+            before `compile`.
     """
 
     def __init__(
@@ -290,6 +314,7 @@ class TransformerBlock(keras.layers.Layer):
         attention_dropout_rate=0.0,
         drop_path_rate=0.0,
         layer_norm_epsilon=1e-6,
+        rematerialize=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -301,6 +326,7 @@ class TransformerBlock(keras.layers.Layer):
         self.attention_dropout_rate = attention_dropout_rate
         self.drop_path_rate = drop_path_rate
         self.layer_norm_epsilon = layer_norm_epsilon
+        self.rematerialize = rematerialize
 
         policy = self.dtype_policy
         self.attention_norm = keras.layers.LayerNormalization(
@@ -328,7 +354,7 @@ class TransformerBlock(keras.layers.Layer):
                 layer_scale_init, dtype=policy, name="mlp_scale"
             )
         # One mask value per sample: (B, 1, 1) against (B, N, D).
-        self.drop_path = keras.layers.Dropout(
+        self.drop_path = Dropout(
             drop_path_rate,
             noise_shape=(None, 1, 1),
             dtype=policy,
@@ -345,14 +371,39 @@ class TransformerBlock(keras.layers.Layer):
             self.mlp_scale.build(tokens_shape)
 
     def call(self, tokens, training=None):
-        x = self.attention(self.attention_norm(tokens), training=training)
+        if not (training and self.rematerialize):
+            return self._call(tokens, training)
+        attention_seeds = self.attention.draw_seeds()
+        mlp_seeds = self.mlp.draw_seeds()
+        path_seeds = self.drop_path.draw_seed(), self.drop_path.draw_seed()
+
+        def layer(tokens):
+            return self._call(
+                tokens, training, attention_seeds, mlp_seeds, path_seeds
+            )
+
+        return rematerialize(layer, tokens)
+
+    def _call(
+        self,
+        tokens,
+        training,
+        attention_seeds=(None, None),
+        mlp_seeds=(None, None),
+        path_seeds=(None, None),
+    ):
+        x = self.attention_norm(tokens)
+        x = self.attention(x, training=training, seeds=attention_seeds)
         if self.layer_scale_init is not None:
             x = self.attention_scale(x)
-        tokens = tokens + self.drop_path(x, training=training)
-        x = self.mlp(self.mlp_norm(tokens), training=training)
+        x = self.drop_path(x, training=training, seed=path_seeds[0])
+        tokens = tokens + x
+        x = self.mlp_norm(tokens)
+        x = self.mlp(x, training=training, seeds=mlp_seeds)
         if self.layer_scale_init is not None:
             x = self.mlp_scale(x)
-        return tokens + self.drop_path(x, training=training)
+        x = self.drop_path(x, training=training, seed=path_seeds[1])
+        return tokens + x
 
     def attention_maps(self, tokens):
         """Attention probabilities `(B, m, N, N)` for Z^{l-1}; rows attend."""
@@ -372,5 +423,6 @@ class TransformerBlock(keras.layers.Layer):
             attention_dropout_rate=self.attention_dropout_rate,
             drop_path_rate=self.drop_path_rate,
             layer_norm_epsilon=self.layer_norm_epsilon,
+            rematerialize=self.rematerialize,
         )
         return config

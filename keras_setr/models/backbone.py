@@ -83,6 +83,10 @@ class SETRBackbone(keras_hub.models.Backbone):
         drop_path_rate: float. Stochastic depth of the last layer; the layers
             before get less, linearly from 0.
         layer_norm_epsilon: float.
+        rematerialize: bool. In training, keep only the input of each layer
+            and compute the layer anew in the backward pass: less memory, more
+            time, the same gradients. An attribute, too, that can be set
+            before `compile`.
         dtype: a Keras dtype or policy.
 
     Raises:
@@ -112,6 +116,7 @@ class SETRBackbone(keras_hub.models.Backbone):
         attention_dropout_rate=0.0,
         drop_path_rate=0.0,
         layer_norm_epsilon=1e-6,
+        rematerialize=False,
         dtype=None,
         **kwargs,
     ):
@@ -166,6 +171,7 @@ class SETRBackbone(keras_hub.models.Backbone):
                 attention_dropout_rate=attention_dropout_rate,
                 drop_path_rate=drop_path_rate * index / max(1, num_layers - 1),
                 layer_norm_epsilon=layer_norm_epsilon,
+                rematerialize=rematerialize,
                 dtype=dtype,
                 name=f"block_{index + 1}",
             )
@@ -230,6 +236,54 @@ class SETRBackbone(keras_hub.models.Backbone):
             rows * self.patch_size if size is None else size
             for size, rows in zip(self.image_shape, self.position_grid)
         )
+
+    @property
+    def rematerialize(self):
+        """Whether training computes the layers anew for their gradients."""
+        return any(block.rematerialize for block in self.blocks)
+
+    @rematerialize.setter
+    def rematerialize(self, value):
+        for block in self.blocks:
+            block.rematerialize = value
+
+    def freeze(self, num_layers=None):
+        """Train only what comes after the first layers.
+
+        Frozen are the embeddings and the layers 1 .. `num_layers`; all later
+        ones are trainable. As always in Keras, this counts from the next
+        `compile` on, and dropout stays active in what is frozen.
+        `backbone.trainable = True` undoes it.
+
+        Args:
+            num_layers: int in 0..L. 0 freezes the embeddings alone. Defaults
+                to the whole encoder, as `backbone.trainable = False`.
+        """
+        if num_layers is None:
+            self.trainable = False
+            return
+        if num_layers != 0:
+            check_layers((num_layers,), self.num_layers, "num_layers")
+        self.trainable = True
+        for name, depth in self.depths.items():
+            self.get_layer(name).trainable = depth > num_layers
+
+    @property
+    def depths(self):
+        """dict from the names of the layers with weights to their depth.
+
+        0 is the embedding, l the l-th transformer layer, L + 1 what follows.
+        """
+        depths = {}
+        depth = 0
+        for layer in self.layers:
+            if layer in self.blocks:
+                depth += 1
+                depths[layer.name] = depth
+            elif layer.weights:
+                after = depth == self.num_layers
+                depths[layer.name] = depth + 1 if after else depth
+        return depths
 
     def attention_maps(self, images, layer=None):
         """The attention probabilities of one layer.
@@ -314,5 +368,6 @@ class SETRBackbone(keras_hub.models.Backbone):
             attention_dropout_rate=self.attention_dropout_rate,
             drop_path_rate=self.drop_path_rate,
             layer_norm_epsilon=self.layer_norm_epsilon,
+            rematerialize=self.rematerialize,
         )
         return config

@@ -10,7 +10,9 @@ from keras_setr.metrics import PixelAccuracy
 from keras_setr.models import inputs
 from keras_setr.models.runs import Run
 from keras_setr.optimizers import SGD
+from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import PolynomialDecay
+from keras_setr.optimizers import layer_decay_multipliers
 
 
 class PixelTraining:
@@ -29,6 +31,9 @@ class PixelTraining:
         metrics="auto",
         learning_rate=None,
         total_steps=None,
+        head_multiplier=None,
+        layer_decay=None,
+        gradient_accumulation_steps=None,
         jit_compile="auto",
         **kwargs,
     ):
@@ -40,38 +45,60 @@ class PixelTraining:
         `ignore_class` (paper, section 4.1). Auxiliary heads add their loss
         times `auxiliary_weight`. Metrics are mean IoU and pixel accuracy.
 
+        `"adamw"` is for few images: AdamW with weight decay 0.01, but for
+        biases, norms and positions, and linear decay from `learning_rate` to
+        0, heads at 10 times the rate; `layer_decay=0.75` keeps the first
+        layers of a pretrained encoder close to what they are.
+
+        The arguments from `learning_rate` to `gradient_accumulation_steps`
+        belong to these two automatic optimizers.
+
         Args:
-            optimizer: `"auto"`, a name or a `keras.Optimizer`.
+            optimizer: `"auto"`, `"adamw"`, another name or a
+                `keras.Optimizer`.
             loss: `"auto"` for `keras_setr.losses.PixelCrossEntropy`, a name
                 or a `keras.Loss` on labels and logits. Auxiliary heads take
                 the same.
             metrics: `"auto"` or a list.
-            learning_rate: float, for the automatic optimizer. Defaults to
-                0.001, the paper's for ADE20K and Pascal Context (0.01 for
-                Cityscapes).
-            total_steps: int. Steps until the automatic optimizer's rate has
-                decayed. Defaults to the steps of each `fit`.
+            learning_rate: float. Defaults to 0.001, the paper's for ADE20K
+                and Pascal Context (0.01 for Cityscapes); 6e-5 for `"adamw"`.
+            total_steps: int. Updates until the rate has decayed. Defaults to
+                those of each `fit`.
+            head_multiplier: float. Learning-rate factor of the decode and
+                auxiliary heads. Defaults to 10.
+            layer_decay: float in (0, 1]. Factor of the learning rate from
+                each encoder layer to the one before: layer l of L learns
+                decay^(L + 1 - l) as fast, the embeddings decay^(L + 1).
+            gradient_accumulation_steps: int. N batches make one update, by
+                the mean of their gradients: that of a batch N times as large
+                where all N have the same number of labelled pixels, except
+                that batch norm sees each by itself. Any Keras optimizer takes
+                this argument, too, but schedules other than our optimizers'
+                count batches there.
             jit_compile: bool or `"auto"`, which is Keras' choice except that
                 TensorFlow uses XLA only on a single GPU.
             **kwargs: as for `keras.Model.compile`.
         """
-        if optimizer != "auto" and (learning_rate or total_steps):
+        automatic = {
+            "learning_rate": learning_rate,
+            "total_steps": total_steps,
+            "head_multiplier": head_multiplier,
+            "layer_decay": layer_decay,
+            "gradient_accumulation_steps": gradient_accumulation_steps,
+        }
+        if isinstance(optimizer, str) and optimizer in ("auto", "adamw"):
+            optimizer = _automatic_optimizer(
+                optimizer, self.backbone, **automatic
+            )
+        elif given := {k: v for k, v in automatic.items() if v is not None}:
             raise ValueError(
-                "learning_rate and total_steps belong to the automatic "
-                "optimizer; set them on the optimizer that you pass. "
-                f"Received: optimizer={optimizer!r}, learning_rate="
-                f"{learning_rate}, total_steps={total_steps}."
+                f"{', '.join(given)} belong to the automatic optimizers "
+                '"auto" and "adamw"; set them on the optimizer that you '
+                f"pass. Received: optimizer={optimizer!r}, "
+                + ", ".join(f"{k}={v}" for k, v in given.items())
+                + "."
             )
-        if isinstance(optimizer, str) and optimizer == "auto":
-            schedule = PolynomialDecay(
-                0.001 if learning_rate is None else learning_rate,
-                decay_steps=total_steps,
-            )
-            optimizer = SGD(
-                schedule,
-                momentum=0.9,
-                learning_rate_multipliers={"head": 10.0},
-            )
+        _check_accumulation(self, optimizer)
         if isinstance(loss, str) and loss == "auto":
             loss = PixelCrossEntropy(self.ignore_class)
         if isinstance(metrics, str) and metrics == "auto":
@@ -215,7 +242,9 @@ class PixelTraining:
 
     def _set_decay_steps(self, x, batch_size, fit_arguments):
         """Spread a schedule that leaves its length open over this fit."""
-        schedule = getattr(self.optimizer, "_learning_rate", None)
+        # mixed_float16 wraps the optimizer into one that scales the loss.
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        schedule = getattr(optimizer, "_learning_rate", None)
         if not isinstance(schedule, PolynomialDecay) or schedule.decay_steps:
             return
         steps = fit_arguments.get("steps_per_epoch")
@@ -228,13 +257,68 @@ class PixelTraining:
                 "Pass fit(steps_per_epoch=...) or compile(total_steps=...)."
             )
         first_epoch = fit_arguments.get("initial_epoch", 0)
-        iterations = int(ops.convert_to_numpy(self.optimizer.iterations))
+        iterations = int(ops.convert_to_numpy(optimizer.iterations))
+        batches = optimizer.gradient_accumulation_steps or 1
         schedule.spread(
-            iterations - first_epoch * steps,
-            fit_arguments.get("epochs", 1) * steps,
+            iterations - first_epoch * steps // batches,
+            max(1, fit_arguments.get("epochs", 1) * steps // batches),
         )
         # The schedule is a constant of the compiled step.
         self.train_function = None
+
+
+def _automatic_optimizer(
+    name,
+    backbone,
+    learning_rate,
+    total_steps,
+    head_multiplier,
+    layer_decay,
+    gradient_accumulation_steps,
+):
+    """The optimizers of `compile`; see there."""
+    multipliers = {"head": 10.0 if head_multiplier is None else head_multiplier}
+    if layer_decay is not None:
+        multipliers |= layer_decay_multipliers(
+            backbone.depths, backbone.num_layers, layer_decay
+        )
+    common = {
+        "learning_rate_multipliers": multipliers,
+        # Keras has no accumulation over a single batch.
+        "gradient_accumulation_steps": None
+        if gradient_accumulation_steps == 1
+        else gradient_accumulation_steps,
+    }
+    if name == "adamw":
+        schedule = PolynomialDecay(
+            6e-5 if learning_rate is None else learning_rate,
+            decay_steps=total_steps,
+            end_learning_rate=0.0,
+            power=1.0,
+        )
+        return AdamW(schedule, weight_decay=0.01, **common)
+    schedule = PolynomialDecay(
+        0.001 if learning_rate is None else learning_rate,
+        decay_steps=total_steps,
+    )
+    return SGD(schedule, momentum=0.9, **common)
+
+
+def _check_accumulation(model, optimizer):
+    """Raise where Keras would fail at the first step."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    batches = getattr(optimizer, "gradient_accumulation_steps", None)
+    if not batches or keras.config.backend() != "tensorflow":
+        return
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if replicas > 1:
+        raise ValueError(
+            "Keras cannot accumulate gradients on several TensorFlow "
+            f"replicas. Received: gradient_accumulation_steps={batches} on "
+            f"{replicas} replicas. Fit a larger batch by "
+            "SETRBackbone(rematerialize=True) or mixed precision, or train "
+            "on JAX, where both go together."
+        )
 
 
 def _resolve_jit(jit_compile):
