@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_setr import metrics
 from keras_setr.layers import BatchNormalization
-from keras_setr.models.forward import batch_divisor
+from keras_setr.models.distributed import batch_divisor
 from tests import tiny
 
 BACKEND = keras.config.backend()
