@@ -7,6 +7,7 @@ from keras_setr import metrics
 from keras_setr import models
 from keras_setr import optimizers
 from keras_setr import visualization
+from keras_setr import workers
 from keras_setr.classes import Classes
 from keras_setr.evaluation import Evaluation
 from keras_setr.evaluation import evaluate
@@ -22,10 +23,13 @@ from keras_setr.models import SETRSegmenter
 from keras_setr.submission import FolderRun
 from keras_setr.submission import segment_files
 from keras_setr.submission import write_submission
+from keras_setr.training.distribution import Distribution
+from keras_setr.training.distribution import distribute
 from keras_setr.version import __version__
 
 __all__ = [
     "Classes",
+    "Distribution",
     "Evaluation",
     "FolderRun",
     "SETRBackbone",
@@ -40,6 +44,7 @@ __all__ = [
     "__version__",
     "checkpoints",
     "data",
+    "distribute",
     "evaluate",
     "layers",
     "metrics",
@@ -47,5 +52,6 @@ __all__ = [
     "optimizers",
     "segment_files",
     "visualization",
+    "workers",
     "write_submission",
 ]

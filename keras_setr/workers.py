@@ -26,6 +26,13 @@ def job():
         # Asking for the process before that would start JAX without the job.
         if jax.distributed.is_initialized():
             return jax.process_index(), jax.process_count()
+    if backend == "torch":
+        import torch.distributed
+
+        if torch.distributed.is_available():
+            if torch.distributed.is_initialized():
+                rank = torch.distributed.get_rank()
+                return rank, torch.distributed.get_world_size()
     return 0, 1
 
 
@@ -73,3 +80,9 @@ def rows_of(size, worker, num_workers, divisor=1, arange=np.arange):
     place = arange(-(-share // divisor) * divisor)
     rows = worker * share + place % share
     return rows % size, (place >= share) | (rows >= size)
+
+
+def owns(row, size, worker, num_workers):
+    """Whether `rows_of` a batch of `size` holds `row`, elementwise."""
+    share = -(-size // num_workers)
+    return (row - worker * share) % size < share

@@ -4,6 +4,8 @@ import functools
 
 import numpy as np
 
+from keras_setr import workers
+
 
 class Epochs:
     """The batches of a training, each fixed by the seed and its number.
@@ -24,6 +26,7 @@ class Epochs:
             for the errors.
         batch_size, transform, shuffle, seed, repeat, drop_remainder, cache:
             as for `segmentation_batches`.
+        shard: `(worker, num_workers)`. The rows of other workers stay blank.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Epochs:
         repeat,
         drop_remainder,
         cache,
+        shard,
     ):
         self.source = source
         self.batch_size = int(batch_size)
@@ -44,6 +48,7 @@ class Epochs:
         self.seed = int(seed)
         self.repeat = repeat
         self.size = len(source)
+        self.shard = shard
         self.steps_per_epoch = (
             self.size // self.batch_size
             if drop_remainder
@@ -59,12 +64,29 @@ class Epochs:
         self.order = functools.lru_cache(maxsize=4)(self._order)
 
     def _order(self, epoch):
-        """`(size,)` int64: the pairs of an epoch, one after the other."""
-        if not self.shuffle:
-            return np.arange(self.size)
-        # `size` is no index, so no sample has the same key.
-        rng = np.random.default_rng((self.seed, epoch, self.size))
-        return rng.permutation(self.size)
+        """`(size,)` int64: the pairs of an epoch, one after the other.
+
+        Pairs that belong to other workers are -1.
+        """
+        order = np.arange(self.size)
+        if self.shuffle:
+            # `size` is no index, so no sample has the same key.
+            rng = np.random.default_rng((self.seed, epoch, self.size))
+            order = rng.permutation(self.size)
+        if self.shard[1] > 1:
+            order[~self._own(epoch)] = -1
+        return order
+
+    def _own(self, epoch):
+        """`(size,)` bool: the pairs of an epoch that this worker reads."""
+        # With `repeat`, batches do not begin anew in each epoch.
+        first = epoch * self.size if self.repeat else 0
+        row = (first + np.arange(self.size)) % self.batch_size
+        size = np.full(self.size, self.batch_size)
+        if not self.repeat:
+            short = self.size % self.batch_size
+            size[self.size - short :] = short
+        return workers.owns(row, size, *self.shard)
 
     def start(self, step):
         """`(epoch, position)` of the first pair of batch `step`."""
@@ -90,8 +112,13 @@ class Epochs:
         """Pair `index` as epoch `epoch` shows it.
 
         Returns:
-            `(image, label)` of the crop's size, the label int32.
+            `(image, label)` of the crop's size, the label int32. Of a pair of
+            another worker, -1, nothing is read: the image is 0, the label
+            unlabelled.
         """
+        if index < 0:
+            image = np.zeros(self.image_shape, self.image_dtype)
+            return image, np.full(self.image_shape[:2], 255, np.int32)
         image, label = self._read(int(index))
         rng = np.random.default_rng((self.seed, epoch, index))
         try:

@@ -23,6 +23,7 @@ def segmentation_batches(
     cache=False,
     reader="tf.data",
     initial_step=0,
+    shard=None,
 ):
     """Batches `(images, labels)` of `source` for Keras' `fit`.
 
@@ -53,6 +54,9 @@ def segmentation_batches(
         initial_step: int. The number of the batch to start with, counted
             from the start of the training: `int(optimizer.iterations)` after
             an interruption. The first pass is then what is left of its epoch.
+        shard: `(worker, num_workers)`, for a job of several workers. Only
+            the rows of each batch that this worker computes are read; the
+            others are black images without labels. `fit` passes them over.
 
     Raises:
         ValueError: an argument does not fit, or no batch would come out.
@@ -85,6 +89,12 @@ def segmentation_batches(
             "does not know which epoch it is in. Received: repeat=False; "
             "pass repeat=True, and steps_per_epoch to fit."
         )
+    shard = (0, 1) if shard is None else tuple(shard)
+    if len(shard) != 2 or not 0 <= shard[0] < shard[1]:
+        raise ValueError(
+            "shard must be (worker, num_workers) with worker in "
+            f"0..num_workers-1. Received: {shard}."
+        )
     # The readers already call from as many threads as there are cores, and
     # OpenCV's own pool on top of them costs CPU time. The setting holds for
     # the whole process, so it is made here and not on import.
@@ -98,6 +108,7 @@ def segmentation_batches(
         repeat,
         drop_remainder,
         cache,
+        shard,
     )
     if reader == "tf.data":
         return read_with_tf_data(

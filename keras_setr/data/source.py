@@ -62,6 +62,7 @@ class SegmentationSource:
         check=True,
         reader="tf.data",
         initial_step=0,
+        shard=None,
     ):
         """Batches `(images, labels)` for Keras' `fit`.
 
@@ -96,6 +97,8 @@ class SegmentationSource:
                 with the same batches; see `segmentation_batches`.
             initial_step: int. The batch to start with, counted from the start
                 of the training, to go on in the middle of an epoch.
+            shard: `(worker, num_workers)`. Of each batch, read only the part
+                of one worker of several: `run.shard` of `ks.distribute()`.
 
         Raises:
             ValueError: an argument does not fit, or the check failed.
@@ -130,6 +133,7 @@ class SegmentationSource:
             cache=cache,
             reader=reader,
             initial_step=initial_step,
+            shard=shard,
         )
 
     def _transform(self, augment, crop_size):

@@ -131,4 +131,3 @@ def compile_forward(model, logits=None):
 
     build = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
     return build[keras.config.backend()](step, model)
-

@@ -288,34 +288,33 @@ def _tensorflow_tpu(tpu, devices):
 
 
 def _jax(devices, workers, model_parallel):
-    import jax
-
-    if not jax.distributed.is_initialized():
-        named = os.environ.get(f"{_JAX_JOB}NUM_PROCESSES")
-        if named is None and f"{_JAX_JOB}JOB_ADDRESSES" in os.environ:
-            addresses = os.environ[f"{_JAX_JOB}JOB_ADDRESSES"]
-            named = len(addresses.split(","))
-            os.environ[f"{_JAX_JOB}NUM_PROCESSES"] = str(named)
-        if int(named or workers or 1) > 1:
-            _join()
-    worker, num_workers = worker_job.job()
-    _check_job(
-        devices, workers, num_workers, f"{_JAX_JOB}NUM_PROCESSES or the cluster"
-    )
+    worker, num_workers = _join(devices, workers)
     return _keras_distribution(
         "JAX", devices, worker, num_workers, model_parallel
     )
 
 
-def _join():
-    try:
-        keras.distribution.initialize()
-    except RuntimeError as error:
-        raise RuntimeError(
-            "The job has several workers, and JAX joins them only before it "
-            "computes anything: call distribute() first in the program. JAX "
-            f"says: {error}"
-        ) from error
+def _join(devices, workers):
+    """`(worker, num_workers)` after joining the job, if there is one."""
+    if worker_job.job()[1] == 1 and _named_workers(workers) > 1:
+        try:
+            keras.distribution.initialize()
+        except RuntimeError as error:
+            raise RuntimeError(
+                "The job has several workers, and they are joined only before "
+                "anything is computed: call distribute() first in the "
+                f"program. {keras.config.backend()} says: {error}"
+            ) from error
+    worker, num_workers = worker_job.job()
+    _check_job(devices, workers, num_workers, f"the job ({_JAX_JOB}*)")
+    return worker, num_workers
+
+
+def _named_workers(workers):
+    """The number of workers that the environment names, or the caller."""
+    addresses = os.environ.get(f"{_JAX_JOB}JOB_ADDRESSES", "")
+    named = os.environ.get(f"{_JAX_JOB}NUM_PROCESSES")
+    return int(named or workers or len(addresses.split(",")))
 
 
 def _keras_distribution(name, devices, worker, num_workers, model_parallel):
@@ -372,8 +371,11 @@ def _model_parallel(devices, num_workers, shape):
 def _torch(devices, workers):
     import torch
 
-    if workers not in (None, 1):
-        raise ValueError(_no_torch(f"workers={workers}"))
+    if _named_workers(workers) > 1:
+        if not hasattr(keras.src.backend.distribution_lib, "initialize"):
+            raise ValueError(_no_torch(f"{_named_workers(workers)} workers"))
+        worker, num_workers = _join(devices, workers)
+        return _keras_distribution("torch", None, worker, num_workers, None)
     count = torch.cuda.device_count()
     found = [f"cuda:{index}" for index in range(count)] or ["cpu"]
     chosen = _chosen(found, devices)
@@ -386,7 +388,7 @@ def _torch(devices, workers):
         )
     reason = f"{_counted(found)} found"
     if len(found) > 1:
-        reason += f" ({_no_torch('nothing')})"
+        reason += f" ({_no_torch('one process')})"
     return Distribution(f"torch on {found[0]}", reason)
 
 
