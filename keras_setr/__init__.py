@@ -3,6 +3,7 @@
 from keras_setr import checkpoints
 from keras_setr import data
 from keras_setr import layers
+from keras_setr import losses
 from keras_setr import metrics
 from keras_setr import models
 from keras_setr import optimizers
@@ -47,6 +48,7 @@ __all__ = [
     "distribute",
     "evaluate",
     "layers",
+    "losses",
     "metrics",
     "models",
     "optimizers",

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_setr.layers.resampling import resize_bilinear
+from keras_setr.losses import PixelCrossEntropy
 from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
 from keras_setr.models import inputs
@@ -40,7 +41,9 @@ class PixelTraining:
 
         Args:
             optimizer: `"auto"`, a name or a `keras.Optimizer`.
-            loss: `"auto"`, a name or a `keras.Loss` on labels and logits.
+            loss: `"auto"` for `keras_setr.losses.PixelCrossEntropy`, a name
+                or a `keras.Loss` on labels and logits. Auxiliary heads take
+                the same.
             metrics: `"auto"` or a list.
             learning_rate: float, for the automatic optimizer. Defaults to
                 0.001, the paper's for ADE20K and Pascal Context (0.01 for
@@ -69,15 +72,12 @@ class PixelTraining:
                 learning_rate_multipliers={"head": 10.0},
             )
         if isinstance(loss, str) and loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, ignore_class=self.ignore_class
-            )
+            loss = PixelCrossEntropy(self.ignore_class)
         if isinstance(metrics, str) and metrics == "auto":
             metrics = [
                 MeanIoU(self.num_classes, self.ignore_class),
                 PixelAccuracy(self.num_classes, self.ignore_class),
             ]
-        self._pixel_loss = keras.losses.get(loss)
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -110,7 +110,7 @@ class PixelTraining:
                 logits = resize_bilinear(
                     ops.cast(logits, "float32"), (height, width)
                 )
-                loss = self._pixel_loss(y, logits, sample_weight)
+                loss = self._compile_loss(y, logits, sample_weight)
                 total = total + self.auxiliary_weight * loss
         return total
 
