@@ -7,6 +7,8 @@ from keras_setr.data.folder import SegmentationFolder
 from keras_setr.data.images import load_image
 from keras_setr.data.images import load_mask
 from keras_setr.data.images import save_labels
+from keras_setr.data.pipeline import batch_files
+from keras_setr.data.pipeline import batches_from
 from keras_setr.data.pipeline import segmentation_batches
 from keras_setr.data.published import PublishedDataset
 from keras_setr.data.published import load_dataset
@@ -22,6 +24,8 @@ __all__ = [
     "SegmentationFolder",
     "StreetScenes",
     "TrainingTransform",
+    "batch_files",
+    "batches_from",
     "load_dataset",
     "load_image",
     "load_mask",

@@ -1,173 +1,179 @@
 """The batches of `Epochs` read by tf.data, by threads, or by Grain."""
 
 import concurrent.futures
-import itertools
 import os
 
 import keras
 import numpy as np
 
+from keras_setr.data.epochs import Passes
+from keras_setr.data.epochs import one
 from keras_setr.data.epochs import stack
 
 
-def read_with_tf_data(epochs, batch_size, drop_remainder, initial_step):
-    """A `tf.data.Dataset`, each pass over which is the next epoch."""
+def read_with_tf_data(epochs, initial_step):
+    """A `tf.data.Dataset`, each pass over which is the next of `Passes`."""
     import tensorflow as tf
 
-    first, skipped = epochs.start(initial_step)
-    numbers = itertools.count(first)
+    passes = Passes(epochs.steps_per_epoch, initial_step)
+    pairs_in_pass = epochs.steps_per_epoch * epochs.batch_size
+    if not epochs.in_full_batches:
+        pairs_in_pass = epochs.size
 
-    def next_epoch():
-        return np.int64(next(numbers))
+    def next_pass():
+        steps = passes.next()
+        members, indices = epochs.members(steps)
+        first = steps.start + np.arange(len(indices)) // epochs.batch_size
+        return first, members, indices
 
-    def order(epoch):
-        return epochs.order(int(epoch))[skipped if epoch == first else 0 :]
+    def pass_in_graph(_):
+        columns = tf.numpy_function(next_pass, [], [tf.int64] * 3)
+        for column in columns:
+            # The number of batches is part of the dataset and Keras' fit
+            # takes it for all passes, while a first pass that starts in the
+            # middle is shorter. TensorFlow does not check it.
+            column.set_shape((pairs_in_pass,))
+        return tuple(columns)
 
-    def load_in_graph(epoch, index):
+    def load_in_graph(step, epoch, index):
         image, label = tf.numpy_function(
             epochs.sample, [epoch, index], [epochs.image_dtype, tf.int32]
         )
         image.set_shape(epochs.image_shape)
         label.set_shape(epochs.image_shape[:2])
-        return image, label
+        return step, image, label
 
-    def samples_of(epoch):
-        indices = tf.numpy_function(order, [epoch], tf.int64)
-        return tf.data.Dataset.from_tensor_slices((indices,)).map(
-            lambda index: (epoch, index)
+    def take_in_graph(steps, images, labels):
+        tf.numpy_function(
+            passes.took, [steps[0]], [], stateful=True, name="took"
         )
+        return images, labels
 
     # With a GPU in sight, TensorFlow would place the pipeline's constants on
     # it and reserve its memory, which belongs to JAX or torch.
     with tf.device("CPU"):
-        passes = tf.data.Dataset.range(1)
-        if epochs.repeat:
-            passes = passes.repeat()
-        # Every iterator runs this once per pass, so the counter, not the
-        # dataset, knows the epoch. One pass follows the other, in order.
-        dataset = passes.map(
-            lambda _: tf.ensure_shape(
-                tf.numpy_function(next_epoch, [], tf.int64), ()
-            )
-        )
-        dataset = dataset.flat_map(samples_of)
+        # Every iterator runs this map when its first batch is asked for.
+        dataset = tf.data.Dataset.range(1).map(pass_in_graph).unbatch()
         dataset = dataset.map(
             load_in_graph,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        # flat_map hides the length, which Keras' progress bar asks for. A
-        # first pass that starts in the middle of an epoch is shorter.
-        if epochs.repeat or not skipped:
-            dataset = dataset.apply(
-                tf.data.experimental.assert_cardinality(
-                    tf.data.INFINITE_CARDINALITY
-                    if epochs.repeat
-                    else epochs.size
-                )
-            )
-        dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-        return dataset.prefetch(tf.data.AUTOTUNE)
+        dataset = dataset.batch(
+            epochs.batch_size, drop_remainder=epochs.in_full_batches
+        )
+        dataset = dataset.prefetch(tf.data.AUTOTUNE).map(take_in_graph)
+    options = tf.data.Options()
+    # Batches that TensorFlow reads ahead by itself were not taken.
+    options.experimental_optimization.inject_prefetch = False
+    return dataset.with_options(options)
 
 
-class ThreadedBatches(keras.utils.PyDataset):
-    """Batches read by threads, without TensorFlow.
+class BatchesByPass(keras.utils.PyDataset):
+    """Batches for Keras and for loops, each pass over which is the next.
 
-    For `fit` and `evaluate`, and for loops: each pass over it is the next
-    epoch. The batches of a pass come in their own order, whatever index is
-    asked for, as Keras shuffles the indices unless it is told not to.
+    The batches of a pass come in their own order, whatever index Keras asks
+    for, as it shuffles the indices unless it is told not to. Subclasses have
+    `_read(steps)`, an iterator over the batches of a range of numbers, which
+    tells `_passes` of each that is taken.
 
     Args:
         epochs: `Epochs`.
         initial_step: int. The batch to start with.
     """
 
-    def __init__(self, epochs, initial_step=0):
+    def __init__(self, epochs, initial_step):
         super().__init__(workers=1)
         self._epochs = epochs
-        self._step = initial_step
-        self._first = initial_step  # of this pass
-        self._in_pass = False
-        self._waiting = {}  # step -> futures of its samples
-        self._pool = None
+        self._passes = Passes(epochs.steps_per_epoch, initial_step)
+        self._iterator = None  # of the pass that Keras is in
+        self._size = epochs.steps_per_epoch
 
     @property
     def num_batches(self):
-        """Batches of this pass; `None` where there is no end."""
-        if self._epochs.repeat:
-            return None
-        steps = self._epochs.steps_per_epoch
-        return steps - self._first % steps
+        """Batches of a pass.
+
+        At the start of one, when Keras decides how many batches to ask for,
+        those that this one has. Otherwise those of all but the first, as
+        Keras takes it for the length of every epoch.
+        """
+        return self._size
 
     def __len__(self):
-        if self._epochs.repeat:
-            raise TypeError("endless batches have no length")
-        return self.num_batches
+        return self._epochs.steps_per_epoch
 
     def __getitem__(self, index):
-        if self._epochs.repeat or not self._in_pass:
-            # Not shuffled, or a look ahead of Keras that reads no epoch.
-            return self._read(self._first + index)
-        self._step += 1
-        return self._read(self._step - 1)
-
-    def on_epoch_begin(self):
-        self._in_pass = True
-
-    def on_epoch_end(self):
-        """Goes to the next pass; stays, if Keras only looked at one batch."""
-        self._in_pass = False
-        if self._epochs.repeat:
-            return
-        if self._step - self._first == 1 < self.num_batches:
-            self._step = self._first
-        self._first = self._step
+        if self._iterator is None:
+            # A look of Keras at the sizes.
+            return self._epochs.batch(self._passes.next().start + index)
+        self._size = len(self)
+        return next(self._iterator)
 
     def __iter__(self):
-        if self._epochs.repeat:
-            for step in itertools.count(self._first):
-                self._first = self._step = step + 1
-                yield self._read(step)
-        first = self._first
-        last = first + self.num_batches
-        for step in range(first, last):
-            yield self._read(step)
-        self._first = self._step = last
+        return self._read(self._passes.next())
 
-    def _read(self, step):
-        """Batch `step`; meanwhile the threads go on with the next two."""
-        ahead = [step + 1, step + 2]
-        if not self._epochs.repeat:
-            end = self._first + self.num_batches
-            ahead = [later for later in ahead if later < end]
-        for number in (step, *ahead):
-            if number not in self._waiting:
-                self._waiting[number] = self._submit(number)
-        futures = self._waiting.pop(step)
-        for number in set(self._waiting).difference(ahead):
-            del self._waiting[number]
-        return stack([future.result() for future in futures])
+    def on_epoch_begin(self):
+        steps = self._passes.next()
+        self._size = len(steps)
+        self._iterator = self._read(steps)
+
+    def on_epoch_end(self):
+        self._size = len(self)
+        self._iterator = None
+
+
+class ThreadedBatches(BatchesByPass):
+    """Batches read by threads, without TensorFlow."""
+
+    def __init__(self, epochs, initial_step):
+        super().__init__(epochs, initial_step)
+        self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+
+    def _read(self, steps):
+        """Batches `steps`; the threads meanwhile go on with the next two."""
+        waiting = {}
+        for position, step in enumerate(steps):
+            for number in steps[position : position + 3]:
+                if number not in waiting:
+                    waiting[number] = self._submit(number)
+            samples = [future.result() for future in waiting.pop(step)]
+            self._passes.took(step)
+            yield stack(samples)
 
     def _submit(self, step):
-        if self._pool is None:
-            self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
         return [
             self._pool.submit(self._epochs.sample, epoch, index)
-            for epoch, index in self._epochs.members(step)
+            for epoch, index in zip(*self._epochs.members(one(step)))
         ]
 
 
 def read_with_grain(epochs, initial_step):
-    """A `grain.IterDataset` without end."""
+    """A `grain.IterDataset` that is a `keras.utils.PyDataset` as well.
+
+    Keras prefers the latter. Its way with others of Grain's datasets knows no
+    length, and takes the first two batches off to look at them.
+    """
     import grain
 
-    def batch(step):
-        members = epochs.members(initial_step + int(step))
-        return stack([epochs.sample(*member) for member in members])
+    class GrainBatches(BatchesByPass, grain.IterDataset):
+        def __init__(self):
+            grain.IterDataset.__init__(self)
+            BatchesByPass.__init__(self, epochs, initial_step)
 
-    # Grain counts its elements in 64 bits; no training sees a fraction.
-    dataset = grain.MapDataset.range(2**40).map(batch)
-    threads = os.cpu_count()
-    return dataset.to_iter_dataset(
-        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
-    )
+        def _read(self, steps):
+            threads = os.cpu_count()
+            dataset = grain.MapDataset.range(steps.start, steps.stop)
+            dataset = dataset.map(lambda step: (step, epochs.batch(int(step))))
+            dataset = dataset.to_iter_dataset(
+                grain.ReadOptions(
+                    num_threads=threads, prefetch_buffer_size=threads + 1
+                )
+            )
+            return iter(dataset.map(self._take))
+
+        def _take(self, element):
+            step, batch = element
+            self._passes.took(int(step))
+            return batch
+
+    return GrainBatches()

@@ -56,7 +56,7 @@ class SegmentationSource:
         augment=None,
         shuffle=None,
         seed=0,
-        repeat=False,
+        steps_per_epoch=None,
         drop_remainder=None,
         cache=False,
         check=True,
@@ -87,7 +87,8 @@ class SegmentationSource:
             shuffle: bool. Defaults to `training`; if that was not said, to
                 whether the pairs are augmented.
             seed: int. The same seed gives the same epochs.
-            repeat: bool. Without end, for `steps_per_epoch`.
+            steps_per_epoch: int. Batches of a pass, all of them full, if that
+                is not to be one epoch; see `segmentation_batches`.
             drop_remainder: bool. Leave out a short last batch. Defaults to
                 True when shuffling more than one batch, as other pairs are
                 left out in each epoch, and all batches have one shape.
@@ -96,7 +97,7 @@ class SegmentationSource:
             reader: `"tf.data"`, `"threads"` (no TensorFlow) or `"grain"`, all
                 with the same batches; see `segmentation_batches`.
             initial_step: int. The batch to start with, counted from the start
-                of the training, to go on in the middle of an epoch.
+                of the training; see `batches_from`.
             shard: `(worker, num_workers)`. Of each batch, read only the part
                 of one worker of several: `run.shard` of `ks.distribute()`.
 
@@ -128,7 +129,7 @@ class SegmentationSource:
             self._transform(augment, crop_size),
             shuffle=shuffle,
             seed=seed,
-            repeat=repeat,
+            steps_per_epoch=steps_per_epoch,
             drop_remainder=drop_remainder,
             cache=cache,
             reader=reader,

@@ -115,7 +115,8 @@ def measure(args):
     batches = folder.batches(
         args.batch_size,
         augment=ks.data.TrainingTransform((crop, crop), base_size),
-        repeat=True,
+        # Two to warm up, and some to read ahead until the end.
+        steps_per_epoch=args.images // args.batch_size + 8,
         check=False,
         reader=args.reader,
     )
