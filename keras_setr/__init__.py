@@ -7,6 +7,7 @@ from keras_setr import losses
 from keras_setr import metrics
 from keras_setr import models
 from keras_setr import optimizers
+from keras_setr import training
 from keras_setr import visualization
 from keras_setr import workers
 from keras_setr.classes import Classes
@@ -24,8 +25,9 @@ from keras_setr.models import SETRSegmenter
 from keras_setr.submission import FolderRun
 from keras_setr.submission import segment_files
 from keras_setr.submission import write_submission
-from keras_setr.training.distribution import Distribution
-from keras_setr.training.distribution import distribute
+from keras_setr.training import Distribution
+from keras_setr.training import callbacks
+from keras_setr.training import distribute
 from keras_setr.version import __version__
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "T_LARGE",
     "T_SMALL",
     "__version__",
+    "callbacks",
     "checkpoints",
     "data",
     "distribute",
@@ -53,6 +56,7 @@ __all__ = [
     "models",
     "optimizers",
     "segment_files",
+    "training",
     "visualization",
     "workers",
     "write_submission",

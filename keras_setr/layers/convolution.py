@@ -3,12 +3,6 @@
 import keras
 from keras import ops
 
-# The initialisation of a torch convolution, which the published decoders
-# keep: uniform in +-1 / sqrt(fan_in), whose variance is 1 / (3 * fan_in).
-_CONVOLUTION_INITIALIZER = keras.initializers.VarianceScaling(
-    scale=1 / 3, mode="fan_in", distribution="uniform"
-)
-
 
 @keras.saving.register_keras_serializable(package="keras_setr")
 class Convolution(keras.layers.Conv2D):
@@ -99,7 +93,11 @@ class ConvNormActivation(keras.layers.Layer):
             filters,
             kernel_size,
             use_bias=use_bias,
-            kernel_initializer=_CONVOLUTION_INITIALIZER,
+            # That of a torch convolution, which the published decoders keep:
+            # uniform in +-1 / sqrt(fan_in), of variance 1 / (3 * fan_in).
+            kernel_initializer=keras.initializers.VarianceScaling(
+                scale=1 / 3, mode="fan_in", distribution="uniform"
+            ),
             dtype=self.dtype_policy,
             name="convolution",
         )

@@ -197,21 +197,3 @@ class DistributedTraining:
             x = inputs.Preprocessed(x, self.preprocess_samples)
             return keras.Model.evaluate(self, x, **kwargs)
         return super().evaluate(x, y, **kwargs)
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras looks at a first batch here, which several TensorFlow workers
-        # cannot average, and which batches that count their epochs miss.
-        if self._distribute_strategy is not None:
-            with self._distribute_strategy.scope():
-                self._symbolic_build(data_batch=data_batch)
-
-    def _symbolic_build(self, iterator=None, data_batch=None):
-        if data_batch is None:
-            size = self.backbone.native_size
-            channels = self.backbone.image_shape[-1]
-            data_batch = (
-                keras.KerasTensor((1, *size, channels), "float32"),
-                keras.KerasTensor((1, *size), "int32"),
-                None,
-            )
-        super()._symbolic_build(data_batch=data_batch)

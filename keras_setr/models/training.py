@@ -8,6 +8,7 @@ from keras_setr.losses import PixelCrossEntropy
 from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
 from keras_setr.models import inputs
+from keras_setr.models.runs import Run
 from keras_setr.optimizers import SGD
 from keras_setr.optimizers import PolynomialDecay
 
@@ -144,6 +145,29 @@ class PixelTraining:
         elif validation_data is not None:
             self._check_training_data(validation_data, None)
         self._set_decay_steps(x, batch_size, kwargs)
+        # BackupAndRestore leaves it set, and the next fit would skip epochs.
+        self._initial_epoch = None
+        run = Run(self, x, batch_size, validation_data, kwargs)
+        if run.listeners:
+            x = self._start(run)
+            kwargs["initial_epoch"] = run.epoch
+        with run.short_first_epoch():
+            return self._fit(
+                x, y, batch_size, sample_weight, validation_data, kwargs
+            )
+
+    def _start(self, run):
+        """The batches of a run, after its callbacks have said where."""
+        if keras.config.backend() == "tensorflow":
+            with self.distribute_strategy.scope():
+                self._symbolic_build()
+        else:
+            self._symbolic_build()
+        for callback in run.listeners:
+            callback.before_fit(run)
+        return run.batches_from_start()
+
+    def _fit(self, x, y, batch_size, sample_weight, validation_data, kwargs):
         if isinstance(x, keras.utils.PyDataset):
             # KerasHub takes tf.data and Grain only.
             if isinstance(validation_data, keras.utils.PyDataset):
@@ -162,6 +186,23 @@ class PixelTraining:
             validation_data=validation_data,
             **kwargs,
         )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras looks at a first batch here, which the epoch then misses.
+        if self._distribute_strategy is not None:
+            with self._distribute_strategy.scope():
+                self._symbolic_build(data_batch=data_batch)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        if data_batch is None:
+            size = self.backbone.native_size
+            channels = self.backbone.image_shape[-1]
+            data_batch = (
+                keras.KerasTensor((1, *size, channels), "float32"),
+                keras.KerasTensor((1, *size), "int32"),
+                None,
+            )
+        super()._symbolic_build(data_batch=data_batch)
 
     def _check_training_data(self, x, y):
         channels = self.backbone.image_shape[-1]

@@ -1,1 +1,27 @@
 """Around `fit`: recipes, several devices, checkpoints and callbacks."""
+
+from keras_setr.training.checkpointing import Checkpoints
+from keras_setr.training.defaults import callbacks
+from keras_setr.training.distribution import Distribution
+from keras_setr.training.distribution import distribute
+from keras_setr.training.logs import CSVLog
+from keras_setr.training.logs import TimeLeft
+from keras_setr.training.stopping import EarlyStopping
+from keras_setr.training.stopping import FiniteLoss
+from keras_setr.training.validation import BestWeights
+from keras_setr.training.validation import Previews
+from keras_setr.training.validation import SlidingWindowValidation
+
+__all__ = [
+    "BestWeights",
+    "CSVLog",
+    "Checkpoints",
+    "Distribution",
+    "EarlyStopping",
+    "FiniteLoss",
+    "Previews",
+    "SlidingWindowValidation",
+    "TimeLeft",
+    "callbacks",
+    "distribute",
+]

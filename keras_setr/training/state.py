@@ -1,0 +1,213 @@
+"""All that the rest of a training depends on, as arrays and JSON."""
+
+import contextlib
+import json
+import random
+
+import keras
+import numpy as np
+from keras import ops
+from keras.src.random import seed_generator
+
+from keras_setr.optimizers import PolynomialDecay
+
+
+def iterate_arrays(model):
+    """Yields `(name, array)` of everything that changes as a model trains.
+
+    On several workers each of them must go through all of it: to read a
+    variable may take all of them.
+    """
+    with _scope(model):
+        for group, variables in _groups(model).items():
+            for index, variable in enumerate(variables):
+                yield f"{group}/{index}", _to_numpy(variable)
+    for name, state in _host_generators().items():
+        yield name, state
+
+
+def restore_variables(model, arrays):
+    """Assign the variables of model and optimizer; metrics come later."""
+    groups = _groups(model)
+    with _scope(model):
+        for group in ("model", "optimizer"):
+            _assign(group, groups[group], arrays)
+
+
+def restore_metrics(model, arrays):
+    """Assign what the metrics have counted in the epoch so far."""
+    with _scope(model):
+        _assign("metrics", _groups(model)["metrics"], arrays)
+
+
+def restore_generators(model, arrays):
+    """Set every random generator to where it was."""
+    with _scope(model):
+        _assign("random", _groups(model)["random"], arrays)
+    version, internal = 3, arrays["python_random"]
+    random.setstate((version, tuple(int(i) for i in internal), None))
+    keys, rest = arrays["numpy_random"][:-1], arrays["numpy_random"][-1]
+    np.random.set_state(("MT19937", keys.astype("uint32"), int(rest)))
+    if "torch_random" in arrays:
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(arrays["torch_random"]))
+        for index in range(torch.cuda.device_count()):
+            name = f"torch_random_cuda_{index}"
+            if name in arrays:
+                state = torch.from_numpy(arrays[name])
+                torch.cuda.set_rng_state(state, index)
+
+
+def seed_of_torch():
+    """What torch's own generator was seeded with; None elsewhere."""
+    if keras.config.backend() != "torch":
+        return None
+    import torch
+
+    return torch.initial_seed()
+
+
+def reseed_torch(seed, epoch):
+    """Let what an epoch draws depend on nothing before it.
+
+    Torch's loaders draw a number for each iterator, and Keras makes one more
+    after a whole epoch than after the rest of one.
+    """
+    if seed is not None:
+        import torch
+
+        torch.manual_seed((seed + epoch) % 2**63)
+
+
+def decay_span(model):
+    """`[first step, steps]` of the decay that a fit spread, or `None`."""
+    schedule = _schedule(model)
+    return schedule and list(schedule.span)
+
+
+def restore_decay_span(model, span):
+    if span is not None:
+        _schedule(model).span = tuple(span)
+        # The schedule is a constant of the compiled step.
+        model.train_function = None
+
+
+def _schedule(model):
+    # Loss scaling wraps the optimizer that has the schedule.
+    optimizer = model.optimizer
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    schedule = getattr(optimizer, "_learning_rate", None)
+    return schedule if isinstance(schedule, PolynomialDecay) else None
+
+
+def describe(model, **further):
+    """What must not change between a run's interruption and its restart.
+
+    Returns:
+        flat dict from a dotted name to a value of JSON.
+    """
+    span = decay_span(model)
+    description = {
+        "backend": keras.config.backend(),
+        "model": {"class": type(model).__name__, **model.get_config()},
+        "optimizer": {
+            "class": type(model.optimizer).__name__,
+            **model.optimizer.get_config(),
+        },
+        "decay_steps": span and span[1],
+        "variables": [
+            f"{variable.name} {tuple(variable.shape)} {variable.dtype}"
+            for variable in model.variables
+        ],
+        **further,
+    }
+    # Through JSON, as it is compared with what was read from it.
+    text = json.dumps(description, default=str)
+    return dict(_flatten(json.loads(text)))
+
+
+def differences(saved, current):
+    """Lines that name what differs between two descriptions."""
+    lines = []
+    for name in sorted({*saved, *current}):
+        before, now = (
+            repr(d[name]) if name in d else "nothing" for d in (saved, current)
+        )
+        if before != now:
+            lines.append(f"{name}: {before} in the checkpoint, {now} now")
+    return lines
+
+
+def _groups(model):
+    return {
+        "model": model.variables,
+        "optimizer": model.optimizer.variables,
+        "metrics": model.metrics_variables,
+        # Used by layers and data that were given no seed of their own.
+        "random": [seed_generator.global_seed_generator().state],
+    }
+
+
+def _assign(group, variables, arrays):
+    for index, variable in enumerate(variables):
+        array = arrays[f"{group}/{index}"]
+        if array.dtype.kind == "V":
+            # NumPy's files know no bfloat16.
+            array = array.view(_to_numpy(variable).dtype)
+        variable.assign(array)
+
+
+def _to_numpy(variable):
+    if keras.config.backend() == "jax":
+        value = variable.value
+        if not (value.is_fully_addressable or value.is_fully_replicated):
+            from jax.experimental import multihost_utils
+
+            return multihost_utils.process_allgather(value, tiled=True)
+    return ops.convert_to_numpy(variable)
+
+
+def _host_generators():
+    """The states of the generators that are no Keras variables."""
+    kind, keys, position = np.random.get_state()[:3]
+    states = {
+        "python_random": np.array(random.getstate()[1], "int64"),
+        "numpy_random": np.array([*keys, position], "int64"),
+    }
+    if keras.config.backend() == "torch":
+        # Keras' dropout without a seed draws from torch's own generator.
+        import torch
+
+        states["torch_random"] = torch.get_rng_state().numpy()
+        for index in range(torch.cuda.device_count()):
+            state = torch.cuda.get_rng_state(index).numpy()
+            states[f"torch_random_cuda_{index}"] = state
+    return states
+
+
+def _scope(model):
+    """Where variables may be read and assigned."""
+    if keras.config.backend() == "tensorflow":
+        return model.distribute_strategy.scope()
+    return contextlib.nullcontext()
+
+
+def _flatten(value, name=""):
+    """`(dotted name, value)` of every leaf; without the names of layers.
+
+    Keras numbers names by what the process built before.
+    """
+    if isinstance(value, dict):
+        items = [
+            (key, item)
+            for key, item in value.items()
+            if key != "name" or "dtype" in name
+        ]
+    elif isinstance(value, list) and value:
+        items = list(enumerate(value))
+    else:
+        yield name, value
+        return
+    for key, item in items:
+        yield from _flatten(item, f"{name}.{key}" if name else str(key))
