@@ -1,4 +1,6 @@
-"""Training on two devices; conftest.py splits the CPU in two."""
+"""Training on several devices; conftest.py splits the CPU."""
+
+import contextlib
 
 import keras
 import numpy as np
@@ -7,6 +9,7 @@ from keras import ops
 
 from keras_setr import metrics
 from keras_setr.layers import BatchNormalization
+from keras_setr.losses import PixelCrossEntropy
 from keras_setr.models.distributed import batch_divisor
 from tests import tiny
 
@@ -49,23 +52,31 @@ def strategy():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-@pytest.fixture
-def two_devices(strategy):
-    """A scope in which a model is built for both devices."""
+@contextlib.contextmanager
+def on_devices(count, strategy):
+    """A scope in which a model is built for that many devices."""
     if BACKEND == "tensorflow":
-        assert strategy.num_replicas_in_sync == 2
+        assert strategy.num_replicas_in_sync == count
         with strategy.scope():
             yield
     elif BACKEND == "jax":
-        devices = keras.distribution.list_devices()
-        assert len(devices) == 2
+        devices = keras.distribution.list_devices()[:count]
+        assert len(devices) == count
         keras.distribution.set_distribution(
             keras.distribution.DataParallel(devices=devices)
         )
-        yield
-        keras.distribution.set_distribution(None)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(None)
     else:
         pytest.skip("Keras distributes nothing on one torch device")
+
+
+@pytest.fixture
+def two_devices(strategy):
+    with on_devices(2, strategy):
+        yield
 
 
 def test_batch_norm_works_on_a_single_device():
@@ -131,3 +142,59 @@ def test_a_replica_gets_its_share_of_the_windows(two_devices):
     # JAX traces the global batch once, TensorFlow that of each replica.
     expected = 4 if BACKEND == "jax" else 2
     assert {shape[0] for shape in recorder.shapes} == {expected}
+
+
+STEPS, BATCH = 20, 4
+
+
+def train(batches):
+    """The losses of 20 steps, and the weights after them."""
+    backbone = tiny.backbone(num_layers=2)
+    model = tiny.MODELS["naive"](backbone, auxiliary_layers=(1,))
+    tiny.set_weights_by_path(model)
+    model.compile(learning_rate=0.01)
+    history = model.fit(batches, epochs=STEPS, steps_per_epoch=1, verbose=0)
+    weights = {v.path: ops.convert_to_numpy(v) for v in model.weights}
+    return np.array(history.history["loss"]), weights
+
+
+def test_losses_and_statistics_are_those_of_one_device(strategy):
+    tf = pytest.importorskip("tensorflow")
+    images = tiny.images(STEPS * BATCH)
+    labels = (images[..., 0] > 127).astype("uint8") + 2  # of the pixel itself
+    # The second half of each batch, and hence one TensorFlow replica, has
+    # 3 * step pixels with a label; the first half has them all.
+    for step, batch in enumerate(labels.reshape(STEPS, 2, -1)):
+        batch[1, 3 * step :] = 255
+    batches = tf.data.Dataset.from_tensor_slices((images, labels))
+    batches = batches.batch(BATCH, drop_remainder=True)
+    with on_devices(4 if BACKEND == "jax" else 2, strategy):
+        losses, weights = train(batches)
+    expected_losses, expected_weights = train(batches)
+    assert expected_losses[-1] < 0.8 * expected_losses[0]
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    statistics = [path for path in weights if "moving_" in path]
+    assert len(statistics) == 4  # mean and variance of two heads
+    for path, expected in expected_weights.items():
+        np.testing.assert_allclose(
+            weights[path], expected, rtol=1e-4, atol=1e-5, err_msg=path
+        )
+
+
+def test_a_batch_that_does_not_divide_is_reported_as_on_one_device(strategy):
+    if BACKEND == "jax":
+        pytest.skip("JAX places arrays only where they divide")
+    images, labels = tiny.images(7), tiny.labels(7)
+    labels[6] = 255
+    labels[6, 0, 0] = 4
+    with on_devices(2, strategy):
+        model = tiny.build("naive")
+        tiny.set_weights_by_path(model)
+        # Two images each; then two and one, with a single pixel's label.
+        loss = model.evaluate(images, labels, batch_size=4, verbose=0)[0]
+    logits = model(model.preprocessor(images.astype("float32")))
+    first, last = (
+        float(PixelCrossEntropy()(labels[part], logits[part]))
+        for part in (slice(0, 4), slice(4, 7))
+    )
+    assert loss == pytest.approx((4 * first + 3 * last) / 7, rel=1e-5)

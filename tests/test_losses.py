@@ -223,13 +223,11 @@ def test_its_config_makes_it_anew():
     }
 
 
-def test_a_model_trains_on_it_and_keeps_it(tmp_path):
+def test_a_saved_model_keeps_it(tmp_path):
     model = tiny.build("naive", ignore_class=3)
     assert model.loss.get_config() == PixelCrossEntropy(3).get_config()
     loss = PixelCrossEntropy(3, "all", [1, 2, 3, 4, 5])
-    model.compile(loss=loss, **tiny.UNCOMPILED)
-    labels = np.where(tiny.labels() == 255, 3, tiny.labels())
-    model.fit(tiny.images(), labels, verbose=0)
+    model.compile(loss=loss)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.loss.get_config() == loss.get_config()

@@ -74,7 +74,7 @@ def train(run, out, epochs=2, **options):
         labels = model.segment(val.images[0])
         if ks.workers.is_chief():
             model.save_to_preset(str(out / "preset"))
-    weights = [np.abs(keras.ops.convert_to_numpy(v)).sum() for v in model.weights]
+    weights = [keras.ops.convert_to_numpy(v) for v in model.weights]
     return {
         "worker": run.worker,
         "num_workers": run.num_workers,
@@ -83,7 +83,7 @@ def train(run, out, epochs=2, **options):
         "history": history,
         "evaluated": evaluated,
         "labels": int(labels.sum()),
-        "weights": float(np.sum(weights)),
+        "weights": float(sum(np.abs(array).sum() for array in weights)),
     }
 
 
