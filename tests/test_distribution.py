@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_setr as ks
 from keras_setr import metrics
 from keras_setr.layers import BatchNormalization
 from keras_setr.losses import PixelCrossEntropy
@@ -44,12 +45,7 @@ def assert_global_statistics(model):
 
 @pytest.fixture(scope="module")
 def strategy():
-    """One for all tests: the collectives of two in a process get mixed up."""
-    if BACKEND != "tensorflow":
-        return None
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    return None if BACKEND != "tensorflow" else ks.distribute().strategy
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import os
 
@@ -220,7 +221,7 @@ def _tensorflow(devices, workers, tpu):
             "TensorFlow MirroredStrategy",
             reason,
             num_devices=len(chosen),
-            strategy=tf.distribute.MirroredStrategy(chosen),
+            strategy=_mirrored(tuple(chosen)),
         )
     if len(found) == 1:
         return Distribution(f"TensorFlow on {chosen[0]}", reason)
@@ -229,6 +230,14 @@ def _tensorflow(devices, workers, tpu):
         reason,
         strategy=tf.distribute.OneDeviceStrategy(chosen[0]),
     )
+
+
+@functools.cache
+def _mirrored(devices):
+    """One for a process: the collectives of two get mixed up."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _tensorflow_workers(worker, num_workers):
