@@ -9,6 +9,7 @@ from keras_setr import models
 from keras_setr import optimizers
 from keras_setr import training
 from keras_setr import visualization
+from keras_setr import workers
 from keras_setr.classes import Classes
 from keras_setr.evaluation import Evaluation
 from keras_setr.evaluation import evaluate
@@ -24,12 +25,15 @@ from keras_setr.models import SETRSegmenter
 from keras_setr.submission import FolderRun
 from keras_setr.submission import segment_files
 from keras_setr.submission import write_submission
+from keras_setr.training import Distribution
 from keras_setr.training import callbacks
+from keras_setr.training import distribute
 from keras_setr.training.recipes import RECIPES as recipes
 from keras_setr.version import __version__
 
 __all__ = [
     "Classes",
+    "Distribution",
     "Evaluation",
     "FolderRun",
     "SETRBackbone",
@@ -45,6 +49,7 @@ __all__ = [
     "callbacks",
     "checkpoints",
     "data",
+    "distribute",
     "evaluate",
     "layers",
     "losses",
@@ -55,5 +60,6 @@ __all__ = [
     "segment_files",
     "training",
     "visualization",
+    "workers",
     "write_submission",
 ]

@@ -20,6 +20,7 @@ BOTTOM = (
     "optimizers",
     "inference",
     "data",
+    "workers",
 )
 FLOORS = {
     "classes": (),
@@ -30,7 +31,8 @@ FLOORS = {
     "metrics": (),
     "optimizers": (),
     "inference": (),
-    "data": ("classes", "drawing"),
+    "data": ("classes", "drawing", "workers"),
+    "workers": (),
     "checkpoints": ("layers", "version"),
     "models": (*BOTTOM, "checkpoints"),
     "visualization": ("classes", "data", "drawing"),

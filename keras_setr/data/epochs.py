@@ -5,6 +5,8 @@ import threading
 
 import numpy as np
 
+from keras_setr import workers
+
 
 class Epochs:
     """The batches of a training, each fixed by the seed and its number.
@@ -25,7 +27,7 @@ class Epochs:
             `image_dtype`, 3 and `"uint8"` by default, and `file_name(i)`
             for the errors.
         batch_size, transform, shuffle, seed, drop_remainder, steps_per_epoch,
-            cache: as for `segmentation_batches`.
+            cache, shard: as for `segmentation_batches`.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Epochs:
         drop_remainder,
         steps_per_epoch,
         cache,
+        shard,
     ):
         self.source = source
         self.batch_size = int(batch_size)
@@ -45,6 +48,7 @@ class Epochs:
         self.shuffle = shuffle
         self.seed = int(seed)
         self.size = len(source)
+        self.shard = shard
         self.in_full_batches = drop_remainder or steps_per_epoch is not None
         self._follow_on = steps_per_epoch is not None
         if steps_per_epoch is None:
@@ -71,7 +75,7 @@ class Epochs:
         rng = np.random.default_rng((self.seed, epoch, self.size))
         return rng.permutation(self.size)
 
-    def members(self, steps):
+    def pairs(self, steps):
         """The pairs of the batches `steps` of one pass.
 
         Args:
@@ -96,6 +100,16 @@ class Epochs:
         start = first - epochs[0] * self.size
         return epochs, np.concatenate(orders)[start : start + len(epochs)]
 
+    def members(self, steps):
+        """The same, with index -1 for pairs that other workers read."""
+        epochs, indices = self.pairs(steps)
+        place = np.arange(len(indices))
+        row = place % self.batch_size
+        # Only the last batch may be short.
+        size = np.minimum(len(indices) - place + row, self.batch_size)
+        own = workers.owns(row, size, *self.shard)
+        return epochs, np.where(own, indices, -1)
+
     def batch(self, step):
         """Batch `step`, read in this thread: `(images, labels)`."""
         return stack(
@@ -106,8 +120,12 @@ class Epochs:
         """Pair `index` as epoch `epoch` shows it.
 
         Returns:
-            `(image, label)` of the crop's size, the label int32.
+            `(image, label)` of the crop's size, the label int32. For -1 a
+            black image without labels.
         """
+        if index < 0:
+            image = np.zeros(self.image_shape, self.image_dtype)
+            return image, np.full(self.image_shape[:2], 255, np.int32)
         image, label = self._read(int(index))
         rng = np.random.default_rng((self.seed, epoch, index))
         try:

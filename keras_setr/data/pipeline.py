@@ -28,6 +28,7 @@ def segmentation_batches(
     cache=False,
     reader="tf.data",
     initial_step=0,
+    shard=None,
 ):
     """Batches `(images, labels)` of `source` for Keras' `fit`.
 
@@ -63,6 +64,9 @@ def segmentation_batches(
             `keras.utils.PyDataset` that needs no TensorFlow; or `"grain"`, a
             `grain.IterDataset` and `PyDataset` in one.
         initial_step: int. The batch to start with; see `batches_from`.
+        shard: `(worker, num_workers)`, for a job of several workers. Only
+            the rows of each batch that this worker computes are read; the
+            others are black images without labels, which `fit` leaves out.
 
     Raises:
         ValueError: an argument does not fit, or no batch would come out.
@@ -83,6 +87,12 @@ def segmentation_batches(
         raise ValueError(
             f"reader must be one of {tuple(READERS)}. Received: {reader!r}."
         )
+    shard = (0, 1) if shard is None else tuple(shard)
+    if len(shard) != 2 or not 0 <= shard[0] < shard[1]:
+        raise ValueError(
+            "shard must be (worker, num_workers) with worker in "
+            f"0..num_workers-1. Received: {shard}."
+        )
     # The readers already call from as many threads as there are cores, and
     # OpenCV's own pool on top of them costs CPU time. The setting holds for
     # the whole process, so it is made here and not on import.
@@ -96,6 +106,7 @@ def segmentation_batches(
         drop_remainder,
         steps_per_epoch,
         cache,
+        shard,
     )
     return _read(epochs, reader, initial_step)
 
@@ -139,7 +150,7 @@ def batch_files(batches, step):
     """
     epochs, _ = _plan("batch_files", batches)
     _check_integer("step", step, 0)
-    _, indices = epochs.members(one(int(step)))
+    _, indices = epochs.pairs(one(int(step)))
     return tuple(epochs.file_name(int(index)) for index in indices)
 
 

@@ -62,6 +62,7 @@ class SegmentationSource:
         check=True,
         reader="tf.data",
         initial_step=0,
+        shard=None,
     ):
         """Batches `(images, labels)` for Keras' `fit`.
 
@@ -97,6 +98,8 @@ class SegmentationSource:
                 with the same batches; see `segmentation_batches`.
             initial_step: int. The batch to start with, counted from the start
                 of the training; see `batches_from`.
+            shard: `(worker, num_workers)`. Of each batch, read only the part
+                of one worker of several: `run.shard` of `ks.distribute()`.
 
         Raises:
             ValueError: an argument does not fit, or the check failed.
@@ -131,6 +134,7 @@ class SegmentationSource:
             cache=cache,
             reader=reader,
             initial_step=initial_step,
+            shard=shard,
         )
 
     def _transform(self, augment, crop_size):

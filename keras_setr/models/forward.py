@@ -4,12 +4,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr.models.distributed import batch_divisor
+
 
 def _tensorflow(step, model):
     import tensorflow as tf
 
     strategy = model.distribute_strategy
-    replicas = _local_replicas(strategy)
+    replicas = batch_divisor(model)
     if replicas == 1:
         compiled = tf.function(step, jit_compile=model.jit_compile)
         # Unlike .numpy(), this copies nothing.
@@ -20,21 +22,12 @@ def _tensorflow(step, model):
     def forward(batch):
         parts = np.split(batch, replicas)
         parts = strategy.experimental_distribute_values_from_function(
-            lambda c: tf.constant(parts[c.replica_id_in_sync_group])
+            lambda c: tf.constant(parts[c.replica_id_in_sync_group % replicas])
         )
         results = strategy.experimental_local_results(compiled(parts))
         return np.concatenate([np.asarray(result) for result in results])
 
     return forward
-
-
-def _local_replicas(strategy):
-    """Replicas that share a batch: those of one process."""
-    replicas = strategy.num_replicas_in_sync
-    if replicas == 1 or replicas > len(strategy.extended.worker_devices):
-        # Several workers predict each for itself.
-        return 1
-    return replicas
 
 
 def _jax(step, model):
@@ -49,15 +42,54 @@ def _jax(step, model):
     compiled = jax.jit(stateless)
 
     def forward(batch):
-        trainable = [v.value for v in model.trainable_variables]
-        non_trainable = [v.value for v in model.non_trainable_variables]
         distribution = keras.distribution.distribution()
         if distribution is not None:
-            layout = distribution.get_data_layout(batch.shape)
-            batch = keras.distribution.distribute_tensor(batch, layout)
+            layout = distribution.get_data_layout(batch.shape).backend_layout
+            batch = jax.device_put(batch, _of_this_worker(layout))
+        trainable, non_trainable = (
+            [_local_value(v.value) for v in variables]
+            for variables in (
+                model.trainable_variables,
+                model.non_trainable_variables,
+            )
+        )
         return np.asarray(compiled(trainable, non_trainable, batch))
 
     return forward
+
+
+def _local_value(value):
+    """A variable's value on this worker's devices, without a copy.
+
+    Several workers predict each for itself, so that one of them may do so
+    alone.
+    """
+    import jax
+
+    if value.is_fully_addressable:
+        return value
+    return jax.make_array_from_single_device_arrays(
+        value.shape,
+        _of_this_worker(value.sharding),
+        [shard.data for shard in value.addressable_shards],
+    )
+
+
+def _of_this_worker(sharding):
+    """The same sharding over those rows of its mesh that this worker has."""
+    import jax
+
+    mesh = sharding.mesh
+    if sharding.is_fully_addressable:
+        return sharding
+    local = [
+        row
+        for row in mesh.devices
+        if np.ravel(row)[0].process_index == jax.process_index()
+    ]
+    return jax.sharding.NamedSharding(
+        jax.sharding.Mesh(np.stack(local), mesh.axis_names), sharding.spec
+    )
 
 
 def _torch(step, model):
@@ -99,14 +131,3 @@ def compile_forward(model, logits=None):
 
     build = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
     return build[keras.config.backend()](step, model)
-
-
-def batch_divisor(model):
-    """The number of devices among which a batch is divided."""
-    if keras.config.backend() == "tensorflow":
-        return _local_replicas(model.distribute_strategy)
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        return 1
-    mesh = distribution.device_mesh
-    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]

@@ -6,6 +6,7 @@ import keras_hub
 from keras_setr.classes import Classes
 from keras_setr.models import loading
 from keras_setr.models.backbone import SETRBackbone
+from keras_setr.models.distributed import DistributedTraining
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.prediction import SlidingWindowPrediction
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
@@ -13,7 +14,10 @@ from keras_setr.models.training import PixelTraining
 
 
 class SETRSegmenter(
-    PixelTraining, SlidingWindowPrediction, keras_hub.models.ImageSegmenter
+    PixelTraining,
+    DistributedTraining,
+    SlidingWindowPrediction,
+    keras_hub.models.ImageSegmenter,
 ):
     """Base of `SETRNaive`, `SETRPUP` and `SETRMLA`.
 

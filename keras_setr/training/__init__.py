@@ -2,6 +2,8 @@
 
 from keras_setr.training.checkpointing import Checkpoints
 from keras_setr.training.defaults import callbacks
+from keras_setr.training.distribution import Distribution
+from keras_setr.training.distribution import distribute
 from keras_setr.training.logs import CSVLog
 from keras_setr.training.logs import Preflight
 from keras_setr.training.logs import TimeLeft
@@ -19,6 +21,7 @@ __all__ = [
     "BestWeights",
     "CSVLog",
     "Checkpoints",
+    "Distribution",
     "EarlyStopping",
     "FiniteLoss",
     "GeneratedImages",
@@ -29,5 +32,6 @@ __all__ = [
     "SlidingWindowValidation",
     "TimeLeft",
     "callbacks",
+    "distribute",
     "miniature",
 ]

@@ -5,7 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_setr.training import files
+from keras_setr import workers
 from keras_setr.training import state
 from keras_setr.training.checkpoints import CheckpointFolder
 from keras_setr.training.stopping import not_finite_error
@@ -181,7 +181,7 @@ class Checkpoints(keras.callbacks.Callback):
             },
         }
         arrays = self._finite(state.iterate_arrays(model), epoch, step)
-        if files.is_chief():
+        if workers.is_chief():
             run.last_checkpoint = self._folder.write(steps, record, arrays)
             return
         for _ in arrays:
@@ -212,5 +212,5 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def _say(text):
-    if files.is_chief():
+    if workers.is_chief():
         print(text, flush=True)

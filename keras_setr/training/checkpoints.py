@@ -12,6 +12,7 @@ import zipfile
 
 import numpy as np
 
+from keras_setr import workers
 from keras_setr.training import files
 
 _KEPT = 2
@@ -96,7 +97,7 @@ class CheckpointFolder:
         Raises:
             ValueError: there are files, but none can be read.
         """
-        if files.is_chief():
+        if workers.is_chief():
             files.remove_partial_files(self.folder)
         paths = self.paths()
         for path in paths:
@@ -104,7 +105,7 @@ class CheckpointFolder:
                 return path, *read_checkpoint(path)
             except UnreadableCheckpoint as error:
                 print(f"Checkpoint skipped, as it cannot be read: {error}")
-                if files.is_chief() and path.exists():
+                if workers.is_chief() and path.exists():
                     path.replace(path.with_suffix(".unreadable"))
         if paths:
             raise ValueError(

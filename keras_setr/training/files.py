@@ -1,7 +1,6 @@
 """Files that are there whole or not at all, whenever a process is killed."""
 
 import contextlib
-import json
 import os
 import pathlib
 
@@ -49,24 +48,3 @@ def _sync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def is_chief():
-    """Whether this process is the one among several workers that writes."""
-    import keras
-
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {})
-        kind, index = task.get("type", "chief"), int(task.get("index", 0))
-        return kind == "chief" or (kind == "worker" and index == 0)
-    if backend == "jax":
-        import jax
-
-        return jax.process_index() == 0
-    import torch
-
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank() == 0
-    return True

@@ -7,6 +7,7 @@ import time
 
 import keras
 
+from keras_setr import workers
 from keras_setr.training import files
 
 
@@ -56,7 +57,7 @@ class CSVLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._rows.append({"epoch": epoch, **(logs or {})})
-        if files.is_chief():
+        if workers.is_chief():
             # Columns may be added: not every epoch is validated.
             names = list({name: None for row in self._rows for name in row})
             text = io.StringIO()
@@ -126,7 +127,7 @@ class TimeLeft(keras.callbacks.Callback):
             seconds *= run.steps_per_epoch / (run.steps_per_epoch - run.step)
         left = (run.epochs - epoch - 1) * seconds
         images, trained = self._trained
-        if files.is_chief():
+        if workers.is_chief():
             print(
                 f"Epoch {epoch + 1} of {run.epochs}: "
                 f"{images / max(trained, 1e-9):.1f} images/s in training, "

@@ -5,6 +5,7 @@ import pathlib
 import keras
 
 from keras_setr import visualization
+from keras_setr import workers
 from keras_setr.classes import Classes
 from keras_setr.evaluation import evaluate
 from keras_setr.training import files
@@ -103,7 +104,7 @@ class Previews(keras.callbacks.Callback):
         images, labels = zip(*(self.dataset[index][:2] for index in chosen))
         # Several workers predict together, and one of them writes.
         predictions = model.segment(list(images), **self.options)
-        if not files.is_chief():
+        if not workers.is_chief():
             return
         picture = visualization.comparison(
             zip(images, labels, predictions),
@@ -153,7 +154,7 @@ class BestWeights(keras.callbacks.Callback):
         if score is None or not is_better(score, self.best, self.mode):
             return
         self.best = score
-        if files.is_chief():
+        if workers.is_chief():
             model = self.model
             with files.written_whole(self.path) as partial:
                 keras.saving.save_weights(

@@ -1,0 +1,199 @@
+"""Batches that divide among devices and workers, and training on them."""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_setr import workers
+from keras_setr.models import inputs
+
+
+def batch_divisor(model):
+    """The number of this worker's devices, which share its batches."""
+    if keras.config.backend() == "tensorflow":
+        strategy = model.distribute_strategy
+        if strategy.num_replicas_in_sync == 1:
+            return 1
+        return len(strategy.extended.worker_devices)
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    size = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+    return size // workers.job()[1]
+
+
+def worker_of(model):
+    """`(worker, num_workers)` among those that train `model` together."""
+    if keras.config.backend() == "tensorflow":
+        strategy = model.distribute_strategy
+        if strategy.num_replicas_in_sync == batch_divisor(model):
+            return 0, 1
+    elif keras.distribution.distribution() is None:
+        return 0, 1
+    return workers.job()
+
+
+def divide_batch(
+    x, y, sample_weight, worker, num_workers, divisor, ignore_class
+):
+    """This worker's part of a global batch, filled up to divide.
+
+    Images that come again, so that the part divides among the devices, are
+    unlabelled: they change neither the loss nor the metrics. The statistics
+    of batch norm do see them.
+
+    Args:
+        x: images `(B, H, W, C)`.
+        y: labels `(B, H, W)` or `(B, H, W, 1)`, or None.
+        sample_weight: array of B rows, or None.
+        worker, num_workers, divisor: as for `workers.rows_of`.
+        ignore_class: int or None.
+
+    Returns:
+        `(x, y, sample_weight)`, arrays or tensors as they came.
+
+    Raises:
+        ValueError: the batch is to be filled up and `ignore_class` is None.
+    """
+    if num_workers == divisor == 1:
+        return x, y, sample_weight
+    size = x.shape[0]
+    known = size is not None
+    if known and num_workers == 1 and size % divisor == 0:
+        return x, y, sample_weight
+    if known:
+        rows, repeated = workers.rows_of(size, worker, num_workers, divisor)
+    else:
+        import tensorflow as tf
+
+        rows, repeated = workers.rows_of(
+            tf.shape(x)[0], worker, num_workers, divisor, tf.range
+        )
+    if y is not None and not (known and not repeated.any()):
+        if ignore_class is None:
+            raise ValueError(
+                f"A batch must divide among the {num_workers * divisor} "
+                "devices, or have an ignore_class for the images that fill it "
+                f"up. Received: {size if known else 'batches of any number'} "
+                "of images and ignore_class=None; pass drop_remainder=True "
+                "and a batch_size that divides, or build the model with an "
+                "ignore_class."
+            )
+        y = _take(_holding(y, ignore_class), rows)
+        y = _ignored(y, repeated, ignore_class)
+    elif y is not None:
+        y = _take(y, rows)
+    if sample_weight is not None:
+        sample_weight = _take(sample_weight, rows)
+    return _take(x, rows), y, sample_weight
+
+
+def _take(values, rows):
+    if inputs.in_tf_graph(values):
+        import tensorflow as tf
+
+        return tf.gather(values, rows)
+    return values[rows]
+
+
+def _holding(y, ignore_class):
+    """`y`, as int32 where its own dtype cannot hold `ignore_class`."""
+    dtype = keras.backend.standardize_dtype(y.dtype)
+    if np.can_cast(np.min_scalar_type(ignore_class), dtype):
+        return y
+    if inputs.in_tf_graph(y):
+        import tensorflow as tf
+
+        return tf.cast(y, "int32")
+    return y.astype("int32")
+
+
+def _ignored(y, repeated, ignore_class):
+    if inputs.in_tf_graph(y):
+        import tensorflow as tf
+
+        shape = (-1,) + (1,) * (y.shape.rank - 1)
+        ignored = tf.cast(ignore_class, y.dtype)
+        return tf.where(tf.reshape(repeated, shape), ignored, y)
+    y = np.array(y)
+    y[repeated] = ignore_class
+    return y
+
+
+class _LossOverImages(keras.metrics.Mean):
+    """The mean loss of an epoch, each batch weighed by its images.
+
+    Keras would weigh by the rows of a batch, those that fill it up included.
+    """
+
+    images = None
+
+    @contextlib.contextmanager
+    def weighed_by(self, images):
+        self.images = images
+        try:
+            yield
+        finally:
+            self.images = None
+
+    def update_state(self, values, sample_weight=None):
+        if self.images is not None:
+            sample_weight = self.images
+        return super().update_state(values, sample_weight=sample_weight)
+
+
+class DistributedTraining:
+    """Training of a segmenter on any number of devices and workers.
+
+    Batches are global: every worker is given the same ones, or ones that
+    hold at least its own rows (`batches(shard=...)`), and computes its part.
+    """
+
+    def compile(self, **kwargs):
+        super().compile(**kwargs)
+        # Set as Keras sets it: not as one of the metrics that a user lists.
+        object.__setattr__(self, "_loss_tracker", _LossOverImages(name="loss"))
+        # Threads that read batches do not see what Keras distributes over.
+        self._division = (*worker_of(self), batch_divisor(self))
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        x, y, sample_weight = divide_batch(
+            x, y, sample_weight, *self._division, self.ignore_class
+        )
+        return super().preprocess_samples(x, y, sample_weight)
+
+    def train_step(self, *state_and_data):
+        with self._loss_tracker.weighed_by(self._images(state_and_data[-1])):
+            return super().train_step(*state_and_data)
+
+    def test_step(self, *state_and_data):
+        with self._loss_tracker.weighed_by(self._images(state_and_data[-1])):
+            return super().test_step(*state_and_data)
+
+    def _images(self, data):
+        """How many images of the global batch have a label, per replica."""
+        _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if y is None or self.ignore_class is None:
+            return None
+        labelled = ops.not_equal(y, self.ignore_class)
+        labelled = ops.any(labelled, axis=tuple(range(1, len(y.shape))))
+        images = ops.sum(ops.cast(labelled, "float32"))
+        if keras.config.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # The loss is the global batch's, whatever a replica's own share.
+            replica = tf.distribute.get_replica_context()
+            images = replica.all_reduce(tf.distribute.ReduceOp.MEAN, images)
+        return images
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        if isinstance(x, keras.utils.PyDataset) and not kwargs.get(
+            "_use_cached_eval_dataset"
+        ):
+            # KerasHub takes tf.data and Grain only.
+            x = inputs.Preprocessed(x, self.preprocess_samples)
+            return keras.Model.evaluate(self, x, **kwargs)
+        return super().evaluate(x, y, **kwargs)
