@@ -166,7 +166,7 @@ def load_segmenter(cls, classes_by_name, source, load_saved, options, given):
             return _convert(cls, layout, opened, options, given)
         if opened.copy is None:
             return _convert(cls, layout, opened, options, given)
-        saved = _convert(cls, layout, opened, options, {})
+        saved = _convert(cls, layout, opened, _whole(options), {})
         _keep(saved, opened)
     elif opened.folder is not None:
         name = _class_of(opened.folder)
@@ -207,10 +207,19 @@ def _open(source, options):
 def _keep_encoder(cls, layout, opened, source, options):
     """Convert a built-in encoder with its norm, keep it, and read it anew."""
     saved = _convert_encoder(
-        cls, layout, opened.checkpoint, options, {"use_final_norm": True}
+        cls,
+        layout,
+        opened.checkpoint,
+        _whole(options),
+        {"use_final_norm": True},
     )
     _keep(saved, opened)
     return _own(saved, source)
+
+
+def _whole(options):
+    """What is kept for later loads holds everything, whoever loads first."""
+    return {**options, "skip_mismatch": False}
 
 
 def _without_final_norm(opened, given):

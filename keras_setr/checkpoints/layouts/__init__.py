@@ -1,8 +1,8 @@
 """Which naming a checkpoint has, and how its tensors become ours."""
 
 from keras_setr.checkpoints.layouts.decoders import DECODERS
-from keras_setr.checkpoints.layouts.encoders import ENCODERS
 from keras_setr.checkpoints.layouts.encoders import Encoder
+from keras_setr.checkpoints.layouts.namings import ENCODERS
 
 # How many keys a message shows of a checkpoint that nobody knows.
 _SHOWN = 5

@@ -9,8 +9,8 @@ import functools
 
 import numpy as np
 
-from keras_setr.checkpoints.layouts.encoders import _from_torch_convolution
-from keras_setr.checkpoints.layouts.encoders import same
+from keras_setr.checkpoints.layouts.namings import from_torch_convolution
+from keras_setr.checkpoints.layouts.namings import same
 from keras_setr.checkpoints.transfer import Copy
 
 # Z^l behind the auxiliary heads, or MLA's streams, by model and depth.
@@ -83,7 +83,7 @@ class _Decoder:
             count += 1
         return count
 
-    def _convolution(self, target, source, convert=_from_torch_convolution):
+    def _convolution(self, target, source, convert=from_torch_convolution):
         yield Copy(f"{target}/kernel", (f"{source}.weight",), convert)
         if f"{source}.bias" in self.checkpoint:
             yield Copy(f"{target}/bias", (f"{source}.bias",), same)
@@ -213,7 +213,7 @@ class MMSegmentation(_Decoder):
 
     def _streams_reversed(self, kernel):
         """The channels of the concatenated streams, shallow first."""
-        kernel = _from_torch_convolution(kernel)  # (h, w, M * C, K)
+        kernel = from_torch_convolution(kernel)  # (h, w, M * C, K)
         h, w, channels, classes = kernel.shape
         streams = kernel.reshape(h, w, self.levels, -1, classes)
         return streams[:, :, ::-1].reshape(h, w, channels, classes)

@@ -1,0 +1,300 @@
+"""How vision transformers name their tensors, one record per naming.
+
+Sources: timm, mmsegmentation 1.2, Hugging Face transformers, Google's
+vision_transformer and KerasHub, as their files have them. Everything but the
+names is alike: a joint or a split projection of query, key and value, heads
+one after another, and positions of the special tokens before the patches'.
+"""
+
+import dataclasses
+
+import numpy as np
+
+# === What arrays look like ===
+
+
+def _transposed(*kernels):
+    """Linear layers of torch, `(out, in)`, side by side as `(in, out)`."""
+    return np.concatenate([kernel.T for kernel in kernels], axis=-1)
+
+
+def from_torch_convolution(kernel):
+    """`(out, in, h, w)` to `(h, w, in, out)`."""
+    return kernel.transpose(2, 3, 1, 0)
+
+
+def _flat_heads(*kernels):
+    """`(D, m, d)` each, side by side as `(D, 3 * m * d)`."""
+    return np.concatenate([k.reshape(k.shape[0], -1) for k in kernels], axis=-1)
+
+
+def _flat_output(kernel):
+    """`(m, d, D)`, or `(D, D)` already, to `(m * d, D)`."""
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+def joined(*biases):
+    return np.concatenate([bias.reshape(-1) for bias in biases])
+
+
+def same(array):
+    return array
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """A framework's words for a layer's arrays, and their layouts."""
+
+    kernel: str
+    bias: str
+    scale: str
+    shift: str
+    convolution: object
+    attention_input: object
+    attention_output: object
+    linear: object
+
+    def patch_shape(self, shape):
+        """`(P, P, C, D)` of the kernel that embeds the patches."""
+        if self.convolution is from_torch_convolution:
+            return tuple(shape[i] for i in (2, 3, 1, 0))
+        return tuple(shape)
+
+
+TORCH = Arrays(
+    "weight",
+    "bias",
+    "weight",
+    "bias",
+    from_torch_convolution,
+    _transposed,
+    _transposed,
+    _transposed,
+)
+KERAS = Arrays(
+    "kernel", "bias", "gamma", "beta", same, _flat_heads, _flat_output, same
+)
+FLAX = dataclasses.replace(KERAS, scale="scale", shift="bias")
+
+
+# === What they are called ===
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderNames:
+    """One naming. `{i}` counts layers from 0, `{n}` from 1.
+
+    A name that ends in a separator stands for a layer, which `arrays`
+    completes; the other names are whole. `prefixes` are what a file may have
+    before every name.
+    """
+
+    name: str
+    prefixes: tuple
+    arrays: Arrays
+    patches: str
+    class_token: str
+    positions: str
+    attention_norm: str
+    qkv: tuple
+    output: str
+    mlp_norm: str
+    expansion: str
+    contraction: str
+    final_norm: str
+    attention_scale: str = ""
+    mlp_scale: str = ""
+    distillation_token: str = ""
+    registers: tuple = ()
+    ignored: tuple = ()
+
+
+_CLASSIFIER = "classifier of the pretraining"
+_MASK = "stands for masked patches in pretraining"
+
+TIMM = EncoderNames(
+    name="timm",
+    prefixes=("", "backbone."),
+    arrays=TORCH,
+    patches="patch_embed.proj.",
+    class_token="cls_token",
+    positions="pos_embed",
+    attention_norm="blocks.{i}.norm1.",
+    qkv=("blocks.{i}.attn.qkv.",),
+    output="blocks.{i}.attn.proj.",
+    mlp_norm="blocks.{i}.norm2.",
+    expansion="blocks.{i}.mlp.fc1.",
+    contraction="blocks.{i}.mlp.fc2.",
+    final_norm="norm.",
+    attention_scale="blocks.{i}.ls1.gamma",
+    mlp_scale="blocks.{i}.ls2.gamma",
+    distillation_token="dist_token",
+    registers=("reg_token", "register_tokens"),
+    ignored=(
+        (r"(head|head_dist|pre_logits|fc_norm)\..*", _CLASSIFIER),
+        (r"mask_token", _MASK),
+    ),
+)
+MMSEGMENTATION = EncoderNames(
+    name="mmsegmentation",
+    prefixes=("backbone.", ""),
+    arrays=TORCH,
+    patches="patch_embed.projection.",
+    class_token="cls_token",
+    positions="pos_embed",
+    attention_norm="layers.{i}.ln1.",
+    qkv=("layers.{i}.attn.attn.in_proj_",),
+    output="layers.{i}.attn.attn.out_proj.",
+    mlp_norm="layers.{i}.ln2.",
+    expansion="layers.{i}.ffn.layers.0.0.",
+    contraction="layers.{i}.ffn.layers.1.",
+    final_norm="ln1.",
+)
+HUGGING_FACE_VIT = EncoderNames(
+    name="Hugging Face ViT",
+    prefixes=("", "vit.", "deit."),
+    arrays=TORCH,
+    patches="embeddings.patch_embeddings.projection.",
+    class_token="embeddings.cls_token",
+    positions="embeddings.position_embeddings",
+    attention_norm="encoder.layer.{i}.layernorm_before.",
+    qkv=tuple(
+        f"encoder.layer.{{i}}.attention.attention.{part}."
+        for part in ("query", "key", "value")
+    ),
+    output="encoder.layer.{i}.attention.output.dense.",
+    mlp_norm="encoder.layer.{i}.layernorm_after.",
+    expansion="encoder.layer.{i}.intermediate.dense.",
+    contraction="encoder.layer.{i}.output.dense.",
+    final_norm="layernorm.",
+    distillation_token="embeddings.distillation_token",
+    ignored=(
+        (
+            r"(classifier|cls_classifier|distillation_classifier)\..*",
+            _CLASSIFIER,
+        ),
+        (r"(.*\.)?pooler\..*", _CLASSIFIER),
+        (r"(.*\.)?mask_token", _MASK),
+    ),
+)
+# The names of transformers 5, where the library does not write the old ones.
+HUGGING_FACE_VIT_5 = dataclasses.replace(
+    HUGGING_FACE_VIT,
+    name="Hugging Face ViT (transformers 5)",
+    attention_norm="layers.{i}.layernorm_before.",
+    qkv=tuple(f"layers.{{i}}.attention.{part}_proj." for part in "qkv"),
+    output="layers.{i}.attention.o_proj.",
+    mlp_norm="layers.{i}.layernorm_after.",
+    expansion="layers.{i}.mlp.fc1.",
+    contraction="layers.{i}.mlp.fc2.",
+)
+HUGGING_FACE_DINOV2 = dataclasses.replace(
+    HUGGING_FACE_VIT,
+    name="Hugging Face DINOv2",
+    prefixes=("", "dinov2.", "dinov2_with_registers.", "backbone."),
+    attention_norm="encoder.layer.{i}.norm1.",
+    mlp_norm="encoder.layer.{i}.norm2.",
+    expansion="encoder.layer.{i}.mlp.fc1.",
+    contraction="encoder.layer.{i}.mlp.fc2.",
+    attention_scale="encoder.layer.{i}.layer_scale1.lambda1",
+    mlp_scale="encoder.layer.{i}.layer_scale2.lambda1",
+    distillation_token="",
+    registers=("embeddings.register_tokens",),
+)
+_GOOGLE_BLOCK = "Transformer/encoderblock_{i}/"
+GOOGLE = EncoderNames(
+    name="Google ViT",
+    prefixes=("",),
+    arrays=FLAX,
+    patches="embedding/",
+    class_token="cls",
+    positions="Transformer/posembed_input/pos_embedding",
+    attention_norm=_GOOGLE_BLOCK + "LayerNorm_0/",
+    qkv=tuple(
+        _GOOGLE_BLOCK + f"MultiHeadDotProductAttention_1/{part}/"
+        for part in ("query", "key", "value")
+    ),
+    output=_GOOGLE_BLOCK + "MultiHeadDotProductAttention_1/out/",
+    mlp_norm=_GOOGLE_BLOCK + "LayerNorm_2/",
+    expansion=_GOOGLE_BLOCK + "MlpBlock_3/Dense_0/",
+    contraction=_GOOGLE_BLOCK + "MlpBlock_3/Dense_1/",
+    final_norm="Transformer/encoder_norm/",
+    ignored=((r"(head|pre_logits)/.*", _CLASSIFIER),),
+)
+_KERAS_BLOCK = "vit_encoder/transformer_block_{n}/"
+KERAS_HUB_VIT = EncoderNames(
+    name="KerasHub ViT",
+    prefixes=("",),
+    arrays=KERAS,
+    patches="vit_patching_and_embedding/patch_embedding/",
+    class_token="vit_patching_and_embedding/class_token",
+    positions="vit_patching_and_embedding/position_embedding/embeddings",
+    attention_norm=_KERAS_BLOCK + "ln_1/",
+    qkv=tuple(
+        _KERAS_BLOCK + f"mha/{part}/" for part in ("query", "key", "value")
+    ),
+    output=_KERAS_BLOCK + "mha/attention_output/",
+    mlp_norm=_KERAS_BLOCK + "ln_2/",
+    expansion=_KERAS_BLOCK + "mlp/dense_1/",
+    contraction=_KERAS_BLOCK + "mlp/dense_2/",
+    final_norm="vit_encoder/ln/",
+)
+_DEIT_BLOCK = "deit_encoder/transformer_block_{n}/"
+KERAS_HUB_DEIT = dataclasses.replace(
+    KERAS_HUB_VIT,
+    name="KerasHub DeiT",
+    patches="deit_patching_and_embedding/patch_embedding/",
+    class_token="deit_patching_and_embedding/class_token",
+    distillation_token="deit_patching_and_embedding/distillation_token",
+    positions="deit_patching_and_embedding/position_embedding",
+    attention_norm=_DEIT_BLOCK + "ln_1/",
+    qkv=tuple(
+        _DEIT_BLOCK + f"mha/{part}/" for part in ("query", "key", "value")
+    ),
+    output=_DEIT_BLOCK + "mha/attention_output/",
+    mlp_norm=_DEIT_BLOCK + "ln_2/",
+    expansion=_DEIT_BLOCK + "mlp/dense/",
+    contraction=_DEIT_BLOCK + "output_layer/output/",
+    final_norm="deit_encoder/ln/",
+    ignored=((r"(.*/)?mask_token", _MASK),),
+)
+_DINO_BLOCK = "encoder/layers_{i}/"
+KERAS_HUB_DINOV2 = dataclasses.replace(
+    KERAS_HUB_VIT,
+    name="KerasHub DINOv2",
+    patches="embeddings/patch_embeddings/projection/",
+    class_token="embeddings/cls_token",
+    registers=("embeddings/register_tokens",),
+    positions="embeddings/position_embeddings",
+    attention_norm=_DINO_BLOCK + "norm1/",
+    qkv=tuple(
+        _DINO_BLOCK + f"attention/attention/{part}/"
+        for part in ("query", "key", "value")
+    ),
+    output=_DINO_BLOCK + "attention/attention/attention_output/",
+    mlp_norm=_DINO_BLOCK + "norm2/",
+    expansion=_DINO_BLOCK + "mlp/fc1/",
+    contraction=_DINO_BLOCK + "mlp/fc2/",
+    final_norm="layernorm/",
+    attention_scale=_DINO_BLOCK + "layer_scale1/lambda1",
+    mlp_scale=_DINO_BLOCK + "layer_scale2/lambda1",
+    ignored=(
+        (r"(.*/)?mask_token", _MASK),
+        (
+            r"embeddings/interpolated_position_embeddings",
+            "a resampled copy of the positions",
+        ),
+    ),
+)
+
+ENCODERS = (
+    TIMM,
+    MMSEGMENTATION,
+    HUGGING_FACE_VIT,
+    HUGGING_FACE_VIT_5,
+    HUGGING_FACE_DINOV2,
+    GOOGLE,
+    KERAS_HUB_VIT,
+    KERAS_HUB_DEIT,
+    KERAS_HUB_DINOV2,
+)
