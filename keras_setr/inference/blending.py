@@ -1,16 +1,22 @@
 """Windows to averaged logits at the original size, in bounded memory.
 
 Windows arrive band by band, and within a band column by column. What no
-later window covers is averaged, resized and handed on at once. Held are only
-what the next column shares with this one and the next band with this one:
-`overlap * W' * K` numbers, however high the image is.
+later window covers is averaged, resized and handed on at once, some rows at a
+time. Held are only what the next column shares with this one and the next
+band with this one: `overlap * W' * K` numbers, however high the image is.
 """
 
 import collections
+import itertools
 
 import numpy as np
 
 from keras_setr.inference.outputs import softmax
+
+# A strip, the rows that are blended at once, takes about as much as a
+# processor's cache holds. A window may be large and stays where the backend
+# left it: it is neither copied as a whole nor written to.
+_STRIP_BYTES = 2**22
 
 
 class Blend:
@@ -19,8 +25,9 @@ class Blend:
     Args:
         view: a `View`.
         sink: gets `put(top, left, logits)` for each finished block `(m, n, K)`
-            in the view's coordinates, and `advance(rows)` once all rows
-            before `rows` were put. Blocks are only good until `put` returns.
+            in the view's coordinates, those of a column from top to bottom,
+            and `advance(rows)` once all rows before `rows` were put. Blocks
+            are only good until `put` returns.
         averages: bool. Whether logits are divided by the number of windows
             over them. Their argmax is the same without.
     """
@@ -31,10 +38,13 @@ class Blend:
         self.bands = view.bands()
         self.lefts = view.lefts()
         self.averages = averages
-        self._upper = None  # the first of two windows of a column
-        self._band = self._left = 0  # indices
-        self._side = None  # (rows, overlap, K), shared with the next column
-        # (left, (overlap, columns, K)): shared with the band above and with
+        self._band = self._column = self._window = 0  # indices
+        # Strips of this column that its next window adds to.
+        self._upper = collections.deque()
+        # What each strip shares with the column before, and with the next.
+        self._side = collections.deque()
+        self._next_side = collections.deque()
+        # (left, (overlap, columns, K)), shared with the band above, and with
         # the next one.
         self._above = collections.deque()
         self._below = collections.deque()
@@ -52,77 +62,115 @@ class Blend:
         return [(top, left) for left in self.lefts for top in self.bands[band]]
 
     def add(self, logits):
-        """The next window's `(h, w, K)`, which may be written to."""
+        """The next window's `(h, w, K)` float32."""
         tops = self.bands[self._band]
-        if len(tops) == 1:
-            block = logits if logits.flags.writeable else logits.copy()
-            self._add_above(block)
-        elif self._upper is None:
-            self._upper = self._extended(logits, tops)
-            self._add_above(self._upper)
-            return
-        else:
-            block, self._upper = self._upper, None
-            block[tops[1] - tops[0] :] += logits
-        self._add_column(block, tops[0])
-        self._left += 1
-        if self._left == len(self.lefts):
-            self._end_band()
+        top = tops[self._window]
+        if self._window == 0:
+            self._begin_column(logits.shape[-1])
+        self._window += 1
+        is_last = self._window == len(tops)
+        upper, self._upper = self._upper, collections.deque()
+        for row, end in self._strips(logits[0].nbytes):
+            if not top <= row < top + len(logits):
+                continue
+            part = logits[row - top : end - top]
+            if upper:
+                strip = upper.popleft()
+                strip += part
+            else:
+                strip = part.copy()
+                self._add_before(strip, row)
+            if is_last or row < tops[self._window]:
+                self._finish(strip, row)
+            else:
+                self._upper.append(strip)
+        # What is used up is released at once.
+        while self._above and _end(self._above[0]) <= self._right:
+            self._above.popleft()
+        if is_last:
+            self._end_column()
 
-    def _extended(self, logits, tops):
-        """A window with zeros below it, down to the end of a second one."""
-        h, w, num_classes = logits.shape
-        rows = tops[1] - tops[0] + h
-        block = np.zeros((rows, w, num_classes), np.float32)
-        block[:h] = logits
-        return block
+    def _begin_column(self, num_classes):
+        """Work out what of this column others share, and make room for it."""
+        h, w = self.view.window_size
+        tops, left = self.bands[self._band], self.lefts[self._column]
+        self._top, bottom = tops[0], tops[-1] + h
+        self._left, self._right = left, left + w
+        # No later window covers what lies before both of these.
+        self._next_top, self._next_left = bottom, self._right
+        if self._band + 1 < len(self.bands):
+            self._next_top = self.bands[self._band + 1][0]
+        if self._column + 1 < len(self.lefts):
+            self._next_left = self.lefts[self._column + 1]
+        # In pieces that end where columns do, so that none is held for a part
+        # of it.
+        ends = {other + w for other in self.lefts} | {self._next_left}
+        ends = sorted(end for end in ends if left < end <= self._next_left)
+        self._pieces = [
+            (
+                start,
+                np.empty(
+                    (bottom - self._next_top, end - start, num_classes),
+                    np.float32,
+                ),
+            )
+            for start, end in itertools.pairwise([left, *ends])
+        ]
+        self._below.extend(self._pieces)
 
-    def _add_above(self, block):
-        """Add what the band above shares with the columns that are new here.
+    def _strips(self, row_bytes):
+        """`(row, end)` of the column's strips; windows cover them whole."""
+        tops, h = self.bands[self._band], self.view.window_size[0]
+        cuts = {*tops, *(top + h for top in tops), self._next_top}
+        step = max(_STRIP_BYTES // row_bytes, 1)
+        for begin, end in itertools.pairwise(sorted(cuts)):
+            for row in range(begin, end, step):
+                yield row, min(row + step, end)
 
-        The column before has brought along what lies over the others.
-        """
-        left = self.lefts[self._left]
-        end = left + block.shape[1]
-        first = left if self._side is None else left + self._side.shape[1]
+    def _add_before(self, strip, row):
+        """Add what the column and the band before share with a strip."""
+        first = self._left
+        if self._side:
+            side = self._side.popleft()
+            strip[:, : side.shape[1]] += side
+            # It has brought along what lies over these columns.
+            first += side.shape[1]
         for start, rows in self._above:
-            a, b = max(start, first), min(start + rows.shape[1], end)
+            a = max(start, first)
+            b = min(start + rows.shape[1], self._right)
             if a < b:
-                block[: len(rows), a - left : b - left] += rows[
+                over = rows[row - self._top :][: len(strip)]
+                strip[: len(over), a - self._left : b - self._left] += over[
                     :, a - start : b - start
                 ]
-        # What is used up is released at once.
-        while self._above and _end(self._above[0]) <= end:
-            self._above.popleft()
 
-    def _add_column(self, block, top):
-        left = self.lefts[self._left]
-        rows, w, num_classes = block.shape
-        shared = 0
-        if self._side is not None:
-            shared = self._side.shape[1]
-            block[:, :shared] += self._side
-        done = w
-        self._side = None
-        if self._left + 1 < len(self.lefts):
-            done = self.lefts[self._left + 1] - left
-            self._side = block[:, done:].copy()
-        finished = rows
-        if self._band + 1 < len(self.bands):
-            finished = self.bands[self._band + 1][0] - top
-            self._below.append((left, block[finished:, :done].copy()))
-        block = block[:finished, :done]
+    def _finish(self, strip, row):
+        """Hand on or keep for others what the column's windows all added to."""
+        left, done = self._left, self._next_left - self._left
+        self._next_side.append(strip[:, done:].copy())
+        if row >= self._next_top:
+            for start, rows in self._pieces:
+                columns = slice(start - left, start - left + rows.shape[1])
+                rows[row - self._next_top :][: len(strip)] = strip[:, columns]
+            return
+        block = strip[:, :done]
         if self.averages:
             share = (
-                self._share[0][top : top + finished, None]
-                * self._share[1][left : left + done]
+                self._share[0][row : row + len(strip), None]
+                * self._share[1][left : self._next_left]
             )
             if share.min() < 1:
                 block *= share[..., None]
-        self.sink.put(top, left, block)
+        self.sink.put(row, left, block)
 
-    def _end_band(self):
-        self._left = 0
+    def _end_column(self):
+        self._window = 0
+        self._side, self._next_side = self._next_side, collections.deque()
+        self._column += 1
+        if self._column < len(self.lefts):
+            return
+        self._column = 0
+        self._side.clear()
         self._band += 1
         self._above, self._below = self._below, collections.deque()
         if self._band < len(self.bands):
@@ -131,8 +179,8 @@ class Blend:
             self.sink.advance(self.view.size[0])
 
 
-def _end(part):
-    start, rows = part
+def _end(piece):
+    start, rows = piece
     return start + rows.shape[1]
 
 
@@ -161,9 +209,10 @@ def _taps(source, target):
 class Resample:
     """Resizes finished blocks of a view to the original size as they come.
 
-    Blocks arrive band by band, left to right. A pixel of the result goes on
-    with the block that holds its lower right neighbour; the others are in
-    that block too or in the row and the column kept of the blocks before.
+    Blocks arrive band by band, left to right, and in a column from top to
+    bottom. A pixel of the result goes on with the block that holds its lower
+    right neighbour; the others are in that block too or in the row and the
+    column kept of the blocks before.
 
     Args:
         view_size: `(H', W')`.
@@ -176,14 +225,23 @@ class Resample:
         self._view_width = view_size[1]
         self._rows = _taps(view_size[0], size[0])
         self._columns = _taps(view_size[1], size[1])
-        self._above = None  # (W', K), the row over this band
-        self._beside = None  # (1 + m, K), the column before, from that row on
+        self._above = None  # (W', K), the row over each column's next block
+        # Last columns of the blocks, from the row over the band on.
+        self._beside = None  # (1 + rows, K), of the column before
+        self._last = []  # (m, K) each, of this column
+        self._top = self._left = 0  # of this column
 
     def put(self, top, left, block):
         m, n, num_classes = block.shape
         if self._above is None:
             shape = (self._view_width, num_classes)
             self._above = np.zeros(shape, np.float32)
+        if left != self._left:
+            self._beside, self._last = np.concatenate(self._last), []
+            self._left = left
+        if not self._last:
+            self._top = top
+            self._last.append(self._above[left + n - 1 : left + n].copy())
         first_row, end_row = np.searchsorted(self._rows[1], (top, top + m))
         first, end = np.searchsorted(self._columns[1], (left, left + n))
         before, after, weight = (taps[first:end] for taps in self._columns)
@@ -205,8 +263,7 @@ class Resample:
             far *= weight
             near += far
             self.sink.put(row, first, near[None])
-        corner = self._above[left + n - 1].copy()
-        self._beside = np.concatenate([corner[None], block[:, -1]])
+        self._last.append(block[:, -1].copy())
         self._above[left : left + n] = block[-1]
 
     def _line(self, block, top, left, row, weight, out):
@@ -216,10 +273,11 @@ class Resample:
         source = block[inside] if inside >= 0 else self._above[left : left + n]
         np.multiply(source, weight, out=out[1:])
         if left:
-            np.multiply(self._beside[1 + inside], weight, out=out[0])
+            np.multiply(self._beside[1 + row - self._top], weight, out=out[0])
         return out
 
     def advance(self, rows):
+        self._last, self._left = [], 0
         self.sink.advance(int(np.searchsorted(self._rows[1], rows)))
 
 
