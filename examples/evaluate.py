@@ -50,22 +50,23 @@ def main():
     )
     if args.subset:
         data = data.subset(args.subset)
-    window, stride, base = args.window, args.stride, args.base_scale
+    options = {
+        "window_size": args.window,
+        "stride": args.stride,
+        "base_scale": args.base_scale,
+    }
+    options = {name: value for name, value in options.items() if value}
     if args.published:
-        dataset = ks.data.DATASETS[args.published]
-        window = window or dataset.crop_size
-        stride = stride or dataset.stride
-        base = base or dataset.base_scale
+        published = ks.data.DATASETS[args.published].test_options
+        options = {**published, **options}
     result = ks.evaluate(
         model,
         data,
         batch_size=args.batch_size,
-        window_size=window,
-        stride=stride,
         scales="paper" if args.scales == ["paper"] else args.scales,
         flip=args.flip,
         protocol=args.protocol,
-        base_scale=base,
+        **options,
     )
     print(result)
     if args.out:

@@ -146,9 +146,8 @@ def evaluate(
             for silence.
         **predict_options: for `model.segment`: `window_size`, `stride`,
             `scales`, `flip`, `protocol` and `base_scale`. The published test
-            of a dataset has the `crop_size`, `stride` and `base_scale` of its
-            `ks.data.DATASETS` entry, and `scales="paper"` for its multi-scale
-            results.
+            of a dataset is `**ks.data.DATASETS[name].test_options`, with
+            `scales="paper"` for its multi-scale results.
 
     Returns:
         An `Evaluation`.

@@ -224,14 +224,10 @@ def write_submission(
 
 def _published(model, dataset):
     """The dataset's own test options, as far as the model can follow."""
-    options = {"base_scale": dataset.base_scale}
     backbone = getattr(model, "backbone", None)
     if backbone is not None and None in backbone.image_shape:
-        options.update(
-            window_size=dataset.crop_size,
-            stride=dataset.stride,
-        )
-    return options
+        return dataset.test_options
+    return {"base_scale": dataset.base_scale}
 
 
 def _targets(server, images, out):

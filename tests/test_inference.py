@@ -160,6 +160,52 @@ def test_a_single_scale_fits_the_image_into_the_base_scale():
         assert size == (410, 2048)
 
 
+def test_pascal_context_has_a_shorter_side_of_one_window_at_a_single_scale():
+    facts, authors = DATASETS["pascal_context"], inference.PROTOCOLS["authors"]
+    # 520 / 500 would leave 390 x 520; 480 / 375 = 1.28 holds a window.
+    for scale, expected in ((None, (480, 640)), (1.0, (520, 693))):
+        size = authors.view_size(
+            (375, 500), facts.crop_size, scale, facts.base_scale
+        )
+        assert size == expected
+
+
+@pytest.mark.parametrize("strip_bytes", (1, 100, 2**22))
+def test_windows_average_in_strips_of_any_height(monkeypatch, strip_bytes):
+    monkeypatch.setattr(inference.blending, "_STRIP_BYTES", strip_bytes)
+    x = image(11, 17)
+    # Strides below half of the window share rows with more than one band.
+    for window, stride in (
+        ((4, 6), (3, 4)),
+        ((5, 7), (2, 2)),
+        ((6, 5), (5, 5)),
+    ):
+        (logits,) = slide(positional, [x], window, stride)
+        expected = reference(x, window, stride)
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+        (logits,) = inference.sliding_window(
+            positional, [x], window, stride, 2, base_scale=(13, 25)
+        )
+        # 13 / 11 = 1.18 allows (13, 20).
+        scaled = reference(cv2.resize(x, (20, 13)), window, stride)
+        expected = cv2.resize(scaled, (17, 11))
+        np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_windows_are_not_written_to():
+    def frozen(batch):
+        logits = positional(batch)
+        logits.flags.writeable = False
+        return logits
+
+    x = image(11, 17)
+    for options in ({}, {"scales": (1.0, 1.5), "flip": True}):
+        (result,) = inference.sliding_window(
+            frozen, [x], (4, 6), (3, 4), 2, output="probabilities", **options
+        )
+        np.testing.assert_allclose(result.sum(axis=-1), 1, atol=1e-5)
+
+
 def test_mmsegmentations_scales_multiply_the_image_and_enlarge_nothing():
     protocol = inference.PROTOCOLS["mmsegmentation"]
     size = protocol.view_size((121, 187), (64, 64), 0.5, (512, 2048))

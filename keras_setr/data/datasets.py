@@ -44,6 +44,21 @@ class Dataset:
         return len(self.classes)
 
     @property
+    def test_options(self):
+        """The published windows and base scale, as arguments of a test.
+
+        `ks.evaluate(model, data, **DATASETS["cityscapes"].test_options)` is
+        the test at a single scale; `scales="paper"` beside it the one at six
+        with flip. `model.predict` and `model.segment` take them as well.
+        """
+        options = {
+            "window_size": self.crop_size,
+            "stride": self.stride,
+            "base_scale": self.base_scale,
+        }
+        return {k: value for k, value in options.items() if value is not None}
+
+    @property
     def label_rule(self):
         """`LabelRule` from values on disk to training labels."""
         ignored = {value: UNLABELLED for value in self.ignored}

@@ -16,7 +16,13 @@ class Protocol:
     """How one published code scales its test images.
 
     Without `scales` both fit the image into the base scale, if there is one,
-    keeping its aspect ratio. With several views both average the softmax of
+    keeping its aspect ratio. What then does not hold a window is enlarged until
+    it does by the paper's rule (section 4.1), in the authors' protocol: images
+    of Pascal Context, fitted into 520 x 520, come to a shorter side of 480,
+    the window, where the authors' last code refuses them. Its first release
+    had 520, which is `scales=(1.0,)`.
+
+    With several views both average the softmax of
     their logits, resized to the image first, and take the largest.
 
     Attributes:

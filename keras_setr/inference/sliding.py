@@ -164,9 +164,9 @@ def sliding_window(
     will add to.
 
     Args:
-        forward: callable, `(b, h, w, C)` float32 to `(b, h, w, K)` float32,
-            which is written to. Under a protocol that does not enlarge small
-            images, h and w may be less than the window.
+        forward: callable, `(b, h, w, C)` float32 to `(b, h, w, K)` float32.
+            Under a protocol that does not enlarge small images, h and w may
+            be less than the window.
         images: iterable of `(H, W, C)` arrays.
         window_size: `(h, w)`.
         stride: `(int, int)`, at most the window.

@@ -63,9 +63,9 @@ class SlidingWindowPrediction:
                 mmsegmentation's runs them as they are, which compiles the
                 model once more for each size in patches below the window's.
             base_scale: `(int, int)`. The sides into which images are fitted
-                before they are cut, as for the published results
-                (`ks.data.DATASETS[name].base_scale`). Defaults to the size of
-                each image.
+                before they are cut. Defaults to the size of each image.
+                `**ks.data.DATASETS[name].test_options` is the one of the
+                published results, with their window and stride.
 
         Returns:
             `(B, H, W, K)` float32 if all images have one size, or else a list

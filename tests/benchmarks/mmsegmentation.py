@@ -7,7 +7,8 @@ PYTHON has mmsegmentation 1.2.2; REFERENCE is a script whose `build` and
 checkpoint and what its `slide_inference`, mmcv's resizing, `SegTTAModel` and
 `IoUMetric` make of a few images, and the authors' multi-scale test written
 out over its `slide_inference`. Each backend loads the checkpoint in a process
-of its own and compares.
+of its own and compares. The last line is the verdict, and the exit code 1 if
+a figure is beyond its limit.
 """
 
 import argparse
@@ -29,6 +30,8 @@ TAPS = (0, 2, 3, 5)
 SIZES = ((81, 131), (125, 70), (34, 100))
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 BASE_SCALE = (96, 160)
+# Logits relative to the largest one, percent of equal labels, IoU.
+LOGITS, LABELS, IOU = 1e-5, 99.99, 1e-9
 IGNORED = 255
 
 
@@ -222,6 +225,14 @@ def relative(logits, expected):
     return float(np.abs(logits - expected).max() / np.abs(expected).max())
 
 
+def agrees(row):
+    return (
+        max(row["slide"], row["base"]) <= LOGITS
+        and min(row["paper"], row["authors"]) >= LABELS
+        and row["iou"] <= IOU
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -241,6 +252,7 @@ def main():
         parser.error("--peer is needed: there is nothing to compare with.")
 
     python, reference = args.peer
+    beyond = []
     with tempfile.TemporaryDirectory() as work:
         call = [__file__, "--work", work]
         subprocess.run([python, *call, "--reference", reference], check=True)
@@ -259,12 +271,19 @@ def main():
             for head, row in json.loads(
                 result.stdout.strip().splitlines()[-1]
             ).items():
+                if not agrees(row):
+                    beyond.append(f"{backend} {head}")
                 print(
                     f"{backend:12}{head:9}{row['slide']:9.1e}"
                     f"{row['base']:12.1e}{row['paper']:12.3f}"
                     f"{row['authors']:12.3f}{row['iou']:9.1e}",
                     flush=True,
                 )
+    print(
+        f"limits: logits {LOGITS:g} of the largest, labels {LABELS} %, IoU "
+        f"{IOU:g}: " + ("beyond: " + ", ".join(beyond) if beyond else "all met")
+    )
+    sys.exit(bool(beyond))
 
 
 if __name__ == "__main__":

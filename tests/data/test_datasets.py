@@ -23,6 +23,15 @@ def test_every_label_is_reached_once_and_nothing_else(name, classes, train):
     assert dataset.splits["train"] == train
 
 
+def test_the_published_test_is_there_as_arguments():
+    assert DATASETS["cityscapes"].test_options == {
+        "window_size": (768, 768),
+        "stride": (512, 512),
+        "base_scale": (1025, 2049),
+    }
+    assert DATASETS["camvid"].test_options == {}
+
+
 @pytest.mark.parametrize(
     "name, values, labels",
     [
