@@ -74,9 +74,7 @@ def checkpoints(directory):
 
 
 def assert_same_weights(model, weights):
-    for actual, expected in zip(
-        tiny_run.weights(model), weights, strict=True
-    ):
+    for actual, expected in zip(tiny_run.weights(model), weights, strict=True):
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
