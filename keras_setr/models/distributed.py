@@ -1,6 +1,7 @@
 """Batches that divide among devices and workers, and training on them."""
 
 import contextlib
+import threading
 
 import keras
 import numpy as np
@@ -77,8 +78,8 @@ def divide_batch(
             raise ValueError(
                 f"A batch must divide among the {num_workers * divisor} "
                 "devices, or have an ignore_class for the images that fill it "
-                f"up. Received: {size if known else 'batches of any number'} "
-                "of images and ignore_class=None; pass drop_remainder=True "
+                f"up. Received: {size if known else 'any number of'} images "
+                "and ignore_class=None; pass drop_remainder=True "
                 "and a batch_size that divides, or build the model with an "
                 "ignore_class."
             )
@@ -123,25 +124,29 @@ def _ignored(y, repeated, ignore_class):
     return y
 
 
+# Replicas of a TensorFlow step are traced in threads of their own.
+_step = threading.local()
+
+
+@contextlib.contextmanager
+def _loss_weighed_by(images):
+    _step.images = images
+    try:
+        yield
+    finally:
+        _step.images = None
+
+
 class _LossOverImages(keras.metrics.Mean):
-    """The mean loss of an epoch, each batch weighed by its images.
+    """The mean loss of an epoch, each batch weighed by its labelled images.
 
     Keras would weigh by the rows of a batch, those that fill it up included.
     """
 
-    images = None
-
-    @contextlib.contextmanager
-    def weighed_by(self, images):
-        self.images = images
-        try:
-            yield
-        finally:
-            self.images = None
-
     def update_state(self, values, sample_weight=None):
-        if self.images is not None:
-            sample_weight = self.images
+        images = getattr(_step, "images", None)
+        if images is not None:
+            sample_weight = images
         return super().update_state(values, sample_weight=sample_weight)
 
 
@@ -166,11 +171,11 @@ class DistributedTraining:
         return super().preprocess_samples(x, y, sample_weight)
 
     def train_step(self, *state_and_data):
-        with self._loss_tracker.weighed_by(self._images(state_and_data[-1])):
+        with _loss_weighed_by(self._images(state_and_data[-1])):
             return super().train_step(*state_and_data)
 
     def test_step(self, *state_and_data):
-        with self._loss_tracker.weighed_by(self._images(state_and_data[-1])):
+        with _loss_weighed_by(self._images(state_and_data[-1])):
             return super().test_step(*state_and_data)
 
     def _images(self, data):

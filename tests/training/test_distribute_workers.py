@@ -1,6 +1,5 @@
 """Two worker processes on loopback, TensorFlow and JAX."""
 
-
 import keras
 import numpy as np
 import pytest
