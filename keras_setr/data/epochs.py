@@ -24,8 +24,8 @@ class Epochs:
     Args:
         source: sequence with `len` and `source[i] -> (image, label)`, an
             `(H, W, C)` and an `(H, W)` array. May have `channels` and
-            `image_dtype`, 3 and `"uint8"` by default, and `file_name(i)`
-            for the errors.
+            `image_dtype`, 3 and `"uint8"` by default, `file_name(i)` for the
+            errors, and `undecoded(i)`; see `SegmentationSource`.
         batch_size, transform, shuffle, seed, drop_remainder, steps_per_epoch,
             cache, shard: as for `segmentation_batches`.
     """
@@ -63,7 +63,11 @@ class Epochs:
             getattr(source, "channels", 3),
         )
         self.image_dtype = getattr(source, "image_dtype", "uint8")
-        self._read = _Memory(source) if cache else source.__getitem__
+        self._read = source.__getitem__
+        if cache:
+            self._read = _Memory(source)
+        elif getattr(transform, "reads_slices", False):
+            self._read = getattr(source, "undecoded", self._read)
         # Readers ask for one epoch, at its end for two.
         self.order = functools.lru_cache(maxsize=4)(self._order)
 

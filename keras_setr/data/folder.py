@@ -14,6 +14,7 @@ from keras_setr.data.contents import size_problem
 from keras_setr.data.images import load_image
 from keras_setr.data.images import load_mask
 from keras_setr.data.images import mask_to_labels
+from keras_setr.data.images import open_image
 from keras_setr.data.labels import LabelRule
 from keras_setr.data.layouts import SUBSETS
 from keras_setr.data.layouts import find_pairs
@@ -145,8 +146,15 @@ class SegmentationFolder(SegmentationSource):
         return len(self.pairs)
 
     def __getitem__(self, index):
+        return self._pair(index, load_image)
+
+    def undecoded(self, index):
+        """See `SegmentationSource.undecoded`."""
+        return self._pair(index, open_image)
+
+    def _pair(self, index, load):
         pair = self.pairs[operator.index(index)]
-        image = load_image(pair.image, self.channels, self.image_dtype)
+        image = load(pair.image, self.channels, self.image_dtype)
         mask = load_mask(pair.mask)
         problem = size_problem(pair, image.shape[:2], mask.shape[:2])
         if problem is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import pathlib
@@ -12,6 +13,10 @@ import numpy as np
 from PIL import ExifTags
 from PIL import Image
 from PIL import ImageOps
+
+from keras_setr.data.png import PngRows
+from keras_setr.data.png import chunk_names
+from keras_setr.data.png import is_plain
 
 # Modes that hold no more than Pillow's conversion to RGB keeps.
 _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
@@ -92,12 +97,7 @@ def _decode_by_opencv(image):
     if image.format == "JPEG":
         simple = content.endswith(b"\xff\xd9") and _is_upright(image)
     else:
-        chunks = _png_chunks(content)
-        simple = (
-            image.tile[0][3] == image.mode
-            and chunks[-1] == b"IEND"
-            and b"eXIf" not in chunks
-        )
+        simple = is_plain(image, content)
     if not simple:
         return None
     flags = {"RGB": cv2.IMREAD_COLOR_RGB, "L": cv2.IMREAD_GRAYSCALE}
@@ -105,21 +105,6 @@ def _decode_by_opencv(image):
         np.frombuffer(content, np.uint8),
         flags[image.mode] | cv2.IMREAD_IGNORE_ORIENTATION,
     )
-
-
-def _png_chunks(content):
-    """Names of the chunks that lie wholly in the content of a PNG file."""
-    names = [b""]
-    # 8 bytes of signature; then of each chunk 4 bytes of length, 4 of name,
-    # the data, and 4 of checksum.
-    position = 8
-    while position + 12 <= len(content):
-        length = int.from_bytes(content[position : position + 4], "big")
-        name = content[position + 4 : position + 8]
-        position += 12 + length
-        if position <= len(content):
-            names.append(name)
-    return names
 
 
 def _is_upright(image):
@@ -202,6 +187,31 @@ def load_image(path, channels=3, dtype="uint8"):
         return pixels
 
 
+def open_image(path, channels=3, dtype="uint8"):
+    """The image at `path`, decoded only as far as it will be shown.
+
+    Args:
+        path, channels, dtype: as for `load_image`.
+
+    Returns:
+        A `PngRows` for an 8-bit RGB PNG file, the decoding of which can stop
+        at any row, and otherwise the array of `load_image`.
+
+    Raises:
+        As `load_image`, for a damaged PNG file where it is shown.
+    """
+    if (channels, dtype) == (3, "uint8"):
+        with _open(path) as image:
+            if image.format == "PNG" and image.mode == "RGB":
+                image.fp.seek(0)
+                content = image.fp.read()
+                interlaced = image.info.get("interlace")
+                if is_plain(image, content) and not interlaced:
+                    load = functools.partial(load_image, path)
+                    return PngRows(content, image.size[::-1], load)
+    return load_image(path, channels, dtype)
+
+
 def _load_samples(path, channels, dtype):
     """`(H, W, channels)` of the stored samples, nothing converted."""
     content = pathlib.Path(path).read_bytes()
@@ -233,7 +243,7 @@ def _load_samples(path, channels, dtype):
 
 
 def _decode_samples(content):
-    if content.startswith(b"\x89PNG") and _png_chunks(content)[-1] != b"IEND":
+    if content.startswith(b"\x89PNG") and chunk_names(content)[-1] != b"IEND":
         raise ValueError("the file is truncated")
     array = np.frombuffer(content, np.uint8)
     complete, pages = cv2.imdecodemulti(array, cv2.IMREAD_UNCHANGED)

@@ -10,6 +10,7 @@ from keras_setr.data.datasets import DATASETS
 from keras_setr.data.images import ImageBytes
 from keras_setr.data.images import load_image
 from keras_setr.data.images import load_mask
+from keras_setr.data.images import open_image
 from keras_setr.data.labels import LabelRule
 from keras_setr.data.source import SegmentationSource
 from keras_setr.data.source import crop_size_for
@@ -164,13 +165,20 @@ class PublishedDataset(SegmentationSource):
         return len(self._source)
 
     def __getitem__(self, index):
+        return self._pair(index, load_image)
+
+    def undecoded(self, index):
+        """See `SegmentationSource.undecoded`."""
+        return self._pair(index, open_image)
+
+    def _pair(self, index, load):
         index = operator.index(index)
         size = len(self)
         if not -size <= index < size:
             raise IndexError(f"pair {index} of {size}")
         example = self._source[index % size]
         name = self._name(example)
-        image = load_image(ImageBytes(example[self._builder.image], name))
+        image = load(ImageBytes(example[self._builder.image], name))
         label_name = f"{name} (label)"
         mask = load_mask(ImageBytes(example[self._builder.label], label_name))
         label = self._rule.apply(mask, self.num_classes)

@@ -41,6 +41,14 @@ class SegmentationSource:
         for index in range(len(self)):
             yield self[index]
 
+    def undecoded(self, index):
+        """Pair `index` for a transform that needs slices of the image only.
+
+        The image has `shape`, `dtype` and `image[rows, columns]`; it may be
+        decoded as far as those reach.
+        """
+        return self[index]
+
     @property
     def num_classes(self):
         """The number of classes; ignored values are not counted."""

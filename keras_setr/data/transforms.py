@@ -268,6 +268,9 @@ class TrainingTransform:
     flip: float = 0.5
     photometric: bool = True
 
+    # Of the image only what the crop shows, so it need not be decoded whole.
+    reads_slices = True
+
     def __post_init__(self):
         _check_size("crop_size", self.crop_size)
         if self.base_size is not None:

@@ -157,6 +157,33 @@ class PixelTraining:
             )
         return super().preprocess_samples(x, y, sample_weight)
 
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        sample_weight=None,
+        **kwargs,
+    ):
+        """As in Keras, with the preprocessor before the model.
+
+        The loss and the metrics are those of one window per image;
+        `keras_setr.evaluate` measures on whole images.
+        """
+        # What Keras cached within `fit` is preprocessed.
+        cached = kwargs.get("_use_cached_eval_dataset", False)
+        if isinstance(x, keras.utils.PyDataset) and not cached:
+            # KerasHub takes tf.data and Grain only.
+            x = inputs.Preprocessed(x, self.preprocess_samples)
+            return keras.Model.evaluate(self, x, **kwargs)
+        return super().evaluate(
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            sample_weight=sample_weight,
+            **kwargs,
+        )
+
     def fit(
         self,
         x=None,
