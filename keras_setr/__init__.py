@@ -6,6 +6,7 @@ from keras_setr import layers
 from keras_setr import metrics
 from keras_setr import models
 from keras_setr import optimizers
+from keras_setr import training
 from keras_setr import visualization
 from keras_setr.classes import Classes
 from keras_setr.evaluation import Evaluation
@@ -46,6 +47,7 @@ __all__ = [
     "models",
     "optimizers",
     "segment_files",
+    "training",
     "visualization",
     "write_submission",
 ]
