@@ -197,7 +197,8 @@ def test_a_recipe_builds_the_model_whose_weights_were_released(name):
 
 
 def test_the_encoder_is_loaded_and_the_decoder_new(tmp_path, capsys):
-    save(tmp_path / "vit.safetensors", ref.as_timm(ref.random_weights()))
+    weights = ref.random_weights()
+    save(tmp_path / "vit.safetensors", ref.as_timm(weights))
     small, options = ks.training.miniature(
         ks.recipes["setr_naive_large_cityscapes_768_40k"]
     )
@@ -210,6 +211,11 @@ def test_the_encoder_is_loaded_and_the_decoder_new(tmp_path, capsys):
     options = {"filters": 8, "num_heads": ref.HEADS}
     model = small.build_model(**options)
     assert "decoder left at its initial values" in capsys.readouterr().out
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(model.backbone.patch_embedding.weights[0]),
+        weights["patches"],
+        rtol=1e-6,
+    )
     random = small.build_model(
         weights=False, hidden_dim=24, num_layers=2, **options
     )
