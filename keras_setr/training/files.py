@@ -70,3 +70,9 @@ def is_chief():
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank() == 0
     return True
+
+
+def say(text):
+    """Print a line, once among several workers."""
+    if is_chief():
+        print(text, flush=True)

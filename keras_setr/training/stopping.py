@@ -5,6 +5,8 @@ import warnings
 
 import keras
 
+from keras_setr.training import files
+
 
 def not_finite_error(what, run, epoch, step, value="NaN or infinite"):
     """The error of a training that broke down, with all that is known.
@@ -120,10 +122,9 @@ class EarlyStopping(keras.callbacks.Callback):
         self.wait += 1
         if self.wait >= self.patience:
             self.stopped = self.model.stop_training = True
-            print(
+            files.say(
                 f"Epoch {epoch + 1}: stopping early, as {self.monitor} has not "
-                f"improved on {self.best:.4f} in {self.wait} validations.",
-                flush=True,
+                f"improved on {self.best:.4f} in {self.wait} validations."
             )
 
     def on_train_end(self, logs=None):
