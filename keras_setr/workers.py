@@ -58,6 +58,12 @@ def is_chief():
     return job()[0] == 0
 
 
+def say(text):
+    """Print a line, once among all workers."""
+    if is_chief():
+        print(text, flush=True)
+
+
 def rows_of(size, worker, num_workers, divisor=1, arange=np.arange):
     """The rows of a batch that one worker computes, and which are repeats.
 

@@ -194,13 +194,13 @@ class SegmentationSource:
         for number in range(count):
             image, label = self[number * len(self) // count]
             present.update(int(value) for value in np.unique(label))
-            mixed = blend(_as_rgb(image), label, self.classes, alpha)
+            mixed = blend(as_rgb(image), label, self.classes, alpha)
             height = max(round(mixed.shape[0] * width / mixed.shape[1]), 1)
             pictures.append(Image.fromarray(mixed).resize((width, height)))
         return _in_rows(pictures, columns, legend(self.classes, present))
 
 
-def _as_rgb(image):
+def as_rgb(image):
     """`(H, W, 3)` uint8 to look at."""
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)

@@ -102,7 +102,9 @@ class Run:
     @contextlib.contextmanager
     def short_first_epoch(self):
         """Where the first epoch ends before the length that Keras is told."""
+        if not self.step:
+            yield
+            return
         with warnings.catch_warnings():
-            if self.step:
-                warnings.filterwarnings("ignore", "Your input ran out of data")
+            warnings.filterwarnings("ignore", "Your input ran out of data")
             yield

@@ -70,7 +70,7 @@ class Checkpoints(keras.callbacks.Callback):
         if newest is not None:
             self._restore(*newest)
         if not run.starts_within_epochs:
-            _say(
+            workers.say(
                 "These batches cannot be started in the middle of an epoch, "
                 "as those of keras_setr.data can: checkpoints are written at "
                 "the end of each epoch, and an interrupted one begins anew."
@@ -101,7 +101,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._seed = record["seed"]
         done = f"epoch {run.epoch} of {run.epochs}"
         if record["stopped"] or run.epoch >= run.epochs:
-            _say(
+            workers.say(
                 f"The run in {self.directory} is finished "
                 f"{'early, ' if record['stopped'] else ''}after {done}; its "
                 "weights are loaded and nothing is trained."
@@ -109,7 +109,7 @@ class Checkpoints(keras.callbacks.Callback):
             run.epoch, run.step = max(run.epoch, run.epochs), 0
             return
         self._pending = record, arrays
-        _say(
+        workers.say(
             f"Going on from {path}: {done} done, then {run.step} of "
             f"{run.steps_per_epoch} steps."
         )
@@ -209,8 +209,3 @@ class Checkpoints(keras.callbacks.Callback):
             f"{index} {type(callback).__name__}": callback
             for index, callback in enumerate(found)
         }
-
-
-def _say(text):
-    if workers.is_chief():
-        print(text, flush=True)

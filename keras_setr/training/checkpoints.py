@@ -104,7 +104,7 @@ class CheckpointFolder:
             try:
                 return path, *read_checkpoint(path)
             except UnreadableCheckpoint as error:
-                print(f"Checkpoint skipped, as it cannot be read: {error}")
+                workers.say(f"Checkpoint skipped, it cannot be read: {error}")
                 if workers.is_chief() and path.exists():
                     path.replace(path.with_suffix(".unreadable"))
         if paths:

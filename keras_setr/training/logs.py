@@ -25,9 +25,7 @@ class Preflight(keras.callbacks.Callback):
         self.describe = describe
 
     def before_fit(self, run):
-        text = self.describe(run)
-        if files.is_chief():
-            print(text, flush=True)
+        workers.say(self.describe(run))
 
 
 class CSVLog(keras.callbacks.Callback):
@@ -127,13 +125,11 @@ class TimeLeft(keras.callbacks.Callback):
             seconds *= run.steps_per_epoch / (run.steps_per_epoch - run.step)
         left = (run.epochs - epoch - 1) * seconds
         images, trained = self._trained
-        if workers.is_chief():
-            print(
-                f"Epoch {epoch + 1} of {run.epochs}: "
-                f"{images / max(trained, 1e-9):.1f} images/s in training, "
-                f"{_duration(left)} left.",
-                flush=True,
-            )
+        workers.say(
+            f"Epoch {epoch + 1} of {run.epochs}: "
+            f"{images / max(trained, 1e-9):.1f} images/s in training, "
+            f"{_duration(left)} left."
+        )
 
     def _end_training(self):
         if self._trained is None:

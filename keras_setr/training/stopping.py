@@ -3,7 +3,9 @@
 import math
 import warnings
 
-import keras
+import kerasfrom keras_setr import workers
+
+
 
 
 def not_finite_error(what, run, epoch, step, value="NaN or infinite"):
@@ -120,10 +122,9 @@ class EarlyStopping(keras.callbacks.Callback):
         self.wait += 1
         if self.wait >= self.patience:
             self.stopped = self.model.stop_training = True
-            print(
+            workers.say(
                 f"Epoch {epoch + 1}: stopping early, as {self.monitor} has not "
-                f"improved on {self.best:.4f} in {self.wait} validations.",
-                flush=True,
+                f"improved on {self.best:.4f} in {self.wait} validations."
             )
 
     def on_train_end(self, logs=None):

@@ -7,6 +7,7 @@ import keras
 from keras_setr import visualization
 from keras_setr import workers
 from keras_setr.classes import Classes
+from keras_setr.data.source import as_rgb
 from keras_setr.evaluation import evaluate
 from keras_setr.training import files
 from keras_setr.training.stopping import is_better
@@ -107,7 +108,7 @@ class Previews(keras.callbacks.Callback):
         if not workers.is_chief():
             return
         picture = visualization.comparison(
-            zip(images, labels, predictions),
+            zip(map(as_rgb, images), labels, predictions),
             model.classes or Classes.numbered(model.num_classes),
         )
         path = self.directory / f"epoch_{epoch + 1:04d}.png"

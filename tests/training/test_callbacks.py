@@ -128,6 +128,8 @@ def test_whole_images_are_scored_in_place_of_crops(model, scenes):
 
 
 def test_previews_show_image_truth_and_prediction(model, scenes, tmp_path):
+    # As 16 bits, of which the upper ones are drawn.
+    scenes.images = scenes.images.astype("uint16") * 257
     callback = ks.training.Previews(tmp_path / "previews", scenes, count=2)
     callback.set_model(model)
     callback.set_params({"epochs": 4})
@@ -135,7 +137,10 @@ def test_previews_show_image_truth_and_prediction(model, scenes, tmp_path):
     [path] = (tmp_path / "previews").iterdir()
     assert path.name == "epoch_0003.png"
     expected = ks.visualization.comparison(
-        [(*scenes[index], model.segment(scenes[index][0])) for index in (0, 1)],
+        [
+            (image >> 8, label, model.segment(image))
+            for image, label in (scenes[0], scenes[1])
+        ],
         ks.Classes.numbered(5),
     )
     np.testing.assert_array_equal(Image.open(path), expected)
