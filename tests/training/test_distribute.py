@@ -377,7 +377,7 @@ def one_device():
     with ks.distribute(1, verbose=False):
         model = tiny.build("naive")
         tiny.set_weights_by_path(model)
-        x, y = tiny.images(5), uneven_labels()
+        x, y = tiny.images(5), uneven_labels().astype("int32")
         return model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
 
 
@@ -396,11 +396,23 @@ class InMemory:
         return tiny.images(5)[index], uneven_labels()[index]
 
 
+@pytest.fixture(scope="module")
+def several_devices():
+    """`(run, model)` on all devices."""
+    with ks.distribute(verbose=False) as run:
+        model = tiny.build("naive")
+        tiny.set_weights_by_path(model)
+    return run, model
+
+
 @pytest.mark.skipif(COUNT == 1, reason="batches divide by 1")
 @pytest.mark.parametrize("reader", ["arrays", "tf.data", "threads", "grain"])
-def test_a_short_batch_is_scored_as_on_one_device(reader, one_device):
+def test_a_short_batch_is_scored_as_on_one_device(
+    reader, one_device, several_devices
+):
+    run, model = several_devices
     if reader == "arrays":
-        batches = (tiny.images(5), uneven_labels())
+        batches = (tiny.images(5), uneven_labels().astype("int32"))
         options = {"batch_size": 4}
     else:
         transform = EvaluationTransform((16, 24))
@@ -408,15 +420,25 @@ def test_a_short_batch_is_scored_as_on_one_device(reader, one_device):
             segmentation_batches(InMemory(), 4, transform, reader=reader),
         )
         options = {}
-    with ks.distribute(verbose=False):
-        model = tiny.build("naive")
-        tiny.set_weights_by_path(model)
+    with run:
         scores = model.evaluate(
             *batches, **options, verbose=0, return_dict=True
         )
-        assert scores.keys() == one_device.keys()
-        for name, expected in one_device.items():
-            assert scores[name] == pytest.approx(expected, rel=1e-5), name
-        if reader in ("arrays", "threads"):
-            history = model.fit(*batches, **options, verbose=0).history
-            assert np.isfinite(history["loss"]).all()
+    assert scores.keys() == one_device.keys()
+    for name, expected in one_device.items():
+        assert scores[name] == pytest.approx(expected, rel=1e-5), name
+
+
+@pytest.mark.skipif(COUNT == 1, reason="batches divide by 1")
+def test_a_fit_goes_through_short_batches(several_devices):
+    run, model = several_devices
+    with run:
+        history = model.fit(
+            tiny.images(5),
+            uneven_labels(),
+            batch_size=4,
+            validation_data=(tiny.images(1), tiny.labels(1)),
+            verbose=0,
+        ).history
+    assert np.isfinite([history["loss"], history["val_loss"]]).all()
+    assert int(keras.ops.convert_to_numpy(model.optimizer.iterations)) == 2
