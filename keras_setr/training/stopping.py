@@ -3,9 +3,9 @@
 import math
 import warnings
 
-import kerasfrom keras_setr import workers
+import keras
 
-
+from keras_setr import workers
 
 
 def not_finite_error(what, run, epoch, step, value="NaN or infinite"):
