@@ -41,6 +41,29 @@ def parse():
     add("--batch-size", type=int)
     add("--learning-rate", type=float)
     add("--seed", type=int, default=0)
+    add("--devices", type=int, help="how many of those found; all by default")
+    add = parser.add_argument_group("memory and speed").add_argument
+    add(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        default="float32",
+    )
+    add(
+        "--rematerialize",
+        action="store_true",
+        help="compute encoder layers anew in the backward pass",
+    )
+    add(
+        "--accumulate",
+        type=int,
+        metavar="N",
+        help="N batches of --data make one update; the batch of a recipe is "
+        "read in N parts",
+    )
+    add = parser.add_argument_group("checkpoints and logs").add_argument
+    add("--checkpoint-every", type=int, default=500, metavar="STEPS")
+    add("--patience", type=int, help="validations without improvement")
+    add("--tensorboard", action="store_true")
     add = parser.add_argument_group("with --data").add_argument
     add("--ignore", type=int, nargs="+", default=[255], help="mask values")
     add("--names", help="text file with a class name per line")
@@ -68,6 +91,8 @@ def parse():
     )
     add("--epochs", type=int, default=100)
     add("--optimizer", choices=("sgd", "adamw"), default="sgd")
+    add("--layer-decay", type=float, help="of the rate, from layer to layer")
+    add("--frozen-layers", type=int, default=0, help="first ones of --preset")
     add = parser.add_argument_group("with --recipe").add_argument
     add("--smoke", action="store_true", help="try it out in seconds")
     add("--data-dir", help="of TFDS; defaults to its own")
@@ -107,7 +132,7 @@ class Run:
 # === A folder ===
 
 
-def folder_run(keras, ks, args):
+def folder_run(keras, ks, args, shard):
     crop = tuple(args.crop or (512, 512))
     batch_size = args.batch_size or 8
     folder = ks.data.SegmentationFolder(
@@ -119,7 +144,7 @@ def folder_run(keras, ks, args):
         crop, scale_range=tuple(args.scale_range)
     )
     batches = train.batches(
-        batch_size, augment=augment, seed=args.seed, cache=True
+        batch_size, augment=augment, seed=args.seed, cache=True, shard=shard
     )
     model = build_model(ks, args, crop, folder)
     compile_model(keras, model, args, args.epochs * len(batches))
@@ -127,7 +152,7 @@ def folder_run(keras, ks, args):
         model,
         batches,
         val,
-        val.batches(batch_size, crop, cache=True),
+        val.batches(batch_size, crop, cache=True, shard=shard),
         epochs=args.epochs,
         tests={"mean_iou": {}},
     )
@@ -140,7 +165,11 @@ def build_model(ks, args, crop, folder):
         "mla": ks.SETRMLA,
     }[args.model]
     options = {"num_classes": folder.num_classes, "classes": folder.classes}
-    image = {"image_shape": (*crop, 3), "drop_path_rate": args.drop_path}
+    image = {
+        "image_shape": (*crop, 3),
+        "drop_path_rate": args.drop_path,
+        "rematerialize": args.rematerialize,
+    }
     if args.filters and args.model == "mla":
         half = args.filters // 2
         options.update(neck_filters=args.filters, head_filters=(half, half))
@@ -159,9 +188,16 @@ def build_model(ks, args, crop, folder):
 
 
 def compile_model(keras, model, args, total_steps):
+    if args.frozen_layers:
+        model.backbone.freeze(args.frozen_layers)
     learning_rate = args.learning_rate or 0.01
-    if args.optimizer == "sgd":
-        model.compile(learning_rate=learning_rate)
+    if args.optimizer == "sgd" or args.layer_decay or args.accumulate:
+        model.compile(
+            "auto" if args.optimizer == "sgd" else args.optimizer,
+            learning_rate=learning_rate,
+            layer_decay=args.layer_decay,
+            gradient_accumulation_steps=args.accumulate,
+        )
         return
     # Without pretrained weights a transformer learns far faster with AdamW.
     warmup = max(1, total_steps // 10)
@@ -179,11 +215,17 @@ def compile_model(keras, model, args, total_steps):
 # === A recipe ===
 
 
-def recipe_run(ks, args):
+def recipe_run(ks, args, shard):
     recipe, options = ks.recipes[args.recipe], {}
     if args.smoke:
         recipe, options = ks.training.miniature(recipe)
     recipe = changed(recipe, args)
+    accumulate = args.accumulate or 1
+    if recipe.batch_size % accumulate:
+        raise SystemExit(
+            f"--accumulate must divide the batch of {recipe.batch_size}, "
+            f"which it cuts into parts. Received: {accumulate}."
+        )
     print(recipe)
     if args.smoke:
         train, val = (
@@ -194,8 +236,14 @@ def recipe_run(ks, args):
         train, val = recipe.load_data(
             args.data_dir, args.manual_dir, args.image_dir
         )
-    model = recipe.build_model(weights=not args.random, **options)
-    recipe.compile(model, run_eagerly=args.eager)
+    model = recipe.build_model(
+        weights=not args.random, rematerialize=args.rematerialize, **options
+    )
+    recipe.compile(
+        model,
+        gradient_accumulation_steps=args.accumulate,
+        run_eagerly=args.eager,
+    )
     interval = args.interval or about_a_tenth(recipe.steps)
     if recipe.steps % interval:
         raise SystemExit(
@@ -205,9 +253,17 @@ def recipe_run(ks, args):
     tests = {"mean_iou": recipe.test_options()}
     if args.multi_scale or (args.smoke and recipe.miou_multi_scale):
         tests["mean_iou_multi_scale"] = recipe.test_options(multi_scale=True)
+    part = dataclasses.replace(
+        recipe, batch_size=recipe.batch_size // accumulate
+    )
     return Run(
         model,
-        recipe.batches(train, seed=args.seed, steps_per_epoch=interval),
+        part.batches(
+            train,
+            seed=args.seed,
+            steps_per_epoch=interval * accumulate,
+            shard=shard,
+        ),
         val,
         # The published figures are those of the last step.
         None,
@@ -238,32 +294,27 @@ def about_a_tenth(steps):
 # === Both ===
 
 
-def fit(keras, run, out):
+def fit(ks, run, out, args):
     """Train; the model is left with its best weights, or its last."""
-    callbacks = [keras.callbacks.CSVLogger(str(out / "log.csv"))]
-    best = str(out / "best.weights.h5")
-    if run.val_batches is not None:
-        callbacks.append(
-            keras.callbacks.ModelCheckpoint(
-                best,
-                monitor="val_mean_iou",
-                mode="max",
-                save_best_only=True,
-                save_weights_only=True,
-            )
-        )
     run.model.fit(
         run.batches,
         validation_data=run.val_batches,
         epochs=run.epochs,
-        callbacks=callbacks,
+        callbacks=ks.callbacks(
+            out,
+            validation=run.val,
+            checkpoint_every=args.checkpoint_every,
+            patience=args.patience,
+            tensorboard=args.tensorboard,
+            **run.tests["mean_iou"],
+        ),
     )
-    if run.val_batches is not None:
-        run.model.load_weights(best)
+    if args.data:
+        run.model.load_weights(str(out / "best.weights.h5"))
 
 
-def test(ks, run, out):
-    """Evaluate on whole images by sliding windows."""
+def test(ks, run):
+    """The scores on whole images by sliding windows, as a dict."""
     results = {}
     for name, options in run.tests.items():
         result = ks.evaluate(run.model, run.val, **options)
@@ -271,7 +322,7 @@ def test(ks, run, out):
         results[name] = result.as_dict()
     single = results.pop("mean_iou")
     others = {name: result["mean_iou"] for name, result in results.items()}
-    (out / "result.json").write_text(json.dumps(single | others, indent=2))
+    return single | others
 
 
 def check_preset(run, folder):
@@ -304,20 +355,28 @@ def main():
         print(ks.recipes)
         return
     start = time.monotonic()
-    keras.utils.set_random_seed(args.seed)
-    out = pathlib.Path(args.out or tempfile.mkdtemp())
-    out.mkdir(parents=True, exist_ok=True)
-    run = recipe_run(ks, args) if args.recipe else folder_run(keras, ks, args)
-    print(
-        f"{type(run.model).__name__} with {run.model.count_params():,} "
-        f"parameters on {keras.config.backend()}: {run.epochs} epochs of "
-        f"{len(run.batches)} batches"
-    )
-    fit(keras, run, out)
-    run.model.save_to_preset(str(out / "preset"))
-    test(ks, run, out)
-    if args.smoke:
-        check_preset(run, out / "preset")
+    with ks.distribute(args.devices) as devices:
+        keras.utils.set_random_seed(args.seed)
+        keras.mixed_precision.set_dtype_policy(args.precision)
+        out = pathlib.Path(args.out or tempfile.mkdtemp())
+        out.mkdir(parents=True, exist_ok=True)
+        if args.recipe:
+            run = recipe_run(ks, args, devices.shard)
+        else:
+            run = folder_run(keras, ks, args, devices.shard)
+        print(
+            f"{type(run.model).__name__} with {run.model.count_params():,} "
+            f"parameters on {keras.config.backend()}: {run.epochs} epochs of "
+            f"{len(run.batches)} batches"
+        )
+        fit(ks, run, out, args)
+        result = test(ks, run)
+        if not devices.is_chief:
+            return
+        run.model.save_to_preset(str(out / "preset"))
+        (out / "result.json").write_text(json.dumps(result, indent=2))
+        if args.smoke:
+            check_preset(run, out / "preset")
     print(f"preset in {out / 'preset'}")
     print(f"{(time.monotonic() - start) / 60:.1f} minutes")
 

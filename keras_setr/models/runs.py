@@ -32,6 +32,7 @@ class Run:
     def __init__(self, model, batches, batch_size, validation_data, options):
         self.model = model
         self.batches = batches
+        self._batch_size = batch_size or 32  # of arrays, as in Keras
         self._validation_data = validation_data
         callbacks = options.get("callbacks") or []
         # Keras takes its own list of them as well.
@@ -46,7 +47,7 @@ class Run:
         # ended, so that no epoch can be shorter than the others.
         self._passes_are_epochs = steps is None
         if steps is None:
-            steps = inputs.count_batches(batches, batch_size or 32)
+            steps = inputs.count_batches(batches, self._batch_size)
         self.steps_per_epoch = steps
 
     @property
@@ -69,6 +70,21 @@ class Run:
         """The `(image, label)` behind validation batches, or None."""
         plan = getattr(self._validation_data, "segmentation_plan", None)
         return plan and plan[0].source
+
+    @property
+    def batch_shape(self):
+        """`(B, H, W)` of a batch over all devices; None where not known."""
+        if self._numbered:
+            epochs, _ = self.batches.segmentation_plan
+            return epochs.batch_size, *epochs.image_shape[:2]
+        if inputs.is_tf_dataset(self.batches):
+            spec = self.batches.element_spec
+            images = spec[0] if isinstance(spec, tuple) else spec
+            shape = tuple(images.shape)[:3] if images.shape.rank else (None,)
+            return None if None in shape else shape
+        if hasattr(self.batches, "shape"):
+            return self._batch_size, *self.batches.shape[1:3]
+        return None
 
     @property
     def batch_settings(self):

@@ -20,7 +20,7 @@ def callbacks(
     patience=None,
     previews=4,
     tensorboard=False,
-    preflight=None,
+    preflight=True,
     **segment_options,
 ):
     """Callbacks for `fit`: exact resume, validation, the best weights, logs.
@@ -60,8 +60,10 @@ def callbacks(
             Never by default.
         previews: int. Validation images to draw.
         tensorboard: bool.
-        preflight: callable `(run) -> str`, whose text is printed before the
-            first step; see `keras_setr.training.Preflight`.
+        preflight: bool. Say before the first step what the batch, the
+            learning rates, the parameters and the memory of a step are, and
+            raise where that cannot fit (`keras_setr.training.describe_run`,
+            which takes some seconds).
         **segment_options: how whole images are segmented: `stride`, `scales`,
             `flip`, `protocol`, `base_scale`, `batch_size`.
 
@@ -73,9 +75,10 @@ def callbacks(
         ValueError: an argument does not fit. What `fit` may raise is said
             with `keras_setr.training.Checkpoints` and `FiniteLoss`.
         ImportError: `tensorboard=True` without that package.
+        MemoryError: from `fit`, where a step needs more than there is.
     """
     directory = pathlib.Path(directory)
-    found = [] if preflight is None else [logs.Preflight(preflight)]
+    found = [logs.Preflight()] if preflight else []
     found += [
         stopping.FiniteLoss(),
         whole_images.SlidingWindowValidation(

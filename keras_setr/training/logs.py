@@ -9,23 +9,25 @@ import keras
 
 from keras_setr import workers
 from keras_setr.training import files
+from keras_setr.training.description import describe_run
 
 
 class Preflight(keras.callbacks.Callback):
-    """Prints what there is to know of a `fit` before its first step.
+    """Says what a `fit` is going to do before its first step.
 
-    Args:
-        describe: callable `(run) -> str`. `run` has `model`, `batches`,
-            `batch_settings`, `epochs` and `steps_per_epoch`; see
-            `keras_setr.models.runs.Run`. What it raises ends the `fit`.
+    That is `describe_run`: batch, learning rates, parameters and memory. A
+    step that cannot fit into the memory is an error here.
     """
 
-    def __init__(self, describe):
-        super().__init__()
-        self.describe = describe
-
     def before_fit(self, run):
-        workers.say(self.describe(run))
+        if run.batch_shape is None:
+            workers.say(
+                "The batches do not tell their size, so that the memory of a "
+                "step is not estimated."
+            )
+            return
+        batch_size, *image_size = run.batch_shape
+        workers.say(describe_run(run.model, batch_size, image_size))
 
 
 class CSVLog(keras.callbacks.Callback):

@@ -217,16 +217,17 @@ def test_each_epoch_has_one_row(tmp_path):
         ]
 
 
-def test_what_is_known_before_the_first_step_is_printed(model, capsys):
-    callback, *_ = ks.callbacks(
-        "run",
-        preflight=lambda run: (
-            f"{run.epochs} x {run.steps_per_epoch} steps "
-            f"of {run.batch_settings['batch_size']}"
-        ),
-    )
-    callback.before_fit(run_of(model, epochs=3))
-    assert capsys.readouterr().out == "3 x 5 steps of 2\n"
+def test_a_run_is_described_before_its_first_step(model, capsys):
+    callback = ks.callbacks("run")[0]
+    callback.before_fit(run_of(model))
+    printed = capsys.readouterr().out
+    assert printed.startswith("batch 2 = 2 x 1 devices x 1 accumulated")
+    assert "crop 16 x 24; learning rate encoder 0.001, heads 0.01" in printed
+    run = run_of(model)
+    run.batches = iter([])
+    callback.before_fit(run)
+    assert "do not tell their size" in capsys.readouterr().out
+    assert ks.callbacks("run", preflight=False)[0] is not callback
 
 
 def test_tensorboard_is_optional(model, tmp_path, monkeypatch):
@@ -246,6 +247,7 @@ def test_the_callbacks_come_in_the_order_in_which_they_need_each_other():
         type(callback).__name__ for callback in ks.callbacks("run", patience=3)
     ]
     assert names == [
+        "Preflight",
         "FiniteLoss",
         "SlidingWindowValidation",
         "Previews",

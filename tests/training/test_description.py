@@ -1,0 +1,73 @@
+"""What a run says of itself before its first step."""
+
+import keras
+import pytest
+
+import keras_setr as ks
+from tests import tiny
+
+BACKEND = keras.config.backend()
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    model = tiny.build("naive")
+    model.compile(
+        learning_rate=0.02, layer_decay=0.5, gradient_accumulation_steps=3
+    )
+    return model
+
+
+def test_a_description_multiplies_out_the_batch_and_names_the_rates(model):
+    run = ks.training.describe_run(model, 4, available=10**12)
+    assert (run.batch_size, run.devices, run.accumulation_steps) == (4, 1, 3)
+    assert run.effective_batch == 12
+    assert run.image_size == (16, 24)
+    # Embeddings 0.5^4 of 0.02, layer 3 of 3 half of it; heads ten times.
+    assert run.rates["encoder"] == pytest.approx((0.00125, 0.01))
+    assert run.rates["heads"] == pytest.approx((0.2, 0.2))
+    assert run.trainable + run.frozen == model.count_params()
+    text = str(run)
+    assert "batch 12 = 4 x 1 devices x 3 accumulated, crop 16 x 24" in text
+    assert "encoder 0.00125 to 0.01, heads 0.2" in text
+    assert "of 1000.00 GB" in text and "\n" not in text
+
+
+def test_memory_grows_with_the_batch_and_shrinks_by_rematerialisation(model):
+    two, four = (ks.training.estimate_memory(model, n) for n in (2, 4))
+    weights = sum(
+        int(v.value.nbytes) if BACKEND != "tensorflow" else v.numpy().nbytes
+        for v in model.variables
+    )
+    assert two.weights == weights == four.weights
+    # Weights and gradients stay; what the forward pass keeps about doubles.
+    assert two.gradients == four.gradients
+    assert four.activations == pytest.approx(2 * two.activations, rel=0.1)
+    again = ks.training.estimate_memory(model, 4, rematerialize=True)
+    assert again.activations < 0.7 * four.activations
+    assert not model.backbone.rematerialize
+    # The momentum and the accumulated gradients of each trainable weight.
+    trainable = 4 * sum(keras.ops.size(v) for v in model.trainable_variables)
+    assert four.optimizer == pytest.approx(2 * int(trainable), rel=0.01)
+
+
+def test_a_step_that_cannot_fit_names_the_ways_out(model):
+    half = ks.training.estimate_memory(model, 100).total
+    needed = ks.training.estimate_memory(model, 200).total
+    with pytest.raises(MemoryError) as error:
+        ks.training.describe_run(model, 200, available=half)
+    message = str(error.value)
+    assert "with a batch of 200 x 1 devices of 16 x 24" in message
+    # Three batches make an update already: twice as many of half the size.
+    assert "a batch of 100 with compile(gradient_accumulation_steps=6)" in (
+        message.replace("a batch of 99 ", "a batch of 100 ")
+    )
+    assert "SETRBackbone(rematerialize=True), about" in message
+    assert 'dtype="mixed_bfloat16"' in message
+    assert "image_shape=(8, 16, 3), at most" in message
+    with pytest.raises(MemoryError, match="not even one image fits"):
+        ks.training.describe_run(model, 200, available=1000)
+    # The estimate may be 30 % off, so a little too much is tried.
+    run = ks.training.describe_run(model, 200, available=int(needed / 1.2))
+    assert "which may not suffice" in str(run)
