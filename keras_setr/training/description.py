@@ -24,7 +24,7 @@ class RunDescription:
         devices: int. Among which each batch is divided.
         accumulation_steps: int. Batches of one update.
         image_size: `(H, W)`.
-        rates: dict from `"encoder"` and `"heads"` to the lowest and the
+        rates: dict from `"encoder"` and `"decoder"` to the lowest and the
             highest learning rate of their trainable parameters at the start.
         trainable: int. Parameters.
         frozen: int. Parameters.
@@ -122,7 +122,7 @@ def describe_run(model, batch_size, image_size=None, available=None):
 
 
 def _gigabytes(count):
-    return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _count(variables):
@@ -135,9 +135,9 @@ def _rates(model, optimizer):
     if base is None:
         base = float(ops.convert_to_numpy(optimizer.learning_rate))
     encoder = {v.path for v in model.backbone.trainable_variables}
-    parts = {"encoder": [], "heads": []}
+    parts = {"encoder": [], "decoder": []}
     for variable in model.trainable_variables:
-        part = "encoder" if variable.path in encoder else "heads"
+        part = "encoder" if variable.path in encoder else "decoder"
         factor = 1.0
         if hasattr(optimizer, "multiplier"):
             factor = optimizer.multiplier(variable.path)

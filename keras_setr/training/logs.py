@@ -103,42 +103,51 @@ class TimeLeft(keras.callbacks.Callback):
 
     def before_fit(self, run):
         self._run = run
+        self._line = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
-        self._started = time.perf_counter()
-        self._trained = None
-        self._images_before = None
+        self._say()
+        self._started = self._trained = time.perf_counter()
+        self._images = self._images_before = None
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._images_before is None:
             # Those before an interruption, in the middle of an epoch.
-            self._images_before = self._images()
+            self._images_before = self._count_images()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._trained = time.perf_counter()
 
     def on_test_begin(self, logs=None):
-        self._end_training()
+        # Keras is about to count anew.
+        self._images = self._count_images()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._end_training()
+        if self._images is None:
+            self._images = self._count_images()
         run = self._run
         seconds = time.perf_counter() - self._started
         if epoch == run.epoch:
             # A part of an epoch, maybe.
             seconds *= run.steps_per_epoch / (run.steps_per_epoch - run.step)
         left = (run.epochs - epoch - 1) * seconds
-        images, trained = self._trained
-        workers.say(
-            f"Epoch {epoch + 1} of {run.epochs}: "
-            f"{images / max(trained, 1e-9):.1f} images/s in training, "
-            f"{_duration(left)} left."
+        images = self._images - self._images_before
+        trained = max(self._trained - self._started, 1e-9)
+        self._line = (
+            f"Epoch {epoch + 1} of {run.epochs}: {images / trained:.1f} "
+            f"images/s in training, {_duration(left)} left."
         )
 
-    def _end_training(self):
-        if self._trained is None:
-            images = self._images() - self._images_before
-            self._trained = images, time.perf_counter() - self._started
+    def on_train_end(self, logs=None):
+        self._say()
 
-    def _images(self):
+    def _say(self):
+        """The line of the last epoch, once Keras' bar has ended its own."""
+        if self._line is not None:
+            workers.say(self._line)
+        self._line = None
+
+    def _count_images(self):
         """Images of the epoch so far: the loss is a mean over them."""
         loss = self.model.metrics[0]
         return float(keras.ops.convert_to_numpy(loss.count))

@@ -105,9 +105,10 @@ def _data(recipe):
 
 def _training(recipe):
     rate = recipe.learning_rate
+    epochs = f"{recipe.epochs:.0f}" if recipe.epochs >= 1 else "below 1"
     return (
         f"{recipe.steps:,} steps of {recipe.batch_size} crops of "
-        f"{_sides(recipe.crop_size)} = {recipe.epochs:.0f} epochs; SGD, "
+        f"{_sides(recipe.crop_size)} = {epochs} epochs; SGD, "
         f"learning rate {rate:g}, heads {10 * rate:g}"
     )
 

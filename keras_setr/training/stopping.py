@@ -122,12 +122,13 @@ class EarlyStopping(keras.callbacks.Callback):
         self.wait += 1
         if self.wait >= self.patience:
             self.stopped = self.model.stop_training = True
-            workers.say(
-                f"Epoch {epoch + 1}: stopping early, as {self.monitor} has not "
-                f"improved on {self.best:.4f} in {self.wait} validations."
-            )
 
     def on_train_end(self, logs=None):
+        if self.stopped:
+            workers.say(
+                f"Stopped early: {self.monitor} has not improved on "
+                f"{self.best:.4f} in {self.wait} validations."
+            )
         if logs and self.best is None:
             warnings.warn(
                 f"Early stopping waits for {self.monitor!r}, which no epoch "

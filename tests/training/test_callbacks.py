@@ -189,6 +189,7 @@ def test_early_stopping_counts_on_after_an_interruption(model, capsys):
     assert not model.stop_training
     epoch_end(again, 3, val_mean_iou=0.4)
     assert again.stopped and model.stop_training
+    again.on_train_end()
     assert "has not improved on 0.5000 in 2 validations" in (
         capsys.readouterr().out
     )
@@ -222,7 +223,7 @@ def test_a_run_is_described_before_its_first_step(model, capsys):
     callback.before_fit(run_of(model))
     printed = capsys.readouterr().out
     assert printed.startswith("batch 2 = 2 x 1 devices x 1 accumulated")
-    assert "crop 16 x 24; learning rate encoder 0.001, heads 0.01" in printed
+    assert "crop 16 x 24; learning rate encoder 0.001, decoder 0.01" in printed
     run = run_of(model)
     run.batches = iter([])
     callback.before_fit(run)

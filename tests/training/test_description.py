@@ -26,11 +26,11 @@ def test_a_description_multiplies_out_the_batch_and_names_the_rates(model):
     assert run.image_size == (16, 24)
     # Embeddings 0.5^4 of 0.02, layer 3 of 3 half of it; heads ten times.
     assert run.rates["encoder"] == pytest.approx((0.00125, 0.01))
-    assert run.rates["heads"] == pytest.approx((0.2, 0.2))
+    assert run.rates["decoder"] == pytest.approx((0.2, 0.2))
     assert run.trainable + run.frozen == model.count_params()
     text = str(run)
     assert "batch 12 = 4 x 1 devices x 3 accumulated, crop 16 x 24" in text
-    assert "encoder 0.00125 to 0.01, heads 0.2" in text
+    assert "encoder 0.00125 to 0.01, decoder 0.2" in text
     assert "of 1000.00 GB" in text and "\n" not in text
 
 
