@@ -29,7 +29,13 @@ def run(backend, arguments):
             # A file is one worker's: its tests share what they compile.
             + ["--numprocesses", str(WORKERS), "--dist", "loadfile"]
             + ["-p", "no:cacheprovider", f"--junitxml={report}", *arguments],
-            env={**os.environ, "KERAS_BACKEND": backend},
+            env={
+                **os.environ,
+                "KERAS_BACKEND": backend,
+                # What one process has compiled, the others need not.
+                "JAX_COMPILATION_CACHE_DIR": str(pathlib.Path(folder) / "jax"),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+            },
             cwd=FOLDER.parent,
         ).returncode
         passed = failed = skipped = 0

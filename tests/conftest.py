@@ -21,6 +21,11 @@ if keras.config.backend() == "tensorflow":
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * 2,
     )
+elif keras.config.backend() == "torch":
+    import torch
+
+    # On tensors this small further threads only wait for each other.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,9 @@ def assigned():
     """Backend -> names, each recipe once and each backend for as long.
 
     JAX, which takes long to compile, gets the most recipes that give one
-    program: `cheap_steps` compiles it once. Of the others every fourth is
-    TensorFlow's, on which they take three times as long as on torch.
+    program, which `python -m tests` has it compile once. Of the others every
+    fourth is TensorFlow's, on which they take three times as long as on
+    torch.
     """
     programs = collections.defaultdict(list)
     for recipe in ks.recipes.values():
@@ -46,37 +47,6 @@ ASSIGNED = assigned()
 def run(monkeypatch, *arguments):
     monkeypatch.setattr("sys.argv", [TRAIN, *map(str, arguments)])
     runpy.run_path(TRAIN, run_name="__main__")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cheap_steps(tmp_path_factory):
-    """JAX compiles equal steps once, torch wastes no thread on small ones."""
-    if keras.config.backend() == "torch":
-        import torch
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        yield
-        torch.set_num_threads(threads)
-    elif keras.config.backend() == "jax":
-        import jax
-        from jax.experimental.compilation_cache import compilation_cache
-
-        folder = tmp_path_factory.mktemp("programs")
-        options = {
-            "jax_compilation_cache_dir": str(folder),
-            "jax_persistent_cache_min_compile_time_secs": 0.0,
-        }
-        before = {name: getattr(jax.config, name) for name in options}
-        for name, value in options.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        yield
-        for name, value in before.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-    else:
-        yield
 
 
 def test_every_recipe_runs_on_one_backend():
