@@ -1,5 +1,7 @@
 """What the SETR models share: wiring, presets and configuration."""
 
+import warnings
+
 import keras
 import keras_hub
 
@@ -163,6 +165,14 @@ class SETRSegmenter(
             },
             given,
         )
+
+    def load_weights(self, filepath, **kwargs):
+        with warnings.catch_warnings():
+            # Of files that hold the best weights and no optimizer.
+            warnings.filterwarnings(
+                "ignore", "Skipping variable loading.* saved optimizer has 0"
+            )
+            super().load_weights(filepath, **kwargs)
 
     def save_task_weights(self, filepath):
         keras.saving.save_weights(

@@ -201,6 +201,9 @@ class PixelTraining:
         self._set_decay_steps(x, batch_size, kwargs)
         # BackupAndRestore leaves it set, and the next fit would skip epochs.
         self._initial_epoch = None
+        if inputs.is_tf_dataset(x):
+            # Its order is its own, and Keras warns where it is to shuffle it.
+            kwargs.setdefault("shuffle", False)
         run = Run(self, x, batch_size, validation_data, kwargs)
         if run.listeners:
             x = self._start(run)

@@ -61,7 +61,7 @@ def distribute(
             the job (a TPU pod, SLURM), more than one joins it.
         tpu: str, TensorFlow only. The TPU to use, `"local"` on a TPU VM.
             Defaults to the local one, if TensorFlow finds it.
-        verbose: bool. Print the line, on the first worker.
+        verbose: bool. Print the line once, on the first worker.
 
     Returns:
         A `Distribution`.
@@ -148,6 +148,7 @@ class Distribution:
         self._scopes.append(scope)
         if self.verbose and self.is_chief:
             print(self.describe())
+        self.verbose = False  # once, however often it is entered
         return self
 
     def __exit__(self, *error):

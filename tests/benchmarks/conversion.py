@@ -13,14 +13,14 @@ import dataclasses
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+from processes import BACKENDS
+from processes import last_json
 
-BACKENDS = ("tensorflow", "jax", "torch")
 DIM, LAYERS, CLASSES, GRID = 1024, 24, 150, 32
 
 
@@ -113,19 +113,11 @@ def main():
         for backend in args.backends:
             home = os.path.join(folder, backend)
             for load in ("first", "second"):
-                result = subprocess.run(
+                values = last_json(
                     [sys.executable, __file__, "--measure", path],
-                    env={
-                        **os.environ,
-                        "KERAS_BACKEND": backend,
-                        "KERAS_HOME": home,
-                    },
-                    capture_output=True,
-                    text=True,
+                    backend,
+                    KERAS_HOME=home,
                 )
-                if result.returncode:
-                    sys.exit(result.stderr[-2000:])
-                values = json.loads(result.stdout.strip().splitlines()[-1])
                 print(
                     f"{backend:12}{load:8}{values['seconds']:9.1f}"
                     f"{values['peak'] / size:15.2f}",

@@ -11,13 +11,12 @@ time, and the median over the rounds is printed.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 
-BACKENDS = ("tensorflow", "jax", "torch")
+from processes import BACKENDS
+from processes import last_json
 
 
 def measure(args):
@@ -59,15 +58,6 @@ def measure(args):
     print(json.dumps({"seconds": min(seconds), "first": first}))
 
 
-def last_json(command, environment):
-    result = subprocess.run(
-        command, env=environment, capture_output=True, text=True
-    )
-    if result.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{result.stderr[-2000:]}")
-    return json.loads(result.stdout.strip().splitlines()[-1])
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -102,7 +92,7 @@ def main():
             ours = last_json(
                 [sys.executable, __file__, "--measure", *options]
                 + ["--layers", str(args.layers)],
-                {**os.environ, "KERAS_BACKEND": backend},
+                backend,
             )
             seconds[backend].append(ours["seconds"])
             first[backend] = ours["first"]
@@ -111,7 +101,6 @@ def main():
                 peer = last_json(
                     [python, reference, "time", *options]
                     + ["--depth", str(args.layers)],
-                    dict(os.environ),
                 )
                 ratios[backend].append(ours["seconds"] / peer["seconds"])
     print(f"{'backend':12}{'seconds':>9}{'first call':>12}{'ratio':>8}")

@@ -19,11 +19,12 @@ import os
 import pathlib
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import types
+
+from processes import last_json
 
 # name: (height, width), extension, crop, base size (h, w), classes, files.
 # The noise makes files of the published sizes: ADEChallengeData2016.zip has
@@ -209,20 +210,12 @@ def run(python, task, case, folder, args, images, workers):
     command += ["--folder", str(folder), "--images", str(images)]
     command += ["--workers", str(workers), "--reader", args.reader]
     command += ["--batch-size", str(args.batch_size)]
-    environment = dict(os.environ)
     if task == "peer":
         # Python's own path of this process is of no use to another one.
-        environment.pop("PYTHONPATH", None)
-    else:
-        root = pathlib.Path(__file__).parents[2]
-        environment["PYTHONPATH"] = str(root)
-        environment.setdefault("KERAS_BACKEND", "torch")
-    result = subprocess.run(
-        command, env=environment, capture_output=True, text=True
-    )
-    if result.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{result.stderr[-2000:]}")
-    return json.loads(result.stdout.strip().splitlines()[-1])
+        return last_json(command, PYTHONPATH="")
+    root = pathlib.Path(__file__).parents[2]
+    backend = os.environ.get("KERAS_BACKEND", "torch")
+    return last_json(command, backend, PYTHONPATH=str(root))
 
 
 def main():

@@ -16,13 +16,14 @@ import importlib.util
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import numpy as np
+from processes import BACKENDS
+from processes import last_json
+from processes import printed
 
-BACKENDS = ("tensorflow", "jax", "torch")
 HEADS = ("naive", "pup", "mla")
 CLASSES, WINDOW, STRIDE = 7, 64, 42
 TAPS = (0, 2, 3, 5)
@@ -255,22 +256,14 @@ def main():
     beyond = []
     with tempfile.TemporaryDirectory() as work:
         call = [__file__, "--work", work]
-        subprocess.run([python, *call, "--reference", reference], check=True)
+        printed([python, *call, "--reference", reference])
         print(
             f"{'backend':12}{'decoder':9}{'slide':>9}{'base scale':>12}"
             f"{'paper, M %':>12}{'paper, A %':>12}{'IoU':>9}"
         )
         for backend in args.backends:
-            result = subprocess.run(
-                [sys.executable, *call, "--measure"],
-                env={**os.environ, "KERAS_BACKEND": backend},
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            for head, row in json.loads(
-                result.stdout.strip().splitlines()[-1]
-            ).items():
+            rows = last_json([sys.executable, *call, "--measure"], backend)
+            for head, row in rows.items():
                 if not agrees(row):
                     beyond.append(f"{backend} {head}")
                 print(

@@ -15,13 +15,13 @@ import argparse
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import numpy as np
+from processes import BACKENDS
+from processes import printed
 
-BACKENDS = ("tensorflow", "jax", "torch")
 LIMIT = 1e-5
 
 # Head, layers tapped (0-based), and further options of REFERENCE.
@@ -221,20 +221,12 @@ def main():
                 command += [f"--{key}"] + (
                     [] if value is None else [str(value)]
                 )
-            subprocess.run(command, check=True, capture_output=True)
+            printed(command)
         for backend in args.backends:
             command = [sys.executable, __file__, "--measure", folder]
             if args.dinov2:
                 command += ["--dinov2", args.dinov2]
-            result = subprocess.run(
-                command,
-                env={**os.environ, "KERAS_BACKEND": backend},
-                capture_output=True,
-                text=True,
-            )
-            if result.returncode:
-                sys.exit(result.stderr[-3000:])
-            *lines, worst = result.stdout.strip().splitlines()
+            *lines, worst = printed(command, backend)
             print(f"== {backend}", *lines, sep="\n", flush=True)
             failed |= float(worst) > LIMIT
     sys.exit(failed)

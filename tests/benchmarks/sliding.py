@@ -17,36 +17,15 @@ Each backend runs in a process of its own. Linux only.
 import argparse
 import gc
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 
 import numpy as np
-
-BACKENDS = ("tensorflow", "jax", "torch")
-
-
-def resident():
-    """Bytes of memory that this process holds."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-class Peak:
-    """The most memory that this process holds inside a `with`, in bytes."""
-
-    def __enter__(self):
-        # The kernel's own mark, set back to what is held now.
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-        return self
-
-    def __exit__(self, *exception):
-        with open("/proc/self/status") as file:
-            (peak,) = (line for line in file if line.startswith("VmHWM:"))
-        self.value = 1024 * int(peak.split()[1])
+from processes import BACKENDS
+from processes import last_json
+from resident import Peak
+from resident import resident
 
 
 def build(args):
@@ -185,14 +164,7 @@ def main():
     if args.measure:
         return print(json.dumps(measure(args)))
     for backend in args.backends:
-        result = subprocess.run(
-            [sys.executable, *sys.argv, "--measure"],
-            env={**os.environ, "KERAS_BACKEND": backend},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        figures = json.loads(result.stdout.strip().splitlines()[-1])
+        figures = last_json([sys.executable, *sys.argv, "--measure"], backend)
         shown = ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
         print(f"{backend:12}{shown}", flush=True)
 

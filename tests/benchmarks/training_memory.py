@@ -12,41 +12,15 @@ Prints a table in Markdown. Linux only.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
-
-BACKENDS = ("tensorflow", "jax", "torch")
-
-
-def resident():
-    """Bytes of memory that this process holds."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-class Peak:
-    """The most memory that this process holds inside a `with`, in bytes."""
-
-    def __enter__(self):
-        self.value = resident()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def _watch(self):
-        while not self._stop.wait(0.002):
-            self.value = max(self.value, resident())
-
-    def __exit__(self, *exception):
-        self._stop.set()
-        self._thread.join()
+from processes import BACKENDS
+from processes import last_json
+from resident import Peak
+from resident import resident
 
 
 def build(args, rematerialize):
@@ -113,20 +87,13 @@ def seconds(args):
 
 
 def measure(backend, *arguments):
-    result = subprocess.run(
+    return last_json(
         [sys.executable, *sys.argv, "--measure", *arguments],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            # Freed blocks go back to the system, so that the memory held is
-            # that in use.
-            "MALLOC_MMAP_THRESHOLD_": "65536",
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
+        backend,
+        # Freed blocks go back to the system, so that the memory held is that
+        # in use.
+        MALLOC_MMAP_THRESHOLD_="65536",
     )
-    return json.loads(result.stdout.strip().splitlines()[-1])
 
 
 def main():

@@ -18,17 +18,18 @@ import importlib.util
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import numpy as np
+from processes import BACKENDS
+from processes import last_json
+from processes import printed
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from tests.goldens import mmsegmentation_training as golden  # noqa: E402
 
-BACKENDS = ("tensorflow", "jax", "torch")
 MODELS = {"naive": "SETRNaive", "pup": "SETRPUP", "mla": "SETRMLA"}
 CLASSES, SIZE, DIM, DEPTH, HEADS = 7, 64, 48, 6, 4
 TAPS = (0, 2, 3, 5)
@@ -161,7 +162,6 @@ def main():
         parser.error("--peer is needed: there is nothing to compare with.")
 
     python, reference = args.peer
-    quiet = {"stdout": subprocess.PIPE, "text": True, "check": True}
     equal = True
     with tempfile.TemporaryDirectory() as work:
         sizes = {
@@ -175,20 +175,16 @@ def main():
         options = [str(x) for pair in sizes.items() for x in pair]
         for head in MODELS:
             make = ["make", "--head", head, "--out", f"{work}/{head}"]
-            subprocess.run([python, reference, *make, *options], **quiet)
+            printed([python, reference, *make, *options])
         call = [__file__, "--work", work]
-        subprocess.run([python, *call, "--reference", reference], **quiet)
+        printed([python, *call, "--reference", reference])
         print(
             f"{'backend':12}{'decoder':9}{'batches':15}{'first':>7}{'last':>7}"
             f"{'total':>9}{'by head':>9}{'rounding':>10}  within {TOLERANCE:g}"
         )
         for backend in args.backends:
-            result = subprocess.run(
-                [sys.executable, *call, "--measure"],
-                env={**os.environ, "KERAS_BACKEND": backend},
-                **quiet,
-            )
-            for row in json.loads(result.stdout.strip().splitlines()[-1]):
+            rows = last_json([sys.executable, *call, "--measure"], backend)
+            for row in rows:
                 within = max(row["total"], row["parts"]) < TOLERANCE
                 equal = equal and within
                 print(

@@ -1,0 +1,61 @@
+"""The notebooks of the examples, each on the backend that it is written for.
+
+Without data of the user they run on generated images, as they are.
+"""
+
+import pathlib
+
+import keras
+import nbclient
+import nbformat
+import pytest
+
+EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
+NOTEBOOKS = {
+    "tensorflow": "finetune_folder",
+    "jax": "cityscapes_kaggle_tpu",
+    "torch": "evaluate_and_visualise",
+}
+
+
+def read(name):
+    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return notebook, cells
+
+
+def kinds(cell):
+    """What a cell shows: text, pictures."""
+    found = set()
+    for output in cell.outputs:
+        if output.get("name") != "stderr":
+            found.update(output.get("data", {"text/plain": ""}))
+    return found
+
+
+def test_every_notebook_runs_on_one_backend():
+    files = {path.stem for path in EXAMPLES.glob("*.ipynb")}
+    assert sorted(NOTEBOOKS.values()) == sorted(files)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS.values())
+def test_a_notebook_was_run_from_top_to_bottom(name):
+    _, cells = read(name)
+    counts = [cell.execution_count for cell in cells]
+    assert counts == list(range(1, len(cells) + 1))
+
+
+def test_a_notebook_runs_and_shows_what_it_shows(tmp_path, monkeypatch):
+    name = NOTEBOOKS[keras.config.backend()]
+    notebook, cells = read(name)
+    expected = [kinds(cell) for cell in cells]
+    # The kernel is a process beside the other tests.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
+    nbclient.NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    assert [kinds(cell) for cell in cells] == expected
