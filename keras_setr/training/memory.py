@@ -179,28 +179,36 @@ def _loss(model, images, labels):
 def _tensorflow(model, images, labels):
     import tensorflow as tf
 
-    kept = {}
+    kept = {}  # device -> tensors
 
-    @tf.function
     def step(images, labels):
         graph = tf.compat.v1.get_default_graph()
+        device = tf.no_op().device  # of this replica
+
+        def operations():
+            return [op for op in graph.get_operations() if op.device == device]
+
         variables = [v.value for v in model.trainable_variables]
         with tf.GradientTape() as tape:
             loss = _loss(model, images, labels)
-        forward = set(graph.get_operations())
+        forward = set(operations())
         tape.gradient(loss, variables)
-        for operation in graph.get_operations():
+        found = kept.setdefault(device, {})
+        for operation in operations():
             if operation in forward:
                 continue
             for x in operation.inputs:
                 known = x.shape.is_fully_defined() and x.dtype != tf.resource
                 if known and x.op in forward and _is_computed(x.op):
-                    kept[x.ref()] = _size(x.shape, x.dtype.name)
+                    found[x.ref()] = _size(x.shape, x.dtype.name)
 
-    step.get_concrete_function(
+    strategy = model.distribute_strategy
+    tf.function(
+        lambda *batch: strategy.run(step, args=batch)
+    ).get_concrete_function(
         tf.TensorSpec(images, "float32"), tf.TensorSpec(labels, "int32")
     )
-    return sum(kept.values())
+    return max(sum(found.values()) for found in kept.values())
 
 
 def _is_computed(operation):

@@ -9,6 +9,20 @@ from tests import tiny
 BACKEND = keras.config.backend()
 
 
+def test_memory_is_that_of_one_of_several_devices():
+    models = []
+    for devices in (1, None):
+        with ks.distribute(devices, verbose=False) as run:
+            models.append(tiny.build("pup"))
+        count = run.num_devices
+        with run:
+            described = ks.training.describe_run(models[-1], 8)
+        assert described.batch_size == 8 // count
+        models[-1] = described.memory.activations
+    # Auxiliary outputs and batch norm do not count per image alone.
+    assert models[1] == pytest.approx(models[0] / count, rel=0.1)
+
+
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
