@@ -3,9 +3,10 @@
     python tests/benchmarks/training_memory.py
 
 memory: the most that a process holds during steps of `train_on_batch`, above
-    what it holds between them, plus the weights and the optimizer, in a
-    process for each setting; beside it what `keras_setr.training` estimates
-    before the first step. What compilation leaves behind does not count.
+    what it holds after a step of the same model on one patch, so that what
+    libraries and compilation take does not count; in a process for each
+    setting. Beside it what `keras_setr.training` estimates before the first
+    step.
 time: seconds of a step, the two settings alternating in one process.
 
 Prints a table in Markdown. Linux only.
@@ -54,21 +55,22 @@ def batch_of(args):
 def memory(args):
     from keras_setr import training
 
+    crop, args.crop = args.crop, 16
+    model = build(args, args.rematerialize)
+    model.train_on_batch(*batch_of(args))
+    del model
+    args.crop = crop
+    gc.collect()
+    before = resident()
     model = build(args, args.rematerialize)
     estimate = training.estimate_memory(model, args.batch_size)
     batch = batch_of(args)
     # The first step compiles, which may take more than the step itself.
     model.train_on_batch(*batch)
-    gc.collect()
-    held = resident()
     with Peak() as peak:
         for _ in range(args.rounds):
             model.train_on_batch(*batch)
-    kept = estimate.weights + estimate.optimizer
-    return {
-        "measured": peak.value - held + kept,
-        "estimated": estimate.total,
-    }
+    return {"measured": peak.value - before, "estimated": estimate.total}
 
 
 def seconds(args):
