@@ -11,10 +11,13 @@ DIR of --data-dir is where TFDS keeps its datasets, with the official archives
 in DIR/downloads/manual unless they are prepared already. --smoke runs a recipe
 end to end in seconds: a small model of its structure on generated images.
 
-Of a folder the weights with the best validation mean IoU are kept, of a recipe
-the last, as published. At the end they are evaluated on the whole validation
-images with sliding windows and saved as a preset, which examples/evaluate.py
-and examples/segment.py read.
+It trains on all devices that it finds. Killed and started again by the same
+command, it goes on where it was; --out holds checkpoints, log and previews.
+
+Of a folder the weights with the best mean IoU on whole validation images are
+kept, of a recipe the last, as published. At the end they are evaluated with
+sliding windows and saved as a preset, which examples/evaluate.py and
+examples/segment.py read.
 """
 
 import argparse
@@ -117,8 +120,9 @@ def parse():
 class Run:
     """A compiled model, what it trains on, and how it is tested.
 
-    `val_batches` are what the best weights are chosen by; `None` keeps the
-    last. `tests` maps the name of a test to the arguments of `ks.evaluate`.
+    `val` are whole images, `val_batches` crops of them for the loss, or
+    `None`. `tests` maps the name of a test to the arguments of `ks.evaluate`;
+    "mean_iou" also scores the model while it trains.
     """
 
     model: object
@@ -190,15 +194,16 @@ def build_model(ks, args, crop, folder):
 def compile_model(keras, model, args, total_steps):
     if args.frozen_layers:
         model.backbone.freeze(args.frozen_layers)
-    learning_rate = args.learning_rate or 0.01
     if args.optimizer == "sgd" or args.layer_decay or args.accumulate:
+        is_sgd = args.optimizer == "sgd"
         model.compile(
-            "auto" if args.optimizer == "sgd" else args.optimizer,
-            learning_rate=learning_rate,
+            "auto" if is_sgd else args.optimizer,
+            learning_rate=args.learning_rate or (0.01 if is_sgd else None),
             layer_decay=args.layer_decay,
             gradient_accumulation_steps=args.accumulate,
         )
         return
+    learning_rate = args.learning_rate or 0.01
     # Without pretrained weights a transformer learns far faster with AdamW.
     warmup = max(1, total_steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
