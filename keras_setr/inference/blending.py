@@ -44,10 +44,11 @@ class Blend:
         # What each strip shares with the column before, and with the next.
         self._side = collections.deque()
         self._next_side = collections.deque()
-        # (left, (overlap, columns, K)), shared with the band above, and with
-        # the next one.
-        self._above = collections.deque()
-        self._below = collections.deque()
+        # (overlap, W', K), what two bands share: from the left as far as this
+        # band has come with the next one, and from there on with the one
+        # before. One array serves both, as rows and columns are read before
+        # anything is written over them.
+        self._between = None
         if averages:
             h, w = view.window_size
             self._share = [
@@ -66,7 +67,7 @@ class Blend:
         tops = self.bands[self._band]
         top = tops[self._window]
         if self._window == 0:
-            self._begin_column(logits.shape[-1])
+            self._begin_column(logits)
         self._window += 1
         is_last = self._window == len(tops)
         upper, self._upper = self._upper, collections.deque()
@@ -84,17 +85,18 @@ class Blend:
                 self._finish(strip, row)
             else:
                 self._upper.append(strip)
-        # What is used up is released at once.
-        while self._above and _end(self._above[0]) <= self._right:
-            self._above.popleft()
         if is_last:
             self._end_column()
 
-    def _begin_column(self, num_classes):
-        """Work out what of this column others share, and make room for it."""
+    def _begin_column(self, logits):
+        """Work out what of this column others share."""
         h, w = self.view.window_size
         tops, left = self.bands[self._band], self.lefts[self._column]
         self._top, bottom = tops[0], tops[-1] + h
+        # Where the rows end that the band before shares with this one.
+        self._above_end = self._top
+        if self._band:
+            self._above_end = self.bands[self._band - 1][-1] + h
         self._left, self._right = left, left + w
         # No later window covers what lies before both of these.
         self._next_top, self._next_left = bottom, self._right
@@ -102,21 +104,13 @@ class Blend:
             self._next_top = self.bands[self._band + 1][0]
         if self._column + 1 < len(self.lefts):
             self._next_left = self.lefts[self._column + 1]
-        # In pieces that end where columns do, so that none is held for a part
-        # of it.
-        ends = {other + w for other in self.lefts} | {self._next_left}
-        ends = sorted(end for end in ends if left < end <= self._next_left)
-        self._pieces = [
-            (
-                start,
-                np.empty(
-                    (bottom - self._next_top, end - start, num_classes),
-                    np.float32,
-                ),
-            )
-            for start, end in itertools.pairwise([left, *ends])
-        ]
-        self._below.extend(self._pieces)
+        if self._between is None:
+            overlaps = [
+                max(upper[-1] + h - lower[0], 0)
+                for upper, lower in itertools.pairwise(self.bands)
+            ]
+            shape = (max(overlaps, default=0), self.view.size[1])
+            self._between = np.empty((*shape, logits.shape[-1]), np.float32)
 
     def _strips(self, row_bytes):
         """`(row, end)` of the column's strips; windows cover them whole."""
@@ -135,23 +129,17 @@ class Blend:
             strip[:, : side.shape[1]] += side
             # It has brought along what lies over these columns.
             first += side.shape[1]
-        for start, rows in self._above:
-            a = max(start, first)
-            b = min(start + rows.shape[1], self._right)
-            if a < b:
-                over = rows[row - self._top :][: len(strip)]
-                strip[: len(over), a - self._left : b - self._left] += over[
-                    :, a - start : b - start
-                ]
+        above = self._between[row - self._top : self._above_end - self._top]
+        above = above[: len(strip), first : self._right]
+        strip[: len(above), first - self._left :] += above
 
     def _finish(self, strip, row):
         """Hand on or keep for others what the column's windows all added to."""
         left, done = self._left, self._next_left - self._left
         self._next_side.append(strip[:, done:].copy())
         if row >= self._next_top:
-            for start, rows in self._pieces:
-                columns = slice(start - left, start - left + rows.shape[1])
-                rows[row - self._next_top :][: len(strip)] = strip[:, columns]
+            below = self._between[row - self._next_top :][: len(strip)]
+            below[:, left : self._next_left] = strip[:, :done]
             return
         block = strip[:, :done]
         if self.averages:
@@ -172,16 +160,10 @@ class Blend:
         self._column = 0
         self._side.clear()
         self._band += 1
-        self._above, self._below = self._below, collections.deque()
         if self._band < len(self.bands):
             self.sink.advance(self.bands[self._band][0])
         else:
             self.sink.advance(self.view.size[0])
-
-
-def _end(piece):
-    start, rows = piece
-    return start + rows.shape[1]
 
 
 def _covers(starts, window, length):
