@@ -163,6 +163,7 @@ class Blend:
         if self._band < len(self.bands):
             self.sink.advance(self.bands[self._band][0])
         else:
+            self._between = None  # before labels are copied into wider ones
             self.sink.advance(self.view.size[0])
 
 
