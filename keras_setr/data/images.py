@@ -9,6 +9,7 @@ import pathlib
 import uuid
 
 import cv2
+import kornia_rs
 import numpy as np
 from PIL import ExifTags
 from PIL import Image
@@ -77,14 +78,14 @@ def empty_file(path):
 
 def _decode(image, path):
     """The pixels of an opened image as an array, in its own mode."""
-    pixels = _decode_by_opencv(image)
+    pixels = _decode_quickly(image, path)
     if pixels is None:
         pixels = np.array(_pixels(image, path))
     return pixels
 
 
-def _decode_by_opencv(image):
-    """The same pixels in two thirds of the time; `None` where they may differ.
+def _decode_quickly(image, path):
+    """The same pixels in less time; `None` where they may differ.
 
     Only for complete 8-bit JPEG and PNG files of grey or RGB values that need
     not be turned: OpenCV fills up what a truncated file lacks, expands
@@ -100,6 +101,16 @@ def _decode_by_opencv(image):
         simple = is_plain(image, content)
     if not simple:
         return None
+    if (image.format, image.mode) == ("PNG", "L"):
+        # Masks, in a sixth of OpenCV's time. It takes four tenths of it for
+        # RGB, but no other thread of Python runs meanwhile.
+        try:
+            pixels = kornia_rs.io.decode_image_png_u8(
+                content, image.size[::-1], "mono"
+            )
+        except Exception as error:  # of no class of its own
+            raise _damaged(path, error) from error
+        return pixels[..., 0]
     flags = {"RGB": cv2.IMREAD_COLOR_RGB, "L": cv2.IMREAD_GRAYSCALE}
     return cv2.imdecode(
         np.frombuffer(content, np.uint8),
@@ -120,11 +131,15 @@ def _pixels(image, path):
     # Pillow's decoders meet damage with OSError, SyntaxError, EOFError,
     # struct.error, zlib.error and more.
     except Exception as error:
-        raise ValueError(
-            f"{path} cannot be decoded: {error}. The file is truncated or "
-            "damaged; copy or export it again, or remove it together with its "
-            "pair."
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path, error):
+    return ValueError(
+        f"{path} cannot be decoded: {error}. The file is truncated or "
+        "damaged; copy or export it again, or remove it together with its "
+        "pair."
+    )
 
 
 def _sixteen_bit(image):
@@ -179,7 +194,7 @@ def load_image(path, channels=3, dtype="uint8"):
                 "opaque. Decide what stands behind the transparent pixels "
                 "and save as RGB."
             )
-        pixels = _decode_by_opencv(image)
+        pixels = _decode_quickly(image, path)
         if pixels is None:
             return np.array(_pixels(image, path).convert("RGB"))
         if mode == "L":

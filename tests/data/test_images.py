@@ -140,6 +140,18 @@ def test_a_truncated_file_is_named(tmp_path, suffix):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("position", [0.3, 0.8])
+def test_a_mask_whose_checksum_does_not_fit_is_named(tmp_path, position):
+    noise = np.random.default_rng(0).integers(0, 9, (40, 50), "uint8")
+    path = write(tmp_path / "a.png", noise)
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * position)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="truncated or damaged") as error:
+        load_mask(path)
+    assert str(path) in str(error.value)
+
+
 def test_a_palette_mask_gives_indices_not_colours(tmp_path):
     indices = np.array([[0, 1, 2], [3, 20, 255]], "uint8")
     mask = Image.fromarray(indices)
