@@ -1,154 +1,29 @@
 """Images and masks between disk and NumPy, with nothing changed in silence."""
 
-import contextlib
-import dataclasses
 import functools
 import io
 import os
 import pathlib
 import uuid
 
-import cv2
-import kornia_rs
 import numpy as np
 from PIL import ExifTags
 from PIL import Image
-from PIL import ImageOps
 
+from keras_setr.data.decoding import decode
+from keras_setr.data.decoding import decode_quickly
+from keras_setr.data.decoding import decode_samples
+from keras_setr.data.decoding import empty_file
+from keras_setr.data.decoding import file_content
+from keras_setr.data.decoding import is_sixteen_bit
+from keras_setr.data.decoding import load_pillow
+from keras_setr.data.decoding import open_pillow
 from keras_setr.data.png import PngRows
-from keras_setr.data.png import chunk_names
 from keras_setr.data.png import is_plain
 
 # Modes that hold no more than Pillow's conversion to RGB keeps.
 _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
 _MASK_MODES = ("L", "P", "1", "RGB")
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageBytes:
-    """The content of an image file that does not lie on disk by itself.
-
-    Takes the place of a path in `load_image` and `load_mask`.
-
-    Args:
-        content: bytes.
-        name: str. What errors call it.
-    """
-
-    content: bytes
-    name: str
-
-    def __str__(self):
-        return self.name
-
-
-def _open_binary(path):
-    if isinstance(path, ImageBytes):
-        return io.BytesIO(path.content)
-    return open(path, "rb")
-
-
-@contextlib.contextmanager
-def _open(path):
-    """A Pillow image whose decoding errors name `path` and say what to do."""
-    # Opened here, so that a missing or forbidden file keeps Python's own
-    # error and only what Pillow says about the content is reworded.
-    with _open_binary(path) as file:
-        if not file.read(1):
-            raise ValueError(empty_file(path))
-        file.seek(0)
-        try:
-            image = Image.open(file)
-        except Exception as error:
-            raise ValueError(
-                f"{path} is not an image that Pillow can read: {error}. "
-                "Export it again as PNG or JPEG, or remove it together with "
-                "its pair."
-            ) from error
-        yield image
-
-
-def empty_file(path):
-    """What is wrong with a file of no bytes."""
-    return (
-        f"{path} is empty (0 bytes). Copy or export it again, or remove it "
-        "together with its pair."
-    )
-
-
-def _decode(image, path):
-    """The pixels of an opened image as an array, in its own mode."""
-    pixels = _decode_quickly(image, path)
-    if pixels is None:
-        pixels = np.array(_pixels(image, path))
-    return pixels
-
-
-def _decode_quickly(image, path):
-    """The same pixels in less time; `None` where they may differ.
-
-    Only for complete 8-bit JPEG and PNG files of grey or RGB values that need
-    not be turned: OpenCV fills up what a truncated file lacks, expands
-    palettes and stretches values of less than 8 bits.
-    """
-    if image.mode not in ("RGB", "L") or image.format not in ("JPEG", "PNG"):
-        return None
-    image.fp.seek(0)
-    content = image.fp.read()
-    if image.format == "JPEG":
-        simple = content.endswith(b"\xff\xd9") and _is_upright(image)
-    else:
-        simple = is_plain(image, content)
-    if not simple:
-        return None
-    if (image.format, image.mode) == ("PNG", "L"):
-        # Masks, in a sixth of OpenCV's time. It takes four tenths of it for
-        # RGB, but no other thread of Python runs meanwhile.
-        try:
-            pixels = kornia_rs.io.decode_image_png_u8(
-                content, image.size[::-1], "mono"
-            )
-        except Exception as error:  # of no class of its own
-            raise _damaged(path, error) from error
-        return pixels[..., 0]
-    flags = {"RGB": cv2.IMREAD_COLOR_RGB, "L": cv2.IMREAD_GRAYSCALE}
-    return cv2.imdecode(
-        np.frombuffer(content, np.uint8),
-        flags[image.mode] | cv2.IMREAD_IGNORE_ORIENTATION,
-    )
-
-
-def _is_upright(image):
-    return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-
-
-def _pixels(image, path):
-    """The decoded image, turned upright as viewers show it."""
-    try:
-        image.load()
-        # After loading, because Pillow itself turns TIFF files then.
-        return image if _is_upright(image) else ImageOps.exif_transpose(image)
-    # Pillow's decoders meet damage with OSError, SyntaxError, EOFError,
-    # struct.error, zlib.error and more.
-    except Exception as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path, error):
-    return ValueError(
-        f"{path} cannot be decoded: {error}. The file is truncated or "
-        "damaged; copy or export it again, or remove it together with its "
-        "pair."
-    )
-
-
-def _sixteen_bit(image):
-    """Whether decoding would drop the low byte of every sample.
-
-    Pillow opens 16-bit RGB as mode "RGB"; only the decoder's own description
-    of the samples still tells.
-    """
-    return any(";16" in str(tile[3]) for tile in image.tile)
 
 
 def load_image(path, channels=3, dtype="uint8"):
@@ -172,10 +47,10 @@ def load_image(path, channels=3, dtype="uint8"):
     """
     if channels != 3 or dtype != "uint8":
         return _load_samples(path, channels, dtype)
-    with _open(path) as image:
+    with open_pillow(path) as image:
         mode = image.mode
-        if _sixteen_bit(image) or mode not in _IMAGE_MODES:
-            shown = f"{mode}, 16 bit" if _sixteen_bit(image) else mode
+        if is_sixteen_bit(image) or mode not in _IMAGE_MODES:
+            shown = f"{mode}, 16 bit" if is_sixteen_bit(image) else mode
             if mode in ("RGBA", "LA", "PA", "RGBa", "La"):
                 fix = (
                     "Decide what stands behind the transparent pixels and "
@@ -194,9 +69,9 @@ def load_image(path, channels=3, dtype="uint8"):
                 "opaque. Decide what stands behind the transparent pixels "
                 "and save as RGB."
             )
-        pixels = _decode_quickly(image, path)
+        pixels = decode_quickly(image, path)
         if pixels is None:
-            return np.array(_pixels(image, path).convert("RGB"))
+            return np.array(load_pillow(image, path).convert("RGB"))
         if mode == "L":
             pixels = np.repeat(pixels[..., None], 3, axis=-1)
         return pixels
@@ -216,10 +91,9 @@ def open_image(path, channels=3, dtype="uint8"):
         As `load_image`, for a damaged PNG file where it is shown.
     """
     if (channels, dtype) == (3, "uint8"):
-        with _open(path) as image:
+        with open_pillow(path) as image:
             if image.format == "PNG" and image.mode == "RGB":
-                image.fp.seek(0)
-                content = image.fp.read()
+                content = file_content(image)
                 interlaced = image.info.get("interlace")
                 if is_plain(image, content) and not interlaced:
                     load = functools.partial(load_image, path)
@@ -236,7 +110,7 @@ def _load_samples(path, channels, dtype):
         if str(path).lower().endswith(".npy"):
             samples = np.load(io.BytesIO(content))
         else:
-            samples = _decode_samples(content)
+            samples = decode_samples(content)
     # OpenCV and NumPy meet damage with errors of many kinds.
     except Exception as error:
         raise ValueError(
@@ -257,22 +131,6 @@ def _load_samples(path, channels, dtype):
     return samples
 
 
-def _decode_samples(content):
-    if content.startswith(b"\x89PNG") and chunk_names(content)[-1] != b"IEND":
-        raise ValueError("the file is truncated")
-    array = np.frombuffer(content, np.uint8)
-    complete, pages = cv2.imdecodemulti(array, cv2.IMREAD_UNCHANGED)
-    if not complete or not pages:
-        raise ValueError("OpenCV finds no image in it")
-    if len(pages) > 1:
-        return np.stack(pages, axis=-1)
-    (samples,) = pages
-    if samples.ndim == 3 and samples.shape[-1] in (3, 4):
-        # OpenCV gives blue, green, red (and opacity).
-        samples = samples[..., [2, 1, 0, 3][: samples.shape[-1]]]
-    return np.ascontiguousarray(samples)
-
-
 def image_size(path):
     """`(H, W)` as `load_image` would give it, read from the header alone.
 
@@ -282,7 +140,7 @@ def image_size(path):
         FileNotFoundError: there is no such file.
         ValueError: the file is not an image.
     """
-    with _open(path) as image:
+    with open_pillow(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for EXIF data behind the pixels,
         # and gives the size of a TIFF file as it stands after turning.
@@ -306,7 +164,7 @@ def load_mask(path):
         ValueError: the file cannot be decoded, its mode holds no label
             values, or it is a JPEG, whose compression changes them.
     """
-    with _open(path) as mask:
+    with open_pillow(path) as mask:
         if mask.format in ("JPEG", "MPO"):
             raise ValueError(
                 f"{path} is a JPEG, and a mask must be stored without loss: "
@@ -314,14 +172,14 @@ def load_mask(path):
                 "as PNG from the original annotation."
             )
         mode = mask.mode
-        if _sixteen_bit(mask) or mode not in _MASK_MODES:
-            shown = f"{mode}, 16 bit" if _sixteen_bit(mask) else mode
+        if is_sixteen_bit(mask) or mode not in _MASK_MODES:
+            shown = f"{mode}, 16 bit" if is_sixteen_bit(mask) else mode
             raise ValueError(
                 f"{path} has mode {shown!r}; a mask must be 'L' (8-bit grey), "
                 "'P' (palette), '1' or 'RGB' (colours). Save the labels as "
                 "8-bit grey PNG, one value in 0..255 per class."
             )
-        values = _decode(mask, path)
+        values = decode(mask, path)
     return values.astype(np.uint8) if mode == "1" else values
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_setr.data import builders
 from keras_setr.data.datasets import DATASETS
-from keras_setr.data.images import ImageBytes
+from keras_setr.data.decoding import ImageBytes
 from keras_setr.data.images import load_image
 from keras_setr.data.images import load_mask
 from keras_setr.data.images import open_image

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_setr.data.datasets import DATASETS
-from keras_setr.data.images import ImageBytes
+from keras_setr.data.decoding import ImageBytes
 from keras_setr.data.images import load_image
 from keras_setr.data.images import load_mask
 
