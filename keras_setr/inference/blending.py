@@ -44,6 +44,11 @@ class Blend:
         # What each strip shares with the column before, and with the next.
         self._side = collections.deque()
         self._next_side = collections.deque()
+        # How many rows each band shares with the one before.
+        self._overlaps = [0] + [
+            upper[-1] + view.window_size[0] - lower[0]
+            for upper, lower in itertools.pairwise(self.bands)
+        ]
         # (overlap, W', K), what two bands share: from the left as far as this
         # band has come with the next one, and from there on with the one
         # before. One array serves both, as rows and columns are read before
@@ -67,7 +72,7 @@ class Blend:
         tops = self.bands[self._band]
         top = tops[self._window]
         if self._window == 0:
-            self._begin_column(logits)
+            self._begin_column(logits.shape[-1])
         self._window += 1
         is_last = self._window == len(tops)
         upper, self._upper = self._upper, collections.deque()
@@ -88,15 +93,11 @@ class Blend:
         if is_last:
             self._end_column()
 
-    def _begin_column(self, logits):
-        """Work out what of this column others share."""
+    def _begin_column(self, num_classes):
+        """Work out what of this column others share, and make room for it."""
         h, w = self.view.window_size
         tops, left = self.bands[self._band], self.lefts[self._column]
         self._top, bottom = tops[0], tops[-1] + h
-        # Where the rows end that the band before shares with this one.
-        self._above_end = self._top
-        if self._band:
-            self._above_end = self.bands[self._band - 1][-1] + h
         self._left, self._right = left, left + w
         # No later window covers what lies before both of these.
         self._next_top, self._next_left = bottom, self._right
@@ -105,12 +106,8 @@ class Blend:
         if self._column + 1 < len(self.lefts):
             self._next_left = self.lefts[self._column + 1]
         if self._between is None:
-            overlaps = [
-                max(upper[-1] + h - lower[0], 0)
-                for upper, lower in itertools.pairwise(self.bands)
-            ]
-            shape = (max(overlaps, default=0), self.view.size[1])
-            self._between = np.empty((*shape, logits.shape[-1]), np.float32)
+            shape = (max(self._overlaps), self.view.size[1], num_classes)
+            self._between = np.empty(shape, np.float32)
 
     def _strips(self, row_bytes):
         """`(row, end)` of the column's strips; windows cover them whole."""
@@ -129,7 +126,7 @@ class Blend:
             strip[:, : side.shape[1]] += side
             # It has brought along what lies over these columns.
             first += side.shape[1]
-        above = self._between[row - self._top : self._above_end - self._top]
+        above = self._between[row - self._top : self._overlaps[self._band]]
         above = above[: len(strip), first : self._right]
         strip[: len(above), first - self._left :] += above
 
