@@ -25,13 +25,14 @@ def small(**options):
     return model
 
 
-def test_mixed_float16_trains_with_logits_and_loss_in_float32():
-    keras.config.set_dtype_policy("mixed_float16")
+@pytest.mark.parametrize("policy", ("mixed_bfloat16", "mixed_float16"))
+def test_mixed_precision_trains_with_logits_and_loss_in_float32(policy):
+    keras.config.set_dtype_policy(policy)
     model = small(rematerialize=True)
     model.compile(learning_rate=0.05, metrics=None)
     block = model.backbone.blocks[0]
     assert block.mlp.expansion.kernel.dtype == "float32"
-    assert block.compute_dtype == "float16"
+    assert block.compute_dtype == policy.removeprefix("mixed_")
     x, y = tiny.images(2), np.full((2, 16, 24), 3)
     history = model.fit(x, y, epochs=6, verbose=0).history
     assert history["loss"][-1] < 0.7 * history["loss"][0]
@@ -39,8 +40,9 @@ def test_mixed_float16_trains_with_logits_and_loss_in_float32():
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     loss = model.compute_loss(None, y, logits)
     assert keras.backend.standardize_dtype(loss.dtype) == "float32"
-    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    # The decay is spread over the fit here, too.
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scaled == (policy == "mixed_float16")
+    # The decay is spread over the fit in either case.
     assert float(array(model.optimizer.learning_rate)) == pytest.approx(1e-4)
 
 
