@@ -26,9 +26,9 @@ from keras_setr.submission import FolderRun
 from keras_setr.submission import segment_files
 from keras_setr.submission import write_submission
 from keras_setr.training import Distribution
-from keras_setr.training import callbacks
 from keras_setr.training import distribute
-from keras_setr.training.recipes import RECIPES as recipes
+from keras_setr.training.callbacks.defaults import callbacks
+from keras_setr.training.recipes.catalogue import RECIPES as recipes
 from keras_setr.version import __version__
 
 __all__ = [

@@ -10,9 +10,9 @@ import zipfile
 
 import numpy as np
 
-from keras_setr.data.datasets import DATASETS
-from keras_setr.data.images import load_image
-from keras_setr.data.images import save_labels
+from keras_setr.facts.datasets import DATASETS
+from keras_setr.files.images import load_image
+from keras_setr.files.images import save_labels
 from keras_setr.inference import ImageProgress
 
 # Images handed to the model at a time, so that small ones share batches.

@@ -11,45 +11,59 @@ import keras_setr
 
 PACKAGE = pathlib.Path(keras_setr.__file__).parent
 
-# Each part with what it may import besides itself.
+# Each part with what it may import besides itself; `facts` are data alone.
+GROUND = ("arguments",)
 BOTTOM = (
+    *GROUND,
     "classes",
     "layers",
     "losses",
     "metrics",
     "optimizers",
     "inference",
-    "data",
+    "files",
     "workers",
 )
 FLOORS = {
-    "classes": (),
+    "arguments": (),
     "version": (),
-    "drawing": ("classes",),
-    "layers": (),
-    "losses": (),
-    "metrics": (),
-    "optimizers": (),
-    "inference": (),
-    "data": ("classes", "drawing", "workers"),
-    "workers": (),
-    "checkpoints": ("layers", "version"),
-    "models": (*BOTTOM, "checkpoints"),
-    "visualization": ("classes", "data", "drawing"),
+    "classes": GROUND,
+    "workers": GROUND,
+    "files": GROUND,
+    "facts": (*GROUND, "classes"),
+    "layers": GROUND,
+    "losses": GROUND,
+    "metrics": GROUND,
+    "optimizers": GROUND,
+    "inference": GROUND,
+    "visualization": (*GROUND, "classes", "files"),
+    "data": (
+        *GROUND,
+        "classes",
+        "facts",
+        "files",
+        "visualization",
+        "workers",
+    ),
+    "checkpoints": (*GROUND, "classes", "facts", "files", "layers", "version"),
+    "models": (*BOTTOM, "checkpoints", "data"),
     "evaluation": BOTTOM,
-    "submission": BOTTOM,
+    "submission": (*BOTTOM, "facts"),
     "training": (
         *BOTTOM,
         "checkpoints",
-        "models",
+        "data",
         "evaluation",
+        "facts",
+        "models",
         "visualization",
     ),
 }
 # Imported where they are used, never on import of the package.
 LAZY = ("tensorflow", "torch", "jax", "matplotlib", "tensorflow_datasets")
 # Subclasses of TFDS's builder; imported by it, through `builders.register`.
-BUILDERS = PACKAGE / "data" / "builders"
+BUILDERS = PACKAGE / "data" / "published" / "builders"
+BUILDERS_PACKAGE = "keras_setr.data.published.builders."
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE) + [
     p for p in sorted(PACKAGE.glob("*.py")) if p.name != "__init__.py"
 ]
@@ -91,7 +105,7 @@ def test_heavy_libraries_are_imported_where_they_are_used(path):
             assert name.split(".")[0] not in LAZY or name == allowed
             # Nobody else may import TFDS by way of a builder.
             if path.parent != BUILDERS:
-                assert not name.startswith("keras_setr.data.builders.")
+                assert not name.startswith(BUILDERS_PACKAGE)
 
 
 def test_every_public_name_exists_and_is_listed_in_order():

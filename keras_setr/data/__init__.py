@@ -1,20 +1,20 @@
 """Images and masks: reading, checking, augmenting and batching them."""
 
-from keras_setr.data import builders
-from keras_setr.data.datasets import DATASETS
-from keras_setr.data.datasets import Dataset
-from keras_setr.data.folder import SegmentationFolder
-from keras_setr.data.images import load_image
-from keras_setr.data.images import load_mask
-from keras_setr.data.images import save_labels
-from keras_setr.data.pipeline import batch_files
-from keras_setr.data.pipeline import batches_from
-from keras_setr.data.pipeline import segmentation_batches
-from keras_setr.data.published import PublishedDataset
-from keras_setr.data.published import load_dataset
-from keras_setr.data.scenes import StreetScenes
-from keras_setr.data.transforms import EvaluationTransform
-from keras_setr.data.transforms import TrainingTransform
+from keras_setr.data.batches.batches import batch_files
+from keras_setr.data.batches.batches import batches_from
+from keras_setr.data.batches.batches import segmentation_batches
+from keras_setr.data.batches.transforms import EvaluationTransform
+from keras_setr.data.batches.transforms import TrainingTransform
+from keras_setr.data.folder.folder import SegmentationFolder
+from keras_setr.data.published import builders
+from keras_setr.data.published.dataset import PublishedDataset
+from keras_setr.data.published.dataset import load_dataset
+from keras_setr.data.scenes.street_scenes import StreetScenes
+from keras_setr.facts.datasets import DATASETS
+from keras_setr.facts.datasets import Dataset
+from keras_setr.files.images import load_image
+from keras_setr.files.images import load_mask
+from keras_setr.files.images import save_labels
 
 __all__ = [
     "DATASETS",

@@ -3,12 +3,12 @@
 import keras
 import keras_hub
 
+from keras_setr.checkpoints import loading
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
 from keras_setr.layers.embedding import TokenEmbedding
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.transformer import TransformerBlock
-from keras_setr.models import loading
 
 # Paper, Table 2.
 T_SMALL = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12}

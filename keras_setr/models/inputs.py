@@ -7,7 +7,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_setr.data.images import load_image
+from keras_setr.files.images import load_image
 from keras_setr.layers.embedding import check_multiple_of_patch
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_setr import inference
 from keras_setr.models import inputs
-from keras_setr.models.distributed import batch_divisor
+from keras_setr.models.devices import batch_divisor
 from keras_setr.models.forward import compile_forward
 
 # Windows in one forward pass where the caller does not say: as many as their

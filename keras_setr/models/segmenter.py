@@ -5,14 +5,14 @@ import warnings
 import keras
 import keras_hub
 
+from keras_setr.checkpoints import loading
 from keras_setr.classes import Classes
-from keras_setr.models import loading
 from keras_setr.models.backbone import SETRBackbone
-from keras_setr.models.distributed import DistributedTraining
+from keras_setr.models.devices import DistributedTraining
+from keras_setr.models.fitting import PixelTraining
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.prediction import SlidingWindowPrediction
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
-from keras_setr.models.training import PixelTraining
 
 
 class SETRSegmenter(

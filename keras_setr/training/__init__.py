@@ -1,25 +1,24 @@
 """Around `fit`: recipes, several devices, checkpoints and callbacks."""
 
-from keras_setr.training.checkpointing import Checkpoints
-from keras_setr.training.defaults import callbacks
-from keras_setr.training.description import RunDescription
-from keras_setr.training.description import describe_run
-from keras_setr.training.distribution import Distribution
-from keras_setr.training.distribution import distribute
-from keras_setr.training.logs import CSVLog
-from keras_setr.training.logs import Preflight
-from keras_setr.training.logs import TimeLeft
-from keras_setr.training.memory import MemoryEstimate
-from keras_setr.training.memory import estimate_memory
-from keras_setr.training.miniature import GeneratedImages
-from keras_setr.training.miniature import miniature
-from keras_setr.training.recipe import Recipe
-from keras_setr.training.recipes import Recipes
-from keras_setr.training.stopping import EarlyStopping
-from keras_setr.training.stopping import FiniteLoss
-from keras_setr.training.validation import BestWeights
-from keras_setr.training.validation import Previews
-from keras_setr.training.validation import SlidingWindowValidation
+from keras_setr.training.callbacks.logs import CSVLog
+from keras_setr.training.callbacks.logs import Preflight
+from keras_setr.training.callbacks.logs import TimeLeft
+from keras_setr.training.callbacks.stopping import EarlyStopping
+from keras_setr.training.callbacks.stopping import FiniteLoss
+from keras_setr.training.callbacks.validation import BestWeights
+from keras_setr.training.callbacks.validation import Previews
+from keras_setr.training.callbacks.validation import SlidingWindowValidation
+from keras_setr.training.devices.distribute import Distribution
+from keras_setr.training.devices.distribute import distribute
+from keras_setr.training.preflight.description import RunDescription
+from keras_setr.training.preflight.description import describe_run
+from keras_setr.training.preflight.memory import MemoryEstimate
+from keras_setr.training.preflight.memory import estimate_memory
+from keras_setr.training.recipes.catalogue import Recipes
+from keras_setr.training.recipes.miniature import GeneratedImages
+from keras_setr.training.recipes.miniature import miniature
+from keras_setr.training.recipes.recipe import Recipe
+from keras_setr.training.resume.callback import Checkpoints
 
 __all__ = [
     "BestWeights",
@@ -37,7 +36,6 @@ __all__ = [
     "RunDescription",
     "SlidingWindowValidation",
     "TimeLeft",
-    "callbacks",
     "describe_run",
     "distribute",
     "estimate_memory",

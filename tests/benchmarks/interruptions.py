@@ -30,7 +30,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from keras_setr.training import checkpoints  # noqa: E402
+from keras_setr.training.resume import checkpoint_folder as checkpoints  # noqa: E402
 from tests.training import tiny_run  # noqa: E402
 
 PHASES = ("start-up", "training", "saving", "validation")

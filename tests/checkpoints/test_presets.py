@@ -9,7 +9,7 @@ import pytest
 
 import keras_setr as ks
 from keras_setr import checkpoints
-from keras_setr.data.datasets import DATASETS
+from keras_setr.facts.datasets import DATASETS
 from keras_setr.layers.initialization import values_follow
 from tests import tiny
 from tests.checkpoints import reference as ref

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 import keras_setr as ks
-from keras_setr.training import files
+from keras_setr.files import whole as files
 from tests import tiny
 
 

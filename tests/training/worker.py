@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 import keras_setr as ks
-from keras_setr.data.source import SegmentationSource
+from keras_setr.data.batches.source import SegmentationSource
 from tests import tiny
 
 SIZE = (16, 24)

@@ -1,0 +1,307 @@
+"""Rules for arguments, and one error for all that break them.
+
+A rule says what a value must be and gives it back as its users expect it:
+NumPy's integers as `int`, sequences as tuples. `checked` applies rules to the
+arguments of a function, a constructor or a dataclass at the call, and refuses
+names that are no argument:
+
+```python
+@checked(batch_size=integer(1), crop_size=optional(pair(1)))
+def batches(batch_size, crop_size=None): ...
+```
+
+Rules that join two arguments stand in the functions themselves.
+"""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import math
+import numbers
+import operator
+import os
+from collections.abc import Callable
+
+# Longer values are cut in messages.
+_SHOWN = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What a value must be.
+
+    Attributes:
+        text: str. Completes "NAME must be ..".
+        take: callable from a value to the one that is used. It raises
+            `TypeError` or `ValueError` where the value does not fit.
+    """
+
+    text: str
+    take: Callable
+
+    def check(self, name, value):
+        """The value as it is used, or a `ValueError` that says all of it."""
+        try:
+            return self.take(value)
+        except (TypeError, ValueError) as error:
+            hint = f" {error}" if isinstance(error, _Hint) else ""
+            raise ValueError(
+                f"{name} must be {self.text}. Received: {shown(value)}.{hint}"
+            ) from None
+
+
+class _Hint(ValueError):
+    """A reason that belongs into the message."""
+
+
+def shown(value):
+    """A value for a message: `repr`, cut, and never the numbers of an array."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and len(shape):
+        kind = type(value).__name__
+        return f"{kind} of shape {tuple(shape)} and dtype {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}.."
+
+
+def _require(condition):
+    if not condition:
+        raise ValueError
+
+
+def _within(minimum, maximum):
+    if minimum is not None and maximum is not None:
+        return f" in {minimum}..{maximum}"
+    if minimum is not None:
+        return f" of at least {minimum}"
+    return "" if maximum is None else f" of at most {maximum}"
+
+
+def integer(minimum=None, maximum=None):
+    """An integer, NumPy's too, but no bool."""
+
+    def take(value):
+        _require(not _is_bool(value))
+        value = operator.index(value)
+        _require(minimum is None or value >= minimum)
+        _require(maximum is None or value <= maximum)
+        return value
+
+    return Rule(f"an integer{_within(minimum, maximum)}", take)
+
+
+def number(minimum=None, maximum=None, *, above=None, below=None):
+    """A finite real number; `above` and `below` are themselves left out."""
+
+    def take(value):
+        _require(isinstance(value, numbers.Real) and not _is_bool(value))
+        value = value if isinstance(value, int) else float(value)
+        _require(math.isfinite(value))
+        _require(minimum is None or value >= minimum)
+        _require(maximum is None or value <= maximum)
+        _require(above is None or value > above)
+        _require(below is None or value < below)
+        return value
+
+    text = "a number" + _within(minimum, maximum)
+    if above is not None:
+        text += f" above {above}"
+    if below is not None:
+        text += f"{' and' if above is not None else ''} below {below}"
+    return Rule(text, take)
+
+
+def flag():
+    """True or False, NumPy's too."""
+
+    def take(value):
+        _require(_is_bool(value))
+        return bool(value)
+
+    return Rule("True or False", take)
+
+
+def _is_bool(value):
+    return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
+
+
+def choice(*options):
+    """One of a few strings or other constants."""
+
+    def take(value):
+        for option in options:
+            if type(value) is type(option) and value == option:
+                return option
+        raise _Hint(nearest(value, options))
+
+    *first, last = map(repr, options)
+    return Rule(f"{', '.join(first)} or {last}" if first else last, take)
+
+
+def pair(minimum=None, maximum=None):
+    """An integer, which stands for both, or (height, width)."""
+    one = integer(minimum, maximum)
+
+    def take(value):
+        if isinstance(value, (str, bytes, dict, set)):
+            raise TypeError
+        try:
+            values = tuple(value)
+        except TypeError:
+            values = (value, value)
+        _require(len(values) == 2)
+        return tuple(one.take(v) for v in values)
+
+    within = _within(minimum, maximum)
+    return Rule(f"an integer or (height, width), integers{within}", take)
+
+
+def sequence(rule, length=None, minimum_length=0, unique=False):
+    """A tuple, list or array of values that all follow a rule."""
+
+    def take(value):
+        # A set has no order, and the letters of a string are no names.
+        _require(not isinstance(value, (str, bytes, dict, set, frozenset)))
+        values = tuple(rule.take(v) for v in value)
+        _require(length is None or len(values) == length)
+        _require(len(values) >= minimum_length)
+        _require(not unique or len(set(values)) == len(values))
+        return values
+
+    count = f" of {length}" if length is not None else ""
+    if minimum_length:
+        count = f" of at least {minimum_length}"
+    distinct = ", all different" if unique else ""
+    return Rule(f"a sequence{count}, each {rule.text}{distinct}", take)
+
+
+def instance(text, *types):
+    """An object of one of some classes, described by `text`."""
+
+    def take(value):
+        _require(isinstance(value, types))
+        return value
+
+    return Rule(text, take)
+
+
+def string():
+    """A string that is not empty."""
+
+    def take(value):
+        _require(isinstance(value, str) and value != "")
+        return value
+
+    return Rule("a string", take)
+
+
+def path():
+    """A string or `os.PathLike`."""
+
+    def take(value):
+        _require(isinstance(value, (str, os.PathLike)) and str(value) != "")
+        return value
+
+    return Rule("a path", take)
+
+
+def function():
+    """Anything that can be called."""
+
+    def take(value):
+        _require(callable(value))
+        return value
+
+    return Rule("a callable", take)
+
+
+def optional(rule):
+    """What the rule says, or None."""
+
+    def take(value):
+        return None if value is None else rule.take(value)
+
+    return Rule(f"{rule.text}, or None", take)
+
+
+def either(*rules):
+    """What the first of some rules says that fits."""
+
+    def take(value):
+        hints = []
+        for rule in rules:
+            try:
+                return rule.take(value)
+            except (TypeError, ValueError) as error:
+                if isinstance(error, _Hint) and str(error):
+                    hints.append(error)
+        raise hints[0] if hints else ValueError
+
+    return Rule(" or ".join(rule.text for rule in rules), take)
+
+
+def nearest(name, known):
+    """ "Did you mean .."" for a name that is none of the known, or ""."""
+    near = difflib.get_close_matches(
+        str(name), [str(k) for k in known], n=2, cutoff=0.6
+    )
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def checked(*further, **rules):
+    """Check the arguments of a function or a class at the call.
+
+    Args:
+        *further: names that the `**kwargs` of the function may hold, such as
+            `"name"` and `"dtype"` of a layer. Without any, all may.
+        **rules: a `Rule` for each argument that has one.
+
+    Returns:
+        A decorator. The function keeps its signature and gets the values that
+        the rules give back. A name that is no argument is a `TypeError` that
+        offers the nearest; a value that breaks its rule is a `ValueError`.
+    """
+
+    def decorate(target):
+        if isinstance(target, type):
+            target.__init__ = checked(*further, **rules)(target.__init__)
+            return target
+        signature = inspect.signature(target)
+        kinds = {name: p.kind for name, p in signature.parameters.items()}
+        rest = next((n for n, k in kinds.items() if k == k.VAR_KEYWORD), None)
+        known = [*kinds, *further]
+        if missing := set(rules) - set(known):
+            raise TypeError(f"{target.__qualname__} has no {missing}.")
+        public = target.__qualname__.removesuffix(".__init__")
+        offered = [n for n in known if n not in ("self", "cls", rest)]
+
+        @functools.wraps(target)
+        def call(*args, **kwargs):
+            if rest is None or further:
+                _check_names(public, kwargs, offered)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{public}: {error}.") from None
+            given = bound.arguments
+            for name, rule in rules.items():
+                place = given if name in kinds else given.get(rest, {})
+                if name in place:
+                    place[name] = rule.check(name, place[name])
+            return target(*bound.args, **bound.kwargs)
+
+        # For those who ask without following what a function wraps.
+        call.__signature__ = signature
+        return call
+
+    return decorate
+
+
+def _check_names(public, given, known):
+    for name in given:
+        if name not in known:
+            raise TypeError(
+                f"{public} has no argument {name!r}. "
+                + (nearest(name, known) or f"It has {', '.join(known)}.")
+            )

@@ -1,0 +1,1 @@
+"""Pairs as augmented batches, a pure function of seed and number."""

@@ -1,0 +1,116 @@
+"""Class names and colour tables as users give them."""
+
+import json
+import os
+import pathlib
+
+from keras_setr.data.folder.scan import MAX_COLORS
+
+# Looked for in a folder of pairs, in this order.
+NAME_FILES = ("classes.txt", "classes.json")
+
+_JSON_FORMS = (
+    '["road", "sky"], {"0": "road", "1": "sky"}, {"road": 0, "sky": 1} or '
+    '{"names": ["road", "sky"], "palette": [[128, 64, 128], [70, 130, 180]]}'
+)
+
+
+def read_class_names(class_names, directory):
+    """Names and palette, each a tuple or `None` if it is not given.
+
+    Args:
+        class_names: sequence of str; path of a text file with a name per
+            line or of a JSON file; or `None` for one of `NAME_FILES` in the
+            directory, if there is one.
+        directory: pathlib.Path.
+
+    Raises:
+        ValueError: a file does not say what label each name belongs to.
+    """
+    if class_names is None:
+        found = [directory / name for name in NAME_FILES]
+        class_names = next((path for path in found if path.is_file()), None)
+        if class_names is None:
+            return None, None
+    if not isinstance(class_names, (str, os.PathLike)):
+        return tuple(class_names), None
+    # "-sig": Windows editors put a mark before the first name.
+    text = pathlib.Path(class_names).read_text(encoding="utf-8-sig")
+    if str(class_names).lower().endswith(".json"):
+        return _from_json(text, class_names)
+    names = [line.strip() for line in text.rstrip().split("\n")]
+    if "" in names:
+        raise ValueError(
+            f"{class_names} must hold a class name in every line. Received: "
+            f"line {names.index('') + 1} is empty; its number minus one is a "
+            "label, so remove it or name it."
+        )
+    return tuple(names), None
+
+
+def _from_json(text, path):
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} must be JSON. Received: {error}; correct the file."
+        ) from error
+    palette = None
+    if isinstance(content, dict) and isinstance(content.get("names"), list):
+        palette = content.get("palette")
+        content = content["names"]
+    if isinstance(content, dict):
+        content = _in_order(content, path)
+    if (
+        not isinstance(content, list)
+        or not content
+        or not all(isinstance(name, str) and name for name in content)
+    ):
+        raise ValueError(
+            f"{path} must hold class names in one of these forms: "
+            f"{_JSON_FORMS}. Received: {text[:80]!r}."
+        )
+    return tuple(content), palette
+
+
+def _in_order(table, path):
+    """The names of a dict label -> name or name -> label, by label."""
+    if all(isinstance(label, int) for label in table.values()):
+        names = {label: name for name, label in table.items()}
+    else:
+        names = {
+            int(label) if label.isdecimal() else label: name
+            for label, name in table.items()
+        }
+    labels = list(range(len(table)))
+    if sorted(names, key=str) != sorted(labels, key=str):
+        raise ValueError(
+            f"{path} must name each of the labels 0..{len(table) - 1} once. "
+            f"Received: {sorted(names, key=str)}; name the missing ones, or "
+            "pass label_map= to number the values of the masks anew."
+        )
+    return [names[label] for label in labels]
+
+
+def check_colors(colors):
+    """`colors` as a tuple of distinct `(red, green, blue)`, or `None`."""
+    if colors is None:
+        return None
+    colors = tuple(tuple(int(c) for c in color) for color in colors)
+    for color in colors:
+        if len(color) != 3 or not all(0 <= c <= 255 for c in color):
+            raise ValueError(
+                "colors must hold (red, green, blue) in 0..255. Received: "
+                f"{color}."
+            )
+        if colors.count(color) > 1:
+            raise ValueError(
+                "colors must be distinct, as each stands for one raw value. "
+                f"Received: {color} {colors.count(color)} times."
+            )
+    if not 0 < len(colors) <= MAX_COLORS:
+        raise ValueError(
+            f"colors must hold 1 to {MAX_COLORS} colours. Received: "
+            f"{len(colors)}."
+        )
+    return colors

@@ -1,0 +1,344 @@
+"""A folder of images and masks as training data."""
+
+import copy
+import operator
+import pathlib
+import warnings
+
+import numpy as np
+
+from keras_setr.data.batches.source import SegmentationSource
+from keras_setr.data.batches.source import crop_size_for
+from keras_setr.data.folder.class_names import check_colors
+from keras_setr.data.folder.class_names import read_class_names
+from keras_setr.data.folder.contents import FolderContents
+from keras_setr.data.folder.contents import size_problem
+from keras_setr.data.folder.layouts import SUBSETS
+from keras_setr.data.folder.layouts import find_pairs
+from keras_setr.data.folder.lists import assign_subsets
+from keras_setr.facts.label_rule import UNLABELLED
+from keras_setr.facts.label_rule import LabelRule
+from keras_setr.files.images import load_image
+from keras_setr.files.images import load_mask
+from keras_setr.files.images import mask_to_labels
+from keras_setr.files.images import open_image
+
+
+class SegmentationFolder(SegmentationSource):
+    """Pairs of images and masks in a folder: checked, counted, batched.
+
+    `folder[i]` is an image `(H, W, 3)` uint8 and its label `(H, W)` uint8, in
+    which 255 means unlabelled.
+
+    ```python
+    folder = SegmentationFolder("my_data")
+    print(folder.report())
+    folder.show(6)
+    train, val = folder.split(0.2, seed=0)
+    model.fit(train.batches(8), validation_data=val.batches(8))
+    ```
+
+    Args:
+        directory: path. Holds `images/` and `masks/`, or another accepted
+            layout, which is found by itself; the error for an unknown one
+            lists them.
+        images, masks: templates such as `"left/{split}/{name}_rgb.png"` and
+            `"fine/{split}/{name}_ids.png"`, or folders, relative to
+            `directory`, for any other layout. `{name}` may match folders.
+        lists: dict of subset -> path of a text file, relative to `directory`,
+            with the name of an image per line: `{"train": "train.txt",
+            "val": "val.txt"}`. Pairs in no list are left out.
+        class_names: sequence of str, or the path of a text file with a name
+            per line, or of a JSON file with a list of names, or with an
+            object of names and labels. Defaults to `classes.txt` or
+            `classes.json` in the directory, if present.
+        palette: sequence of `(red, green, blue)`, a colour per class, to draw
+            with. Defaults to the colours of the masks if they are RGB.
+        num_classes: int. Defaults to the number of names, else to what
+            `label_map` or `colors` give, else to the largest label found
+            plus one.
+        ignore_class: int or sequence of int. Raw mask values that mean
+            unlabelled. They and 255 become 255.
+        label_map: dict of raw mask value -> label. Comes first: a key 255 is
+            a class, so that `{0: 0, 255: 1}` reads black-and-white masks. A
+            value that is neither a key nor ignored is an error.
+        reduce_zero_label: bool. Whether 0 means unlabelled and the classes
+            count from 1, as in ADE20K: 0 becomes 255, and all others one
+            less. By default 0 is a class.
+        colors: sequence of `(red, green, blue)` of RGB masks. The index of a
+            colour is the raw value, to which `label_map`, `ignore_class` and
+            `reduce_zero_label` apply. Defaults to the colours found, sorted;
+            `report()` shows them.
+        channels: int. Channels of the images, those of the model.
+        image_dtype: `"uint8"`, or `"uint16"` for images of 16 bits, which are
+            then passed on as they are.
+
+    Attributes:
+        pairs: tuple of `Pair(image, mask, subset)`, sorted.
+        training: bool or None. What `batches()` is for: `split` and `subset`
+            set it, and it is `None` in a folder that was not split.
+
+    Raises:
+        FileNotFoundError: the directory does not exist.
+        ValueError: an argument does not fit, or there are no pairs.
+
+    Warns:
+        UserWarning: files were left out, as they have no pair or several, or
+            as links lead in circles. `report()` lists them and `batches`
+            refuses them.
+    """
+
+    def __init__(
+        self,
+        directory,
+        *,
+        images=None,
+        masks=None,
+        lists=None,
+        class_names=None,
+        palette=None,
+        num_classes=None,
+        ignore_class=255,
+        label_map=None,
+        reduce_zero_label=False,
+        colors=None,
+        channels=3,
+        image_dtype="uint8",
+    ):
+        self.directory = pathlib.Path(directory)
+        problems = []
+        pairs = find_pairs(directory, images, masks, problems)
+        if lists is not None:
+            pairs = assign_subsets(pairs, lists, self.directory, problems)
+        if problems:
+            warnings.warn(
+                f"{self.directory} has {len(problems)} problems, the first: "
+                f"{problems[0]} report() lists all.",
+                stacklevel=2,
+            )
+        names, named_palette = read_class_names(class_names, self.directory)
+        colors = check_colors(colors)
+        self._rule = LabelRule(ignore_class, label_map, reduce_zero_label)
+        self._contents = FolderContents(
+            self.directory,
+            pairs,
+            tuple(problems),
+            self._rule,
+            colors,
+            names,
+            named_palette if palette is None else palette,
+            _declared_num_classes(num_classes, names, self._rule, colors),
+            channels,
+            image_dtype,
+        )
+        self.pairs = pairs
+        self.training = None
+        self.channels = channels
+        self.image_dtype = image_dtype
+
+    def __repr__(self):
+        return (
+            f"SegmentationFolder({str(self.directory)!r}: {len(self)} pairs, "
+            f"training={self.training})"
+        )
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, index):
+        return self._pair(index, load_image)
+
+    def undecoded(self, index):
+        """See `SegmentationSource.undecoded`."""
+        return self._pair(index, open_image)
+
+    def _pair(self, index, load):
+        pair = self.pairs[operator.index(index)]
+        image = load(pair.image, self.channels, self.image_dtype)
+        mask = load_mask(pair.mask)
+        problem = size_problem(pair, image.shape[:2], mask.shape[:2])
+        if problem is not None:
+            raise ValueError(problem)
+        colors = ()
+        if mask.ndim == 3:
+            colors = self.colors
+            mask = mask_to_labels(mask, colors, pair.mask)
+        limit = self._contents.declared or UNLABELLED
+        label = self._rule.apply(mask, limit)
+        if label is None:
+            values = np.unique(mask)
+            raise ValueError(
+                self._rule.problem(pair.mask, values, limit, colors)
+            )
+        return image, label
+
+    def file_name(self, index):
+        """The path of image `index`."""
+        return self.pairs[index].image
+
+    @property
+    def num_classes(self):
+        """The number of classes; ignored values are not counted.
+
+        Raises:
+            ValueError: the masks hold fewer than two.
+        """
+        return self._contents.num_classes
+
+    @property
+    def classes(self):
+        """`Classes`: the names and colours of the labels."""
+        return self._contents.classes
+
+    @property
+    def colors(self):
+        """The colour table of RGB masks; empty if the masks hold values.
+
+        Found by a scan of the whole folder unless it was given.
+
+        Raises:
+            ValueError: the masks hold too many colours.
+        """
+        return self._contents.colors
+
+    def scan(self):
+        """`PairFacts` of every pair, in order.
+
+        Each file is read once, by several threads; the splits of a folder
+        share what was read.
+        """
+        return self._contents.scan(self.pairs)
+
+    def report(self):
+        """What the folder holds and everything that is wrong with it.
+
+        Returns:
+            `FolderReport`; printed, a table.
+        """
+        return self._contents.report(self.pairs)
+
+    def class_weights(self):
+        """A weight per class, from the shares of the pixels.
+
+        Median frequency balancing (Eigen and Fergus, arXiv 1411.4734, section
+        6.3.2): with `f_c` the share of class c among the labelled pixels of
+        the images that show it, its weight is `median(f) / f_c`. A class
+        that no image shows has weight 0.
+
+        Returns:
+            tuple of `num_classes` floats.
+        """
+        return self._contents.class_weights(self.pairs)
+
+    def check(self):
+        """Read every file and raise one error that names what is wrong.
+
+        Raises:
+            ValueError: names the first ten problems; `report()` lists all.
+        """
+        problems = list(self._contents.problems(self.pairs))
+        if problems:
+            lines = "\n".join(f"- {problem}" for problem in problems[:10])
+            more = len(problems) - 10
+            rest = f"\nand {more} more; report() lists all" if more > 0 else ""
+            raise ValueError(
+                f"{self.directory} has {len(problems)} problems:\n{lines}{rest}"
+            )
+
+    def split(self, fraction=None, seed=0):
+        """Two folders, one to train on and one to validate with.
+
+        Args:
+            fraction: float. Share of the pairs that the second part gets,
+                drawn at random; both parts get at least one. Defaults to the
+                folder's own `train` and `val` subsets, else to 0.2.
+            seed: int. Seed of the draw.
+
+        Returns:
+            `(train, val)` with `training` True and False. They have the
+            classes of the whole folder. Pairs of a subset `test` are in
+            neither: `subset("test")` gives them.
+        """
+        subsets = {pair.subset for pair in self.pairs}
+        if fraction is None:
+            if {"train", "val"} <= subsets:
+                return self.subset("train"), self.subset("val")
+            fraction = 0.2
+        if not 0 < fraction < 1:
+            raise ValueError(
+                "fraction must lie between 0 and 1, such as 0.2 to validate "
+                f"with a fifth. Received: {fraction}."
+            )
+        pairs = [pair for pair in self.pairs if pair.subset != "test"]
+        if len(pairs) < 2:
+            raise ValueError(
+                "split needs at least 2 pairs outside of a test subset. "
+                f"Received: {len(pairs)} in {self.directory}."
+            )
+        size = min(max(round(fraction * len(pairs)), 1), len(pairs) - 1)
+        drawn = np.random.default_rng(seed).permutation(len(pairs))[:size]
+        drawn = {pairs[index] for index in drawn}
+        return (
+            self._part([p for p in pairs if p not in drawn], training=True),
+            self._part([p for p in pairs if p in drawn], training=False),
+        )
+
+    def subset(self, name):
+        """The pairs of one subset; to train on if it is `"train"`.
+
+        Args:
+            name: `"train"`, `"val"`, `"test"` or another one that is found.
+        """
+        name = SUBSETS.get(name, name)
+        pairs = [pair for pair in self.pairs if pair.subset == name]
+        if not pairs:
+            found = sorted({p.subset for p in self.pairs if p.subset})
+            raise ValueError(
+                f"name must be a subset of {self.directory}. Received: "
+                f"{name!r}; it has {', '.join(found) or 'no subsets'}."
+            )
+        return self._part(pairs, training=name == "train")
+
+    def _part(self, pairs, training):
+        part = copy.copy(self)
+        part.pairs = tuple(pairs)
+        part.training = training
+        return part
+
+    def _default_crop_size(self):
+        return crop_size_for(self._contents.image_sizes())
+
+
+def _declared_num_classes(num_classes, names, rule, colors):
+    """The number of classes the arguments give; `None` if they do not."""
+    if num_classes is None and names is not None:
+        num_classes = len(names)
+    if num_classes is not None:
+        if (
+            not isinstance(num_classes, (int, np.integer))
+            or not 2 <= num_classes <= UNLABELLED
+        ):
+            raise ValueError(
+                f"num_classes must be an integer in 2..{UNLABELLED}, with "
+                "the background counted as a class. Received: "
+                f"{num_classes!r}."
+            )
+        if names is not None and len(names) != num_classes:
+            raise ValueError(
+                "num_classes must be the number of class names. Received: "
+                f"num_classes={num_classes} and {len(names)} names."
+            )
+    label_map = rule.label_map
+    if label_map is not None:
+        needed = rule.highest_label(label_map) + 1
+        if num_classes is not None and needed > num_classes:
+            raise ValueError(
+                f"label_map must map to 0..{num_classes - 1} or "
+                f"{UNLABELLED}, as there are {num_classes} classes. "
+                f"Received: label {needed - 1}."
+            )
+        return num_classes or needed
+    if colors is not None:
+        needed = rule.highest_label(range(len(colors))) + 1
+        return num_classes or needed
+    return num_classes

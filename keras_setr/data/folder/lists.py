@@ -1,0 +1,102 @@
+"""Train and validation lists: text files that name images line by line."""
+
+import dataclasses
+import pathlib
+import unicodedata
+
+from keras_setr.data.folder.layouts import SUBSETS
+
+
+def assign_subsets(pairs, lists, directory, problems):
+    """The listed pairs, each with the subset of its list.
+
+    A line names an image by its path from `directory`, by any end of that
+    path, with or without the extension: `a.png`, `a`, `bonn/a`. What follows
+    the first white space, such as the mask, is not read unless it belongs to
+    the name; and of a longer path, such as one of another computer, the end
+    that fits counts.
+
+    Args:
+        pairs: sequence of `Pair`.
+        lists: dict of subset -> path of the list, relative to `directory`.
+        directory: pathlib.Path.
+        problems: list, to which a sentence is added per list with lines that
+            fit no image or several.
+
+    Raises:
+        FileNotFoundError: a list does not exist.
+        ValueError: an image is in two lists, or no line fits.
+    """
+    endings = _by_ending(pairs)
+    subsets = {}
+    for subset, name in lists.items():
+        subset = SUBSETS.get(subset, subset)
+        path = directory / name
+        unknown, doubtful = [], []
+        for line in path.read_text(encoding="utf-8-sig").splitlines():
+            if not line.strip():
+                continue
+            found = _find(line.strip(), endings)
+            if not found:
+                unknown.append(line.strip())
+            elif len(found) > 1:
+                doubtful.append(line.strip())
+            else:
+                (pair,) = found
+                other = subsets.setdefault(pair, subset)
+                if other != subset:
+                    raise ValueError(
+                        "lists must not share an image. Received: "
+                        f"{pair.image} in those of {other!r} and {subset!r}; "
+                        "remove it from one, or the validation would be on "
+                        "what was trained on."
+                    )
+        for lines, what in (
+            (unknown, "name no image of a pair; remove them or add the files"),
+            (doubtful, "fit several images; write the folder before the name"),
+        ):
+            if lines:
+                problems.append(
+                    f"{path} has {len(lines)} lines, as {lines[0]!r}, that "
+                    f"{what}"
+                )
+    if not subsets:
+        raise ValueError(
+            f"lists must name images of {directory}. Received: none of the "
+            f"lines of {', '.join(map(str, lists.values()))} does; the first "
+            f"image is {pairs[0].image}."
+        )
+    listed = [
+        dataclasses.replace(pair, subset=subsets[pair])
+        for pair in pairs
+        if pair in subsets
+    ]
+    return tuple(sorted(listed, key=lambda p: (p.subset, p.image)))
+
+
+def _by_ending(pairs):
+    """Every end of an image's path, with and without extension -> pairs."""
+    endings = {}
+    for pair in pairs:
+        parts = pathlib.PurePath(_plain(pair.image.as_posix())).parts
+        for start in range(len(parts)):
+            ending = "/".join(parts[start:])
+            for key in (ending, ending[: -len(pair.image.suffix)]):
+                endings.setdefault(key, set()).add(pair)
+    return endings
+
+
+def _find(line, endings):
+    """The pairs that fit the longest end of what the line names."""
+    for name in (line, line.split()[0]):
+        parts = _plain(name).replace("\\", "/").strip("/").split("/")
+        for start in range(len(parts)):
+            found = endings.get("/".join(parts[start:]))
+            if found:
+                return found
+    return set()
+
+
+def _plain(name):
+    # macOS stores "\u00fc" as "u" and two dots.
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,109 @@
+"""What is in the files of a folder of pairs, each read once."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+
+import numpy as np
+
+from keras_setr.files.images import load_image
+from keras_setr.files.images import load_mask
+from keras_setr.files.images import pack_colors
+from keras_setr.files.images import unpack_color
+
+# As many as there are label values of 8 bits.
+MAX_COLORS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class PairFacts:
+    """What one reading of a pair found, before any label rule is applied.
+
+    Args:
+        image_size: `(H, W)`; `None` if the image cannot be read.
+        mask_size: `(H, W)`; `None` if the mask cannot be read.
+        values: dict of raw mask value -> pixels; `None` for an RGB mask.
+        colors: dict of `(red, green, blue)` -> pixels; `None` for a mask of
+            values.
+        errors: tuple of str. Why a file cannot be used.
+    """
+
+    image_size: tuple = None
+    mask_size: tuple = None
+    values: dict = None
+    colors: dict = None
+    errors: tuple = ()
+
+
+def scan_pairs(pairs, channels=3, image_dtype="uint8"):
+    """`PairFacts` of each pair, in order, read by a pool of threads.
+
+    Args:
+        pairs: sequence of `Pair`.
+        channels, image_dtype: what the images must hold; see `load_image`.
+    """
+
+    def scan(pair):
+        return _scan_pair(pair, channels, image_dtype)
+
+    # Pillow decodes outside Python's lock, so threads use all cores.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(scan, pairs))
+
+
+def _scan_pair(pair, channels, image_dtype):
+    facts = {}
+    errors = []
+    try:
+        # Decoded whole: a truncated file has an intact header.
+        image = load_image(pair.image, channels, image_dtype)
+        facts["image_size"] = image.shape[:2]
+    except (ValueError, OSError) as error:
+        errors.append(_sentence(error, pair.image))
+    try:
+        mask = load_mask(pair.mask)
+    except (ValueError, OSError) as error:
+        errors.append(_sentence(error, pair.mask))
+    else:
+        facts["mask_size"] = mask.shape[:2]
+        if mask.ndim == 2:
+            counts = np.bincount(mask.ravel(), minlength=256)
+            facts["values"] = {
+                int(value): int(counts[value])
+                for value in np.flatnonzero(counts)
+            }
+        else:
+            facts["colors"] = _count_colors(mask)
+            if len(facts["colors"]) > MAX_COLORS:
+                errors.append(
+                    f"{pair.mask} holds {len(facts['colors'])} colours, and "
+                    f"at most {MAX_COLORS} can stand for classes. Save the "
+                    "mask without smoothed edges, or check that it is a mask."
+                )
+                facts["colors"] = {}
+    return PairFacts(**facts, errors=tuple(errors))
+
+
+def _sentence(error, path):
+    """What is wrong with a file, and what to do about it."""
+    if isinstance(error, ValueError):
+        return str(error)
+    return (
+        f"{path} cannot be opened: {error.strerror or error}. Copy it again, "
+        "give yourself the right to read it, or remove it with its pair."
+    )
+
+
+def _count_colors(mask):
+    packed = pack_colors(mask).ravel()
+    # Masks are flat areas, so runs of one colour are far fewer than pixels,
+    # and only the runs are sorted.
+    starts = np.flatnonzero(np.diff(packed, prepend=-1))
+    lengths = np.diff(starts, append=packed.size)
+    counts = collections.Counter()
+    colors, index = np.unique(packed[starts], return_inverse=True)
+    pixels = np.bincount(index, weights=lengths).astype(np.int64)
+    for color, count in zip(colors, pixels):
+        counts[unpack_color(color)] = int(count)
+    return dict(counts)

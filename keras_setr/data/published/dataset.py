@@ -1,0 +1,212 @@
+"""The published datasets, prepared by TFDS and read without TensorFlow."""
+
+import dataclasses
+import operator
+
+import numpy as np
+
+from keras_setr.data.batches.source import SegmentationSource
+from keras_setr.data.batches.source import crop_size_for
+from keras_setr.data.published import builders
+from keras_setr.facts.datasets import DATASETS
+from keras_setr.facts.label_rule import LabelRule
+from keras_setr.files.decoding import ImageBytes
+from keras_setr.files.images import load_image
+from keras_setr.files.images import load_mask
+from keras_setr.files.images import open_image
+
+
+@dataclasses.dataclass(frozen=True)
+class _Builder:
+    """A TFDS builder and what it calls the parts of an example."""
+
+    name: str
+    image: str = "image"
+    label: str = "label"
+    file_name: str = "file_name"
+    # Whether its labels are training labels, or values as on disk.
+    mapped: bool = True
+
+
+# Cityscapes' own names; its labels are the labelIds of the files.
+_CITYSCAPES = _Builder(
+    "cityscapes/semantic_segmentation",
+    image="image_left",
+    label="segmentation_label",
+    file_name="image_id",
+    mapped=False,
+)
+_BUILDERS = {
+    "cityscapes": _CITYSCAPES,
+    "cityscapes_coarse": dataclasses.replace(
+        _CITYSCAPES, name="cityscapes/semantic_segmentation_extra"
+    ),
+    "ade20k": _Builder("ade20k"),
+    "pascal_context": _Builder("pascal_context/classes_60"),
+    "pascal_context_59": _Builder("pascal_context/classes_59"),
+    "camvid": _Builder("camvid"),
+}
+
+
+def load_dataset(name, split, data_dir=None, manual_dir=None):
+    """A split of a published dataset, prepared first if it is not yet.
+
+    ```python
+    train = ks.data.load_dataset("ade20k", "train", manual_dir="~/Downloads")
+    model.fit(train.batches(8, crop_size=512), epochs=20)
+    ```
+
+    Args:
+        name: a key of `DATASETS`.
+        split: `"train"`, `"validation"`, `"test"` or, of cityscapes_coarse,
+            `"train_extra"`; or some joined by `+`, such as
+            `"train+validation"` for the Cityscapes test server.
+        data_dir: where TFDS keeps prepared datasets. Defaults to its own,
+            `~/tensorflow_datasets`.
+        manual_dir: where the official archives lie as they were downloaded.
+            Defaults to `downloads/manual` in `data_dir`. Only CamVid comes
+            by itself.
+
+    Returns:
+        `PublishedDataset`.
+
+    Raises:
+        ImportError: TFDS is not installed.
+        ValueError: there is no such dataset or split, an archive is damaged,
+            or the dataset was prepared in a format without random access.
+        FileNotFoundError, AssertionError: an archive is missing; the message
+            says which, where to get it and where to put it.
+    """
+    if name not in DATASETS:
+        raise ValueError(
+            f"name must be one of {', '.join(DATASETS)}. Received: {name!r}."
+        )
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            "load_dataset needs tensorflow-datasets: pip install "
+            "'keras-setr[data]'."
+        ) from error
+    builders.register()
+    facts = _BUILDERS[name]
+    builder = tfds.builder(
+        facts.name, data_dir=data_dir, file_format="array_record"
+    )
+    if not builder.is_prepared():
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+        )
+    parts = [_split_name(part) for part in split.split("+")]
+    unknown = set(parts).difference(builder.info.splits)
+    if unknown:
+        raise ValueError(
+            f"split must name splits of {name}: "
+            f"{', '.join(builder.info.splits)}, joined by +. Received: "
+            f"{split!r}; in {builder.data_dir} there is no "
+            f"{' and no '.join(sorted(unknown))}."
+        )
+    undecoded = tfds.decode.SkipDecoding()
+    try:
+        source = builder.as_data_source(
+            split="+".join(parts),
+            decoders={facts.image: undecoded, facts.label: undecoded},
+        )
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{builder.data_dir} must hold array_record files, which can be "
+            "read in any order. Received: another format; delete the folder, "
+            "or pass another data_dir, and load the dataset again."
+        ) from error
+    return PublishedDataset(DATASETS[name], parts, source, facts)
+
+
+def _split_name(name):
+    name = name.strip()
+    return {"val": "validation"}.get(name, name)
+
+
+class PublishedDataset(SegmentationSource):
+    """A split of a published dataset; `load_dataset` gives it.
+
+    `dataset[i]` is an image `(H, W, 3)` uint8 and its label `(H, W)` uint8,
+    training labels with 255 for what is not trained on.
+
+    Attributes:
+        facts: `Dataset`.
+        splits: list of str, those that are joined here.
+        training: bool. Whether it holds the training split.
+    """
+
+    def __init__(self, facts, splits, source, builder):
+        self.facts = facts
+        self.splits = splits
+        self.training = "train" in splits or "train_extra" in splits
+        self._source = source
+        self._builder = builder
+        rule = facts.label_rule
+        if builder.mapped:
+            rule = LabelRule(
+                label_map={label: label for label in range(facts.num_classes)}
+            )
+        self._rule = rule
+
+    @property
+    def classes(self):
+        return self.facts.classes
+
+    def __repr__(self):
+        return (
+            f"PublishedDataset({self.facts.name!r}, {'+'.join(self.splits)}: "
+            f"{len(self)} pairs)"
+        )
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        return self._pair(index, load_image)
+
+    def undecoded(self, index):
+        """See `SegmentationSource.undecoded`."""
+        return self._pair(index, open_image)
+
+    def _pair(self, index, load):
+        index = operator.index(index)
+        size = len(self)
+        if not -size <= index < size:
+            raise IndexError(f"pair {index} of {size}")
+        example = self._source[index % size]
+        name = self._name(example)
+        image = load(ImageBytes(example[self._builder.image], name))
+        label_name = f"{name} (label)"
+        mask = load_mask(ImageBytes(example[self._builder.label], label_name))
+        label = self._rule.apply(mask, self.num_classes)
+        if label is None:
+            values = np.unique(mask)
+            raise ValueError(
+                self._rule.problem(label_name, values, self.num_classes)
+            )
+        return image, label
+
+    def _name(self, example):
+        return example[self._builder.file_name].decode("utf-8")
+
+    def file_name(self, index):
+        """The name of image `index` in the official archive.
+
+        Of Cityscapes, the part before `_leftImg8bit.png`.
+        """
+        return self._name(self._source[index])
+
+    def original_size(self, index):
+        """`(H, W)` of image `index`."""
+        if self.facts.image_size is not None:
+            return self.facts.image_size
+        return tuple(int(side) for side in self._source[index]["size"])
+
+    def _default_crop_size(self):
+        step = -(-len(self) // 256)
+        return crop_size_for(
+            [self.original_size(index) for index in range(0, len(self), step)]
+        )

@@ -1,0 +1,1 @@
+"""Synthetic street scenes, for trying things without a download."""

@@ -1,0 +1,1 @@
+"""What is published, stated once: data sets, class tables, label values."""

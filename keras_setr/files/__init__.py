@@ -1,0 +1,1 @@
+"""Images, masks and arrays between disk and NumPy, whole or not at all."""

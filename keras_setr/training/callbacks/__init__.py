@@ -1,0 +1,1 @@
+"""What `ks.callbacks` puts around `fit`: measures, logs, stops."""

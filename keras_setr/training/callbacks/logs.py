@@ -1,0 +1,161 @@
+"""What a training tells: what it is going to do, and how it goes."""
+
+import csv
+import io
+import pathlib
+import time
+
+import keras
+
+from keras_setr import workers
+from keras_setr.files import whole as files
+from keras_setr.training.preflight.description import describe_run
+
+
+class Preflight(keras.callbacks.Callback):
+    """Says what a `fit` is going to do before its first step.
+
+    That is `describe_run`: batch, learning rates, parameters and memory. A
+    step that cannot fit into the memory is an error here.
+    """
+
+    def before_fit(self, run):
+        if run.batch_shape is None:
+            workers.say(
+                "The batches do not tell their size, so that the memory of a "
+                "step is not estimated."
+            )
+            return
+        batch_size, *image_size = run.batch_shape
+        workers.say(describe_run(run.model, batch_size, image_size))
+
+
+class CSVLog(keras.callbacks.Callback):
+    """A row per epoch in a CSV file.
+
+    After an interruption the rows of the epochs that are trained again are
+    replaced, so that each epoch has one row. The file is always whole.
+
+    Args:
+        path: path.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = pathlib.Path(path)
+
+    def on_train_begin(self, logs=None):
+        self._rows = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._rows is None:
+            self._rows = [
+                row
+                for row in _read_rows(self.path)
+                if int(row["epoch"]) < epoch
+            ]
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._rows.append({"epoch": epoch, **(logs or {})})
+        if workers.is_chief():
+            # Columns may be added: not every epoch is validated.
+            names = list({name: None for row in self._rows for name in row})
+            text = io.StringIO()
+            table = csv.DictWriter(text, names, lineterminator="\n")
+            table.writeheader()
+            table.writerows(self._rows)
+            with files.written_whole(self.path) as partial:
+                partial.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _read_rows(path):
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def tensorboard(directory):
+    """`keras.callbacks.TensorBoard` for scalars, on every backend.
+
+    Args:
+        directory: path.
+
+    Raises:
+        ImportError: the package `tensorboard` is not installed.
+    """
+    try:
+        import tensorboard as installed  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "tensorboard=True needs the package tensorboard, which is not "
+            "installed: pip install tensorboard."
+        ) from error
+    return keras.callbacks.TensorBoard(directory, write_graph=False)
+
+
+class TimeLeft(keras.callbacks.Callback):
+    """Prints the images per second and the time left after each epoch.
+
+    The time left is that of the last epoch, with its validation, times the
+    epochs that are left.
+    """
+
+    def before_fit(self, run):
+        self._run = run
+        self._line = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._say()
+        self._started = self._trained = time.perf_counter()
+        self._images = self._images_before = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._images_before is None:
+            # Those before an interruption, in the middle of an epoch.
+            self._images_before = self._count_images()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._trained = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        # Keras is about to count anew.
+        self._images = self._count_images()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._images is None:
+            self._images = self._count_images()
+        run = self._run
+        seconds = time.perf_counter() - self._started
+        if epoch == run.epoch:
+            # A part of an epoch, maybe.
+            seconds *= run.steps_per_epoch / (run.steps_per_epoch - run.step)
+        left = (run.epochs - epoch - 1) * seconds
+        images = self._images - self._images_before
+        trained = max(self._trained - self._started, 1e-9)
+        self._line = (
+            f"Epoch {epoch + 1} of {run.epochs}: {images / trained:.1f} "
+            f"images/s in training, {_duration(left)} left."
+        )
+
+    def on_train_end(self, logs=None):
+        self._say()
+
+    def _say(self):
+        """The line of the last epoch, once Keras' bar has ended its own."""
+        if self._line is not None:
+            workers.say(self._line)
+        self._line = None
+
+    def _count_images(self):
+        """Images of the epoch so far: the loss is a mean over them."""
+        loss = self.model.metrics[0]
+        return float(keras.ops.convert_to_numpy(loss.count))
+
+
+def _duration(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s"

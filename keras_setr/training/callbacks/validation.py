@@ -1,0 +1,168 @@
+"""Validation on whole images, previews of them, and the best weights."""
+
+import pathlib
+
+import keras
+
+from keras_setr import visualization
+from keras_setr import workers
+from keras_setr.classes import Classes
+from keras_setr.evaluation import evaluate
+from keras_setr.files import whole as files
+from keras_setr.training.callbacks.stopping import is_better
+from keras_setr.visualization.overlays import as_rgb
+
+
+class SlidingWindowValidation(keras.callbacks.Callback):
+    """Scores whole validation images by sliding windows, as published.
+
+    Adds `val_mean_iou`, `val_mean_accuracy` and `val_pixel_accuracy` to the
+    logs of an epoch, for all callbacks after it. What Keras itself has
+    measured on crops under such a name is renamed `val_crop_mean_iou`, ..
+
+    Args:
+        dataset: as for `keras_setr.evaluate`. Defaults to the whole images
+            behind the `validation_data` of `fit`, if those are batches of
+            `keras_setr.data`; without either nothing is done.
+        every: int. Epochs between validations; the last is always validated.
+        verbose: as for `keras_setr.evaluate`.
+        **options: for `keras_setr.evaluate`: `stride`, `scales`, ..
+
+    Attributes:
+        result: the latest `Evaluation`, or None.
+    """
+
+    def __init__(self, dataset=None, every=1, verbose=0, **options):
+        super().__init__()
+        self.dataset = dataset
+        self.every = every
+        self.verbose = verbose
+        self.options = options
+        self.result = None
+
+    def before_fit(self, run):
+        if self.dataset is None:
+            self.dataset = run.validation_images
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.dataset is None:
+            return
+        logs = {} if logs is None else logs
+        names = ("mean_iou", "mean_accuracy", "pixel_accuracy")
+        for name in names:
+            if f"val_{name}" in logs:
+                logs[f"val_crop_{name}"] = logs.pop(f"val_{name}")
+        if not is_due(epoch, self.every, self.params):
+            return
+        model = self.model
+        self.result = evaluate(
+            model,
+            self.dataset,
+            ignore_class=model.ignore_class,
+            verbose=self.verbose,
+            **self.options,
+        )
+        for name in names:
+            logs[f"val_{name}"] = getattr(self.result, name)
+
+
+class Previews(keras.callbacks.Callback):
+    """Draws a few validation images beside truth and prediction.
+
+    Files are `DIRECTORY/epoch_0001.png`, .., with a legend.
+
+    Args:
+        directory: path.
+        dataset: sequence of `(image, label)`, such as a `SegmentationFolder`.
+            Defaults to the whole images behind the `validation_data` of `fit`,
+            if those are batches of `keras_setr.data`; without either nothing
+            is drawn.
+        count: int. Images, evenly spread over the dataset.
+        every: int. Epochs between previews; the last always has one.
+        **options: for `model.segment`: `stride`, `scales`, ..
+    """
+
+    def __init__(self, directory, dataset=None, count=4, every=1, **options):
+        super().__init__()
+        self.directory = pathlib.Path(directory)
+        self.dataset = dataset
+        self.count = count
+        self.every = every
+        self.options = options
+
+    def before_fit(self, run):
+        if self.dataset is None:
+            self.dataset = run.validation_images
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.dataset is None:
+            return
+        if not is_due(epoch, self.every, self.params):
+            return
+        model = self.model
+        count = min(self.count, len(self.dataset))
+        chosen = [i * len(self.dataset) // count for i in range(count)]
+        images, labels = zip(*(self.dataset[index][:2] for index in chosen))
+        # Several workers predict together, and one of them writes.
+        predictions = model.segment(list(images), **self.options)
+        if not workers.is_chief():
+            return
+        picture = visualization.comparison(
+            zip(map(as_rgb, images), labels, predictions),
+            model.classes or Classes.numbered(model.num_classes),
+        )
+        path = self.directory / f"epoch_{epoch + 1:04d}.png"
+        with files.written_whole(path) as partial:
+            picture.save(partial)
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the epoch with the best score in a file.
+
+    `model.load_weights` reads it; there is no optimizer in it. The file is
+    written whole or not at all.
+
+    Args:
+        path: path that ends in `.weights.h5`.
+        monitor: str. A name in the logs; epochs without it are passed over.
+        mode: `"max"` or `"min"`. What is better.
+
+    Attributes:
+        best: float or None.
+    """
+
+    def __init__(self, path, monitor="val_mean_iou", mode="max"):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        if not self.path.name.endswith(".weights.h5"):
+            raise ValueError(
+                f"path must end in .weights.h5. Received: {self.path}."
+            )
+        self.monitor = monitor
+        self.mode = mode
+
+    def on_train_begin(self, logs=None):
+        self.best = None
+
+    def get_state(self):
+        return {"best": self.best}
+
+    def set_state(self, state):
+        self.best = state["best"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        score = (logs or {}).get(self.monitor)
+        if score is None or not is_better(score, self.best, self.mode):
+            return
+        self.best = score
+        if workers.is_chief():
+            model = self.model
+            with files.written_whole(self.path) as partial:
+                keras.saving.save_weights(
+                    model, partial, objects_to_skip=[model.optimizer]
+                )
+
+
+def is_due(epoch, every, params):
+    """Whether something is done at the end of this epoch of `fit`."""
+    return (epoch + 1) % every == 0 or epoch + 1 == params["epochs"]

@@ -1,0 +1,1 @@
+"""Several devices and workers, chosen by what is there."""

@@ -1,0 +1,1 @@
+"""What a run needs, told before its first step."""

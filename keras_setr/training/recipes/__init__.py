@@ -1,0 +1,1 @@
+"""The published trainings as records, and a small form of each."""

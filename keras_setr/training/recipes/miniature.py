@@ -1,0 +1,116 @@
+"""A recipe made small enough to run in seconds, and data for it."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from keras_setr.data.batches.source import SegmentationSource
+from keras_setr.data.batches.source import crop_size_for
+
+_FACTOR = 1 / 16
+_STEPS = 2
+# The least depth at which no two layers that heads read, such as 20 and 24 of
+# T-Large, fall into one.
+_NUM_LAYERS = 6
+# Width and heads in place of the published encoders', by their depth.
+_ENCODERS = {24: (32, 4), 12: (24, 3)}
+_DECODERS = {
+    "naive": {"filters": 8, "auxiliary_filters": 8},
+    "pup": {"filters": 8, "auxiliary_filters": 8},
+    "mla": {"neck_filters": 8, "head_filters": (4, 4), "auxiliary_filters": 8},
+}
+# Of datasets whose images differ: the most common size.
+_IMAGE_SIZES = {"ade20k": (512, 683), "pascal_context": (375, 500)}
+
+
+def miniature(recipe):
+    """The recipe at a sixteenth of its sizes, and a small model for it.
+
+    Everything else stays: decoder, classes, relative depth of the layers that
+    are read, augmentation, learning rates, test protocol.
+
+    Args:
+        recipe: `Recipe`.
+
+    Returns:
+        `(recipe, options)`: a `Recipe` of 2 steps of 2, from random weights,
+        and the arguments of its `build_model`.
+    """
+    depth = recipe.encoder_shape["num_layers"]
+    hidden_dim, num_heads = _ENCODERS[depth]
+
+    def scaled(layers):
+        return tuple(-(-layer * _NUM_LAYERS // depth) for layer in layers)
+
+    small = dataclasses.replace(
+        recipe.scaled(_FACTOR),
+        steps=_STEPS,
+        batch_size=2,
+        pretraining=None,
+        feature_layers=scaled(recipe.feature_layers),
+        auxiliary_layers=scaled(recipe.auxiliary_layers),
+    )
+    return small, {
+        "num_layers": _NUM_LAYERS,
+        "hidden_dim": hidden_dim,
+        "num_heads": num_heads,
+        **_DECODERS[recipe.decoder],
+    }
+
+
+class GeneratedImages(SegmentationSource):
+    """Patches of colour with the classes and the label values of a dataset.
+
+    The values are drawn as the official files have them, those that are not
+    trained on included, and become labels by the dataset's own rule. Sizes
+    are those of a recipe's images; where they differ between the images of
+    the dataset, every other one stands upright.
+
+    Args:
+        recipe: `Recipe`.
+        num_images: int.
+        training: bool. Whether they are to train on.
+        seed: int.
+    """
+
+    def __init__(self, recipe, num_images, training, seed=0):
+        self._facts = recipe.facts
+        self._num_images = num_images
+        self._seed = seed
+        self._scale = recipe.image_scale
+        self.training = training
+
+    @property
+    def classes(self):
+        return self._facts.classes
+
+    def __len__(self):
+        return self._num_images
+
+    def file_name(self, index):
+        return f"generated {index}"
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng((self._seed, index))
+        facts = self._facts
+        values = [*facts.label_map, *facts.ignored]
+        patches = rng.choice(np.array(values, np.uint8), size=(4, 6))
+        height, width = self._size(index)
+        mask = cv2.resize(
+            patches, (width, height), interpolation=cv2.INTER_NEAREST
+        )
+        label = facts.label_rule.apply(mask, self.num_classes)
+        # A colour per value, and noise.
+        image = np.stack([mask, 255 - mask, mask // 2 + 64], axis=-1)
+        noise = rng.integers(-16, 17, image.shape)
+        return np.clip(image + noise, 0, 255).astype(np.uint8), label
+
+    def _size(self, index):
+        size = self._facts.image_size
+        if size is None:
+            size = _IMAGE_SIZES[self._facts.name][:: (-1) ** index]
+        return tuple(round(side * self._scale) for side in size)
+
+    def _default_crop_size(self):
+        return crop_size_for([self._size(index) for index in range(len(self))])

@@ -1,0 +1,323 @@
+"""One published result: what it was trained with and what came out."""
+
+import dataclasses
+import pathlib
+
+from keras_setr import checkpoints
+from keras_setr.data.batches.joined import JoinedSources
+from keras_setr.data.batches.transforms import TrainingTransform
+from keras_setr.data.folder.folder import SegmentationFolder
+from keras_setr.data.published.dataset import load_dataset
+from keras_setr.facts.datasets import DATASETS
+from keras_setr.facts.label_rule import UNLABELLED
+from keras_setr.inference.protocols import PAPER_SCALES
+from keras_setr.models.setr import SETRMLA
+from keras_setr.models.setr import SETRPUP
+from keras_setr.models.setr import SETRNaive
+from keras_setr.training.recipes.listing import record
+
+MODELS = {"naive": SETRNaive, "pup": SETRPUP, "mla": SETRMLA}
+# The built-in encoder that has the shape, whatever the training starts from.
+ENCODERS = {
+    "large": "vit_large_patch16_384",
+    "base": "vit_base_patch16_384",
+    "deit_base": "deit_base_distilled_patch16_384",
+}
+_PATCH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A row of the paper's tables, or of a published list of results.
+
+    All of them have in common: SGD with momentum 0.9 and no weight decay,
+    polynomial decay of power 0.9 to 1e-4, heads at ten times the rate, no
+    warm-up, auxiliary losses at 0.4, and the augmentation of
+    `TrainingTransform` on sizes relative to the dataset's base scale.
+
+    ```python
+    recipe = ks.recipes["setr_pup_large_cityscapes_768_80k"]
+    print(recipe)
+    model = recipe.build_model()
+    recipe.compile(model)
+    train, val = recipe.load_data("datasets")
+    model.fit(recipe.batches(train, steps_per_epoch=8_000), epochs=10)
+    print(ks.evaluate(model, val, **recipe.test_options()))
+    ```
+
+    A variant is `dataclasses.replace(recipe, steps=20_000)`.
+
+    Attributes:
+        name: str. Model, encoder, dataset, crop, steps, and what sets it
+            apart from others of these.
+        dataset: a key of `keras_setr.data.DATASETS`, from which the test
+            protocol comes.
+        split: str. What is trained on; splits are joined by `+`.
+        coarse_split: str or `None`. What is trained on of the same dataset
+            with coarse labels.
+        tested_on: str. The split of the published figures. Nobody but the
+            test servers has the labels of `"test"`.
+        crop_size: `(H, W)` in training, and of the windows at test.
+        steps, batch_size: int.
+        learning_rate: float. The encoder's and MLA's neck's; the heads have
+            ten times as much.
+        decoder: `"naive"`, `"pup"` or `"mla"`.
+        variant: `"paper"`, `"authors"` or `"mmsegmentation"`: whose reading
+            of the decoder, see `checkpoints.decoder_arguments`.
+        encoder: `"large"` (T-Large), `"base"` (T-Small) or `"deit_base"`.
+        pretraining: what the encoder starts from: a built-in encoder, or
+            anything that `from_preset` takes; `None` for random weights.
+        feature_layers: tuple of int. Z^l that the decoder reads.
+        auxiliary_layers: tuple of int. Z^l behind the auxiliary heads; of
+            MLA the levels of its neck.
+        scales: tuple of float. Of the multi-scale test, with flips.
+        protocol: `"authors"` or `"mmsegmentation"`, how they are meant.
+        miou, miou_multi_scale, miou_test_server: dict of source -> published
+            mean IoU in percent, the one shown in tables first; empty where
+            none is published.
+        follows: `"paper"`, `"authors"` or `"mmsegmentation"`, whose settings
+            these are.
+        because: tuple of str. Why, where they differ, and what is not known.
+        preset: str or `None`. The built-in name of the weights that came out,
+            where they were published.
+        measured: float or `None`. Mean IoU in percent of a run with this
+            package.
+        hardware, hours: str and float, or `None` where none is published.
+        image_scale: float. Images are trained on and tested at this share of
+            the published base scale.
+    """
+
+    name: str
+    dataset: str
+    crop_size: tuple
+    steps: int
+    batch_size: int
+    learning_rate: float
+    decoder: str
+    variant: str
+    encoder: str
+    pretraining: str | None
+    feature_layers: tuple
+    auxiliary_layers: tuple
+    miou: dict
+    follows: str
+    because: tuple
+    split: str = "train"
+    coarse_split: str | None = None
+    tested_on: str = "validation"
+    scales: tuple = PAPER_SCALES
+    protocol: str = "authors"
+    miou_multi_scale: dict = dataclasses.field(default_factory=dict)
+    miou_test_server: dict = dataclasses.field(default_factory=dict)
+    preset: str | None = None
+    measured: float | None = None
+    hardware: str | None = None
+    hours: float | None = None
+    image_scale: float = 1.0
+
+    # === Facts that follow ===
+
+    @property
+    def facts(self):
+        """The `Dataset`."""
+        return DATASETS[self.dataset]
+
+    @property
+    def num_images(self):
+        """How many images are trained on."""
+        count = sum(self.facts.splits[part] for part in self.split.split("+"))
+        if self.coarse_split:
+            coarse = DATASETS[f"{self.dataset}_coarse"]
+            count += coarse.splits[self.coarse_split]
+        return count
+
+    @property
+    def epochs(self):
+        """160_000 steps * 16 images / 20_210 = 126.7."""
+        return self.steps * self.batch_size / self.num_images
+
+    @property
+    def base_scale(self):
+        """The two sides into which images are fitted."""
+        return tuple(
+            round(side * self.image_scale) for side in self.facts.base_scale
+        )
+
+    @property
+    def stride(self):
+        """Of the windows: the published one, with the crop's size."""
+        return tuple(
+            round(stride * crop / published)
+            for stride, crop, published in zip(
+                self.facts.stride, self.crop_size, self.facts.crop_size
+            )
+        )
+
+    @property
+    def encoder_shape(self):
+        """Arguments of the published `SETRBackbone`: layers, width, heads."""
+        shape, _ = checkpoints.architecture(
+            checkpoints.PRESETS[ENCODERS[self.encoder]]
+        )
+        return shape
+
+    @property
+    def pretrained_on(self):
+        """`"random"`, `"21k"`, `"21k+1k"`, .. or where else from."""
+        if self.pretraining is None:
+            return "random"
+        if self.pretraining not in checkpoints.PRESETS:
+            return self.pretraining
+        data = checkpoints.PRESETS[self.pretraining].dataset
+        return data.replace("ImageNet-", "").replace(", then ", "+")
+
+    @property
+    def command(self):
+        return (
+            f"python examples/train.py --recipe {self.name} --data-dir DIR "
+            f"--out runs/{self.name}"
+        )
+
+    def scaled(self, factor):
+        """The recipe on images of `factor` times the published size.
+
+        Crops, windows and strides shrink with the images; crops stay
+        multiples of the patches.
+        """
+        return dataclasses.replace(
+            self,
+            image_scale=self.image_scale * factor,
+            crop_size=tuple(
+                max(round(side * factor / _PATCH), 1) * _PATCH
+                for side in self.crop_size
+            ),
+        )
+
+    # === What a training needs ===
+
+    def build_model(self, weights=True, **overrides):
+        """The model, its encoder pretrained and its decoder new.
+
+        Args:
+            weights: bool. Whether to load the pretraining, which is then
+                downloaded once. `False` leaves the encoder at random.
+            **overrides: arguments of the model or of its backbone.
+        """
+        decoder = MODELS[self.decoder]
+        arguments = checkpoints.decoder_arguments(
+            decoder.__name__, self.variant, self.dataset
+        )
+        if self.decoder == "mla":
+            arguments["feature_layers"] = self.feature_layers
+            # Of no use to MLA, whose encoder drops it before the first layer.
+            arguments["use_class_token"] = False
+        else:
+            (arguments["feature_layer"],) = self.feature_layers
+            arguments["auxiliary_layers"] = self.auxiliary_layers
+        arguments.update(
+            num_classes=self.facts.num_classes,
+            classes=self.facts.classes,
+            image_shape=(*self.crop_size, 3),
+        )
+        return decoder.from_preset(
+            self.pretraining or ENCODERS[self.encoder],
+            load_weights=weights and self.pretraining is not None,
+            **{**arguments, **overrides},
+        )
+
+    def compile(self, model, **overrides):
+        """`model.compile` with the learning rate and its decay."""
+        arguments = {
+            "learning_rate": self.learning_rate,
+            "total_steps": self.steps,
+        }
+        model.compile(**{**arguments, **overrides})
+
+    def load_data(self, data_dir=None, manual_dir=None, image_dir=None):
+        """What to train on, and the labelled images to validate with.
+
+        Args:
+            data_dir, manual_dir: as for `keras_setr.data.load_dataset`: where
+                TFDS keeps prepared datasets, and where the official archives
+                lie.
+            image_dir: a folder of images and masks instead, in a layout that
+                `SegmentationFolder` finds, with the label values of the
+                official files.
+
+        Returns:
+            `(train, val)`, two `SegmentationSource`.
+        """
+        if image_dir is not None:
+            return self._load_folder(image_dir)
+
+        def load(name, split):
+            return load_dataset(name, split, data_dir, manual_dir)
+
+        train = load(self.dataset, self.split)
+        if self.coarse_split:
+            coarse = load(f"{self.dataset}_coarse", self.coarse_split)
+            train = JoinedSources((train, coarse))
+        return train, load(self.dataset, "validation")
+
+    def _load_folder(self, image_dir):
+        if self.coarse_split:
+            raise ValueError(
+                f"{self.name} trains on fine and coarse labels, and a folder "
+                "holds one of them. Received: image_dir="
+                f"{str(image_dir)!r}; pass data_dir."
+            )
+        facts = self.facts
+        folder = SegmentationFolder(
+            image_dir,
+            **self._folder_layout(image_dir),
+            class_names=facts.classes.names,
+            palette=facts.classes.palette,
+            label_map={
+                **{value: UNLABELLED for value in facts.ignored},
+                **facts.label_map,
+            },
+        )
+        parts = [folder.subset(part) for part in self.split.split("+")]
+        train = parts[0] if len(parts) == 1 else JoinedSources(parts)
+        return train, folder.subset("validation")
+
+    def _folder_layout(self, image_dir):
+        """Templates for Cityscapes as unpacked; others are found."""
+        if not (pathlib.Path(image_dir) / "leftImg8bit").is_dir():
+            return {}
+        return {
+            "images": "leftImg8bit/{split}/{name}_leftImg8bit.png",
+            "masks": "gtFine/{split}/{name}_gtFine_labelIds.png",
+        }
+
+    def transform(self):
+        """The augmentation of the training images."""
+        return TrainingTransform(self.crop_size, base_size=self.base_scale)
+
+    def batches(self, source, **options):
+        """Batches to train on, or of middle crops where `source` is not.
+
+        Args:
+            source: a `SegmentationSource`.
+            **options: as for `source.batches`.
+        """
+        if source.training is False:
+            options["crop_size"] = self.crop_size
+        else:
+            options["augment"] = self.transform()
+        return source.batches(self.batch_size, **options)
+
+    def test_options(self, multi_scale=False):
+        """Arguments of `keras_setr.evaluate` for the published test."""
+        options = {
+            "window_size": self.crop_size,
+            "stride": self.stride,
+            "base_scale": self.base_scale,
+            "protocol": self.protocol,
+        }
+        if multi_scale:
+            options.update(scales=self.scales, flip=True)
+        return options
+
+    def __str__(self):
+        return record(self)

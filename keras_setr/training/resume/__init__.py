@@ -1,0 +1,1 @@
+"""A training saved whole, and continued to the bit."""

@@ -1,0 +1,226 @@
+"""Images under their labels: one, a sheet of them, or in columns."""
+
+import os
+
+import numpy as np
+from PIL import Image
+from PIL import ImageDraw
+
+from keras_setr.classes import Classes
+from keras_setr.files.images import load_image
+from keras_setr.visualization.drawing import INK
+from keras_setr.visualization.drawing import MARGIN
+from keras_setr.visualization.drawing import PAPER
+from keras_setr.visualization.drawing import TEXT_SIZE
+from keras_setr.visualization.drawing import blend
+from keras_setr.visualization.drawing import checked_labels
+from keras_setr.visualization.drawing import color_map
+from keras_setr.visualization.drawing import draw_legend
+from keras_setr.visualization.drawing import font
+from keras_setr.visualization.drawing import hatch
+from keras_setr.visualization.drawing import legend
+
+# Pixels of the finished picture.
+_GAP = 10
+_CELL_WIDTH = 320
+
+
+def overlay(image, labels, classes=None, alpha=0.5):
+    """The image with its labels laid over it, a `PIL.Image`.
+
+    Args:
+        image: path, `(H, W, 3)` array with values 0..255, or `PIL.Image`.
+        labels: `(H, W)` or `(H, W, 1)` integers.
+        classes: `Classes`. Defaults to numbered ones.
+        alpha: float in 0..1. Share of the colours; 0 leaves the image.
+
+    Raises:
+        ValueError: `alpha` out of range, or labels of another size.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must lie in 0..1. Received: {alpha}.")
+    image, labels = _load(image), checked_labels(labels)
+    _check_size("labels", labels, image)
+    if classes is None:
+        classes = Classes.numbered(255)
+    return Image.fromarray(blend(image, labels, classes, alpha))
+
+
+def comparison(rows, classes, titles=("image", "truth", "prediction")):
+    """Images beside their label maps, with headings and a legend.
+
+    Args:
+        rows: sequence of `(image, truth, prediction)`, or of an image and as
+            many label maps as `titles` has further entries. Images as for
+            `overlay`, labels `(H, W)` of the image's size. Rows may differ
+            in size.
+        classes: `Classes`.
+        titles: headings of the columns.
+
+    Returns:
+        A `PIL.Image`. Ignored pixels are hatched on black.
+
+    Raises:
+        ValueError: no rows, a row whose length is not that of `titles`, or
+            labels of another size than their image.
+    """
+    rows = list(rows)
+    if not rows:
+        raise ValueError("rows must hold at least one row. Received: none.")
+    pictures, present, ignored = [], set(), False
+    for index, row in enumerate(rows):
+        if len(row) != len(titles):
+            raise ValueError(
+                f"Each row must hold one item per title, {len(titles)}: an "
+                f"image and {len(titles) - 1} label maps. Received: "
+                f"{len(row)} items in row {index}."
+            )
+        image = _load(row[0])
+        height, width = image.shape[:2]
+        size = (max(round(height * _CELL_WIDTH / width), 1), _CELL_WIDTH)
+        cells = [_resized(image, size, Image.Resampling.LANCZOS)]
+        for title, labels in zip(titles[1:], row[1:]):
+            labels = checked_labels(labels)
+            _check_size(f"{title} of row {index}", labels, image)
+            values = {int(value) for value in np.unique(labels)}
+            present |= values
+            ignored |= any(not 0 <= v < len(classes) for v in values)
+            cells.append(_label_cell(labels, classes, size))
+        pictures.append(cells)
+    return _compose(pictures, classes, titles, present, ignored)
+
+
+def sheet(pairs, classes, columns=3, width=320, alpha=0.5):
+    """Overlays in rows, with a legend below.
+
+    Args:
+        pairs: iterable of `(image, labels)`, `(H, W, C)` uint8 or uint16 and
+            `(H, W)`. Of more than three channels the first three are shown,
+            16 bits as 8.
+        classes: `Classes`.
+        columns: int. Pictures in a row.
+        width: int. Pixels of each picture.
+        alpha: float in 0..1. Share of the class colours.
+
+    Returns:
+        A `PIL.Image`. Unlabelled pixels are darkened.
+    """
+    pictures, present = [], set()
+    for image, labels in pairs:
+        present.update(int(value) for value in np.unique(labels))
+        mixed = blend(as_rgb(image), labels, classes, alpha)
+        height = max(round(mixed.shape[0] * width / mixed.shape[1]), 1)
+        pictures.append(Image.fromarray(mixed).resize((width, height)))
+    return _in_rows(pictures, columns, legend(classes, present))
+
+
+def as_rgb(image):
+    """`(H, W, 3)` uint8 to look at."""
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.shape[2] < 3:
+        image = np.repeat(image[..., :1], 3, axis=-1)
+    return image[..., :3]
+
+
+def _in_rows(pictures, columns, below, gap=8):
+    rows = [
+        pictures[first : first + columns]
+        for first in range(0, len(pictures), columns)
+    ]
+    heights = [max(picture.height for picture in row) for row in rows]
+    size = (
+        max(
+            len(rows[0]) * (pictures[0].width + gap) - gap,
+            below.width,
+        ),
+        sum(heights) + gap * len(rows) + below.height,
+    )
+    sheet = Image.new("RGB", size, (255, 255, 255))
+    y = 0
+    for row, height in zip(rows, heights):
+        for column, picture in enumerate(row):
+            sheet.paste(picture, (column * (picture.width + gap), y))
+        y += height + gap
+    sheet.paste(below, (0, y))
+    return sheet
+
+
+def _load(image):
+    """`(H, W, 3)` uint8 of a path, an array or a Pillow image."""
+    if isinstance(image, (str, os.PathLike)):
+        return load_image(image)
+    if isinstance(image, Image.Image):
+        image = image.convert("RGB")
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3:
+        raise ValueError(
+            "image must be a path, a PIL.Image or an array (H, W, 3). "
+            f"Received: an array {image.shape}."
+        )
+    # Pipelines give float images; Keras keeps them in 0..255 as well.
+    return np.clip(np.rint(image), 0, 255).astype("uint8")
+
+
+def _check_size(name, labels, image):
+    if labels.shape != image.shape[:2]:
+        raise ValueError(
+            f"{name} must have the image's height and width "
+            f"{image.shape[:2]}. Received: {labels.shape}; resize one of "
+            "them, labels with the nearest neighbour."
+        )
+
+
+def _resized(array, size, resampling):
+    height, width = size
+    return np.asarray(
+        Image.fromarray(array).resize((width, height), resampling)
+    )
+
+
+def _label_cell(labels, classes, size):
+    """Labels in colour at the size of a cell, unknown values hatched."""
+    colors = _resized(
+        color_map(labels, classes), size, Image.Resampling.NEAREST
+    )
+    unknown = (labels < 0) | (labels >= len(classes))
+    unknown = _resized(unknown, size, Image.Resampling.NEAREST)
+    return np.where((unknown & hatch(*size))[..., None], 70, colors).astype(
+        "uint8"
+    )
+
+
+def _compose(pictures, classes, titles, present, ignored):
+    entries = [
+        (classes.names[label], classes.palette[label])
+        for label in sorted(present)
+        if 0 <= label < len(classes)
+    ]
+    if ignored:
+        entries.append(("ignored", None))
+    width = 2 * MARGIN + len(titles) * (_CELL_WIDTH + _GAP) - _GAP
+    names = draw_legend(entries, width)
+    heading = TEXT_SIZE + 10
+    top = MARGIN + heading
+    height = top + sum(cells[0].shape[0] + _GAP for cells in pictures) - _GAP
+    # A class name wider than the rows widens the legend.
+    size = (max(width, names.width), height + names.height)
+    picture = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(picture)
+    for column, title in enumerate(titles):
+        x = MARGIN + column * (_CELL_WIDTH + _GAP)
+        draw.text(
+            (x + _CELL_WIDTH / 2, MARGIN + heading / 2 - 5),
+            title,
+            font=font(TEXT_SIZE + 2),
+            fill=INK,
+            anchor="mm",
+        )
+    y = top
+    for cells in pictures:
+        for column, cell in enumerate(cells):
+            x = MARGIN + column * (_CELL_WIDTH + _GAP)
+            picture.paste(Image.fromarray(cell), (x, y))
+        y += cells[0].shape[0] + _GAP
+    picture.paste(names, (0, height))
+    return picture

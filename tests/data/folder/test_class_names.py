@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from keras_setr.data.folder.class_names import read_class_names
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ["road", "sky", "car"],
+        {"0": "road", "1": "sky", "2": "car"},
+        {"sky": 1, "road": 0, "car": 2},
+        {"names": ["road", "sky", "car"]},
+    ],
+)
+def test_names_in_every_json_form(tmp_path, content):
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    expected = ("road", "sky", "car")
+    assert read_class_names(path, tmp_path) == (expected, None)
+    # Found by itself, unless there is a text file.
+    assert read_class_names(None, tmp_path) == (expected, None)
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    assert read_class_names(None, tmp_path) == (("a", "b"), None)
+
+
+def test_labels_of_two_digits_are_ordered_as_numbers(tmp_path):
+    path = tmp_path / "names.json"
+    table = {str(label): f"class {label}" for label in range(11)}
+    path.write_text(json.dumps(table))
+    names, _ = read_class_names(path, tmp_path)
+    assert names[2] == "class 2" and names[10] == "class 10"
+
+
+def test_a_palette_may_stand_beside_the_names(tmp_path):
+    path = tmp_path / "names.json"
+    path.write_text('{"names": ["a", "b"], "palette": [[1, 2, 3], [4, 5, 6]]}')
+    assert read_class_names(path, tmp_path)[1] == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('["road", ', "must be JSON"),
+        ("[]", "in one of these forms"),
+        ('["road", 3]', "in one of these forms"),
+        ('{"road": 0, "sky": 2}', r"labels 0..1 once.*\[0, 2\]"),
+        ('{"1": "road", "2": "sky"}', r"label_map="),
+        ('"road"', "in one of these forms"),
+    ],
+)
+def test_json_that_names_no_classes_is_an_error(tmp_path, text, message):
+    path = tmp_path / "names.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        read_class_names(path, tmp_path)
+    assert str(path) in str(error.value)

@@ -1,0 +1,258 @@
+"""A training that is interrupted ends like one that is not."""
+
+import csv
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_setr as ks
+from keras_setr.files import whole as files
+from keras_setr.training.resume import state
+from keras_setr.training.resume.checkpoint_folder import CheckpointFolder
+from keras_setr.training.resume.checkpoint_folder import read_checkpoint
+from keras_setr.training.resume.checkpoint_folder import write_checkpoint
+from tests import tiny
+from tests.training import tiny_run
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interruption(keras.callbacks.Callback):
+    """Breaks off before a step."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.place = (epoch, batch)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.epoch, batch) == self.place:
+            raise Interrupted
+
+
+def train(directory, *callbacks, model=None, reader="threads", **options):
+    """Two epochs of five steps."""
+    model = model or tiny_run.model(**tiny.UNCOMPILED)
+    model.fit(
+        tiny_run.batches(reader),
+        validation_data=tiny_run.validation(reader),
+        epochs=2,
+        callbacks=[
+            *callbacks,
+            ks.training.CSVLog(directory / "log.csv"),
+            ks.training.Checkpoints(directory, every=2, **options),
+        ],
+        verbose=0,
+    )
+    return model
+
+
+def read_log(directory):
+    with open(directory / "log.csv", newline="") as file:
+        return [
+            {name: float(value) for name, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def checkpoints(directory):
+    return sorted(p.name for p in (directory / "checkpoints").glob("step*"))
+
+
+def assert_same_weights(model, weights):
+    for actual, expected in zip(tiny_run.weights(model), weights, strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Directory and weights of a finished run."""
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    return directory, tiny_run.weights(train(directory))
+
+
+def test_a_run_goes_on_in_the_middle_of_an_epoch(
+    uninterrupted, tmp_path, capsys
+):
+    # Broken off after 8 steps, the last checkpoint being that of 7: two steps
+    # into the second epoch.
+    with pytest.raises(Interrupted):
+        train(tmp_path, Interruption(1, 3), reader="tf.data")
+    assert checkpoints(tmp_path) == ["step_0000005.npz", "step_0000007.npz"]
+    model = train(tmp_path, reader="tf.data")
+    assert "epoch 1 of 2 done, then 2 of 5 steps" in capsys.readouterr().out
+    directory, weights = uninterrupted
+    assert_same_weights(model, weights)
+    rows, expected = read_log(tmp_path), read_log(directory)
+    assert [row["epoch"] for row in rows] == [0, 1]
+    for row, other in zip(rows, expected, strict=True):
+        assert row == pytest.approx(other, rel=1e-5)
+
+
+def test_a_process_killed_while_it_saves_leaves_a_run_to_go_on_with(
+    uninterrupted, tmp_path
+):
+    # It saves after 0, 2, 4 and 5 steps, the last at the end of an epoch.
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.training.tiny_run"]
+        + [str(tmp_path), "--die-in-save", "4"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    assert checkpoints(tmp_path) == ["step_0000002.npz", "step_0000004.npz"]
+    assert {"best.weights.h5", "log.csv"} <= set(os.listdir(tmp_path))
+    assert os.listdir(tmp_path / "previews") == ["epoch_0001.png"]
+    partial = tmp_path / "checkpoints" / ".partial-step_0000005.npz"
+    assert partial.exists()
+    (tmp_path / "log.csv").unlink()
+    model = train(tmp_path)
+    assert not partial.exists()
+    directory, weights = uninterrupted
+    assert_same_weights(model, weights)
+    for row, other in zip(read_log(tmp_path), read_log(directory), strict=True):
+        assert row == pytest.approx(other, rel=1e-5)
+
+
+def test_a_finished_run_says_so_and_trains_nothing(uninterrupted, capsys):
+    directory, weights = uninterrupted
+    before = checkpoints(directory)
+    model = train(directory)
+    assert "finished after epoch 2 of 2" in capsys.readouterr().out
+    assert_same_weights(model, weights)
+    assert checkpoints(directory) == before
+    assert len(read_log(directory)) == 2
+    assert model._initial_epoch is None
+
+
+def test_a_run_of_another_configuration_is_named(uninterrupted):
+    directory, _ = uninterrupted
+    other = tiny_run.model(learning_rate=0.01)
+    with pytest.raises(ValueError) as error:
+        train(directory, model=other)
+    assert (
+        "optimizer.learning_rate.config.initial_learning_rate: 0.02 in the "
+        "checkpoint, 0.01 now"
+    ) in str(error.value)
+    with pytest.raises(ValueError, match="model.class: 'SETRPUP' in the check"):
+        train(directory, model=tiny.build("naive"))
+
+
+def test_a_new_run_asks_for_a_directory_without_one(uninterrupted):
+    directory, _ = uninterrupted
+    with pytest.raises(ValueError, match="holds a run already.*resume=False"):
+        train(directory, resume=False)
+
+
+def test_an_epoch_of_arrays_begins_anew(tmp_path, capsys):
+    def fit(*callbacks):
+        model = tiny.build("naive")
+        model.compile(**tiny.UNCOMPILED)
+        model.fit(
+            tiny.images(4),
+            tiny.labels(4),
+            batch_size=2,
+            epochs=2,
+            callbacks=[*callbacks, ks.training.Checkpoints(tmp_path, every=1)],
+            verbose=0,
+        )
+        return model
+
+    with pytest.raises(Interrupted):
+        fit(Interruption(1, 1))
+    assert "written at the end of each epoch" in capsys.readouterr().out
+    assert checkpoints(tmp_path) == ["step_0000000.npz", "step_0000002.npz"]
+    assert int(ops.convert_to_numpy(fit().optimizer.iterations)) == 4
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Checkpoints of steps 8 and 12, each with an array that holds it."""
+    folder = CheckpointFolder(tmp_path)
+    for step in (3, 8, 12):
+        folder.write(step, {"step": step}, [("a/0", np.full((2, 50), step))])
+    assert [path.name for path in folder.paths()] == [
+        "step_0000012.npz",
+        "step_0000008.npz",
+    ]
+    return folder
+
+
+def damage_in_the_middle(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-40], lambda data: b"", damage_in_the_middle]
+)
+def test_a_damaged_checkpoint_is_skipped_and_set_aside(folder, damage, capsys):
+    newest = folder.paths()[0]
+    newest.write_bytes(damage(newest.read_bytes()))
+    path, record, arrays = folder.newest()
+    assert path.name == "step_0000008.npz" and record == {"step": 8}
+    np.testing.assert_array_equal(arrays["a/0"], np.full((2, 50), 8))
+    assert "step_0000012.npz" in capsys.readouterr().out
+    # It does not count among the two that are kept.
+    folder.write(10, {}, [])
+    assert [path.name for path in folder.paths()] == [
+        "step_0000010.npz",
+        "step_0000008.npz",
+    ]
+
+
+def test_a_folder_of_nothing_but_damaged_files_is_an_error(folder):
+    for path in folder.paths():
+        path.write_bytes(b"cut")
+    with pytest.raises(ValueError, match="None of the checkpoints"):
+        folder.newest()
+
+
+def test_a_file_that_was_not_finished_leaves_the_one_before(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with pytest.raises(Interrupted):
+        with files.written_whole(path) as partial:
+            partial.write_text("half")
+            raise Interrupted
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_every_generator_and_half_precision_come_back(tmp_path):
+    model = tiny.build("naive")
+    model._symbolic_build()
+    half = keras.Variable(np.array([1.5, 2.5]), dtype="bfloat16")
+    model.optimizer._variables.append(half)
+    path = tmp_path / "a.npz"
+    write_checkpoint(path, {}, state.iterate_arrays(model))
+
+    def draw():
+        return (
+            random.random(),
+            np.random.rand(),
+            float(keras.random.uniform(())),
+        )
+
+    expected = draw()
+    half.assign([0, 0])
+    _, arrays = read_checkpoint(path)
+    state.restore_variables(model, arrays)
+    state.restore_generators(model, arrays)
+    assert draw() == expected
+    assert ops.convert_to_numpy(half).tolist() == [1.5, 2.5]
