@@ -9,7 +9,7 @@ import pytest
 
 import keras_setr as ks
 
-TRAIN = str(pathlib.Path(__file__).parents[2] / "examples" / "train.py")
+TRAIN = str(pathlib.Path(__file__).parents[3] / "examples" / "train.py")
 
 
 def assigned():

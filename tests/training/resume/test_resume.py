@@ -22,7 +22,7 @@ from keras_setr.training.resume.checkpoint_folder import write_checkpoint
 from tests import tiny
 from tests.training import tiny_run
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 class Interrupted(Exception):
