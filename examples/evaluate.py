@@ -8,7 +8,6 @@ Prints the table of classes; --out writes it as JSON.
 import argparse
 import json
 import os
-import pathlib
 
 
 def parse():
@@ -43,6 +42,7 @@ def main():
     if args.backend:
         os.environ["KERAS_BACKEND"] = args.backend
     import keras_setr as ks
+    from keras_setr.files.whole import written_whole
 
     model = ks.SETRSegmenter.from_preset(args.preset)
     data = ks.data.SegmentationFolder(
@@ -70,7 +70,8 @@ def main():
     )
     print(result)
     if args.out:
-        pathlib.Path(args.out).write_text(json.dumps(result.as_dict()))
+        with written_whole(args.out) as partial:
+            partial.write_text(json.dumps(result.as_dict()))
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def main():
     if args.backend:
         os.environ["KERAS_BACKEND"] = args.backend
     import keras_setr as ks
+    from keras_setr.files.whole import written_whole
 
     model = ks.SETRSegmenter.from_preset(args.preset)
     classes = model.classes or ks.Classes.numbered(model.num_classes)
@@ -64,12 +65,10 @@ def main():
 
     def save(file, image, result):
         target = targets[file]
-        target.parent.mkdir(parents=True, exist_ok=True)
         labels, confidence = result if args.confidence else (result, None)
         picture = ks.visualization.overlay(image, labels, classes, args.alpha)
-        partial = target.with_name(f".{target.name}_overlay.png")
-        picture.save(partial)
-        os.replace(partial, f"{target}_overlay.png")
+        with written_whole(f"{target}_overlay.png") as partial:
+            picture.save(partial)
         if confidence is not None:
             grey = (255 * confidence).round().astype("uint8")
             ks.data.save_labels(f"{target}_confidence.png", grey)

@@ -355,6 +355,7 @@ def main():
     import keras
 
     import keras_setr as ks
+    from keras_setr.files.whole import written_whole
 
     if args.list:
         print(ks.recipes)
@@ -379,7 +380,8 @@ def main():
         if not devices.is_chief:
             return
         run.model.save_to_preset(str(out / "preset"))
-        (out / "result.json").write_text(json.dumps(result, indent=2))
+        with written_whole(out / "result.json") as partial:
+            partial.write_text(json.dumps(result, indent=2))
         if args.smoke:
             check_preset(run, out / "preset")
     print(f"preset in {out / 'preset'}")

@@ -1,11 +1,9 @@
 """Label files for folders of images, and for the datasets' test servers."""
 
 import dataclasses
-import os
 import pathlib
 import re
 import sys
-import uuid
 import zipfile
 
 import numpy as np
@@ -13,6 +11,8 @@ import numpy as np
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.images import load_image
 from keras_setr.files.images import save_labels
+from keras_setr.files.whole import remove_partial
+from keras_setr.files.whole import written_whole
 from keras_setr.inference import ImageProgress
 
 # Images handed to the model at a time, so that small ones share batches.
@@ -208,6 +208,7 @@ def write_submission(
         save_labels(targets[path], values[labels])
 
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+    remove_partial(out)
     run = segment_files(
         model,
         targets,
@@ -253,12 +254,8 @@ def _targets(server, images, out):
 
 def _zip(archive, files):
     """All files at the top of one archive, written whole or not at all."""
-    partial = archive.with_name(f".{archive.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with written_whole(archive) as partial:
         # PNGs do not get smaller.
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as zipped:
             for file in files:
                 zipped.write(file, file.name)
-        os.replace(partial, archive)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -2,9 +2,7 @@
 
 import functools
 import io
-import os
 import pathlib
-import uuid
 
 import numpy as np
 from PIL import ExifTags
@@ -20,6 +18,7 @@ from keras_setr.files.decoding import load_pillow
 from keras_setr.files.decoding import open_pillow
 from keras_setr.files.partial_png import PngRows
 from keras_setr.files.partial_png import is_plain
+from keras_setr.files.whole import written_whole
 
 # Modes that hold no more than Pillow's conversion to RGB keeps.
 _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
@@ -264,10 +263,5 @@ def save_labels(path, labels, classes=None):
         # All 256 entries: Pillow stores as few bits per pixel as the palette
         # has entries, and would cut 255 short.
         image.putpalette(palette + [0] * (768 - len(palette)))
-    # Beside the target: os.replace is only atomic within one file system.
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with written_whole(path) as partial:
         image.save(partial, format="PNG")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,50 +1,234 @@
-"""Files that are there whole or not at all, whenever a process is killed."""
+"""Files and folders that are there whole or not at all, whenever a kill comes.
+
+What is being written lies beside its place under a name of its own,
+`.partial-HOST-PROCESS-RANDOM-NAME`: any number of processes can write the same
+file, and what a killed one left can be told from what a live one still writes.
+"""
 
 import contextlib
+import errno
 import os
 import pathlib
+import platform
+import re
+import shutil
+import time
+import uuid
 
-_PARTIAL = ".partial-"
+# A folder that gives way to a new one is called `former` meanwhile.
+_NAME = re.compile(
+    r"\.(?P<kind>partial|former)-(?P<host>.+)-(?P<process>\d+)-[0-9a-f]{8}-"
+    r"(?P<end>.+)",
+    re.DOTALL,
+)
+# File systems take names of 255 bytes, and writers choose formats by the end.
+_LONGEST_END = 40
+# Processes of other machines cannot be asked for.
+_ABANDONED_AFTER_SECONDS = 3600
+_OCCUPIED = (errno.EEXIST, errno.ENOTEMPTY)
+_in_use = set()
 
 
 @contextlib.contextmanager
 def written_whole(path):
     """A temporary path beside `path`, which takes its place at the end.
 
-    What was there before stays until the new file is on the disk; if the body
-    raises, it stays for good. The temporary name ends like `path`, as some
-    writers choose their format by it.
+    What was there before stays until the new file is on the disk, and if the
+    body raises, for good. Its permissions pass on to the new file.
 
     Args:
-        path: path of the file to write.
+        path: path of the file to write. Missing folders are made.
 
     Yields:
-        `pathlib.Path` to write to.
+        `pathlib.Path` to write to; it ends like `path`.
+
+    Raises:
+        OSError: what `open(path, "w")` would raise, or the disk is full; it
+            names `path`.
     """
-    path = pathlib.Path(path)
+    # A link stays a link, as for `open`.
+    path = pathlib.Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(_PARTIAL + path.name)
-    try:
+    if path.exists():
+        open(path, "r+b").close()  # raises if the file is protected
+    with _partial(path) as partial:
         yield partial
         _sync(partial)
+        if path.exists():
+            shutil.copymode(path, partial)
         os.replace(partial, path)
-        _sync(path.parent)
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def folder_written_whole(path, replace=True):
+    """As `written_whole`, a temporary folder that takes the place of `path`.
+
+    Of a folder that is replaced, nothing is kept but its permissions. It is
+    renamed before the new one is; where a kill comes between the two,
+    `restore_folder` puts it back.
+
+    Args:
+        path: path of the folder to write.
+        replace: bool. Whether to replace a folder that holds something.
+
+    Yields:
+        `pathlib.Path` of an empty folder.
+
+    Raises:
+        FileExistsError: `path` holds something, perhaps only since then, and
+            `replace` is False.
+        OSError: as of `written_whole`.
+    """
+    path = pathlib.Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    restore_folder(path)
+    with _partial(path) as partial:
+        partial.mkdir()
+        yield partial
+        for written in partial.rglob("*"):
+            (_sync_folder if written.is_dir() else _sync)(written)
+        _sync_folder(partial)
+        if path.is_dir():
+            shutil.copymode(path, partial)
+        try:
+            _move_folder(partial, path, replace)
+        finally:
+            restore_folder(path)
+        _sync_folder(path.parent)
+
+
+def _move_folder(partial, path, replace):
+    while True:
+        try:
+            os.rename(partial, path)
+            return
+        except OSError as error:
+            if error.errno not in _OCCUPIED:
+                raise
+            if not replace:
+                raise FileExistsError(
+                    errno.EEXIST, "The folder holds something", str(path)
+                ) from None
+        # Another process may have moved it, or put its own there, meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, _beside(path, "former"))
+
+
+def restore_folder(path):
+    """Put back what a process was killed over as it replaced a folder.
+
+    Args:
+        path: path of the folder; nothing happens to one that is there.
+    """
+    path = pathlib.Path(os.path.realpath(path))
+    for former in _abandoned(path.parent, "former"):
+        if not former.name.endswith(f"-{path.name[-_LONGEST_END:]}"):
+            continue
+        if path.exists():
+            # Never half of it under a name from which it would be restored.
+            partial = _beside(path, "partial")
+            os.rename(former, partial)
+            _remove(partial)
+        else:
+            os.rename(former, path)
+
+
+def remove_partial(folder):
+    """Remove what killed processes left half-written in a folder.
+
+    What a live process writes stays: on this machine a process is looked up,
+    and of others, what changed within an hour counts as live.
+    """
+    for path in _abandoned(pathlib.Path(folder), "partial"):
+        _remove(path)
+
+
+@contextlib.contextmanager
+def _partial(path):
+    """A temporary name that is gone at the end; errors name `path` instead."""
+    partial = _beside(path, "partial")
+    _in_use.add(partial.name)
+    try:
+        yield partial
+    except OSError as error:
+        of_this = str(error.filename).startswith(str(partial))
+        if type(error) is OSError and error.errno is None:
+            raise OSError(f"{path} cannot be written: {error}") from error
+        if error.errno is None or not (error.filename is None or of_this):
+            raise
+        reason = f"{error.strerror}; nothing was written"
+        raise OSError(error.errno, reason, str(path)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        _remove(partial)
+        _in_use.discard(partial.name)
 
 
-def remove_partial_files(folder):
-    """Remove what a killed process left of `written_whole` in a folder."""
-    for path in pathlib.Path(folder).glob(_PARTIAL + "*"):
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         path.unlink(missing_ok=True)
 
 
+def _beside(path, kind):
+    owner = f"{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    return path.with_name(f".{kind}-{owner}-{path.name[-_LONGEST_END:]}")
+
+
+def _host():
+    """What tells those apart for whom a process number means another one."""
+    node = re.sub(r"\W", "_", platform.node())[:32]
+    try:
+        # Containers may share the name of their host.
+        return f"{node}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return node
+
+
+def _abandoned(folder, kind):
+    """Paths in a folder that no live process writes any more."""
+    return [path for path in folder.glob(f".{kind}-*") if not _is_live(path)]
+
+
+def _is_live(path):
+    match = _NAME.fullmatch(path.name)
+    if match and match["host"] == _host() and os.name == "posix":
+        process = int(match["process"])
+        if process == os.getpid():
+            return path.name in _in_use
+        try:
+            os.kill(process, 0)  # asks, and sends nothing
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
+    try:
+        changed = max(p.stat().st_mtime for p in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return True
+    return time.time() - changed < _ABANDONED_AFTER_SECONDS
+
+
 def _sync(path):
-    """Wait until a file or folder is on the disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows opens no folders.
-    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    """Wait until a file is on the disk."""
+    descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_folder(path):
+    """Wait until the names in a folder are on the disk.
+
+    Windows opens no folders and some network file systems sync none; what was
+    written is there all the same.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 import keras_setr as ks
-from keras_setr.files import whole as files
+from keras_setr.files.whole import written_whole
 from tests import tiny
 
 
@@ -92,7 +92,7 @@ def die_in_save(number):
             os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
 
-    files.os.replace = replace_or_die
+    os.replace = replace_or_die
 
 
 def train(directory, epochs, *callbacks):
@@ -108,7 +108,7 @@ def train(directory, epochs, *callbacks):
         ],
         verbose=0,
     )
-    with files.written_whole(directory / "weights.npz") as partial:
+    with written_whole(directory / "weights.npz") as partial:
         np.savez(partial, *weights(trained))
 
 

@@ -8,7 +8,7 @@ import time
 import keras
 
 from keras_setr import workers
-from keras_setr.files import whole as files
+from keras_setr.files.whole import written_whole
 from keras_setr.training.preflight.description import describe_run
 
 
@@ -64,7 +64,7 @@ class CSVLog(keras.callbacks.Callback):
             table = csv.DictWriter(text, names, lineterminator="\n")
             table.writeheader()
             table.writerows(self._rows)
-            with files.written_whole(self.path) as partial:
+            with written_whole(self.path) as partial:
                 partial.write_text(text.getvalue(), encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from keras_setr import visualization
 from keras_setr import workers
 from keras_setr.classes import Classes
 from keras_setr.evaluation import evaluate
-from keras_setr.files import whole as files
+from keras_setr.files.whole import written_whole
 from keras_setr.training.callbacks.stopping import is_better
 from keras_setr.visualization.overlays import as_rgb
 
@@ -112,7 +112,7 @@ class Previews(keras.callbacks.Callback):
             model.classes or Classes.numbered(model.num_classes),
         )
         path = self.directory / f"epoch_{epoch + 1:04d}.png"
-        with files.written_whole(path) as partial:
+        with written_whole(path) as partial:
             picture.save(partial)
 
 
@@ -157,7 +157,7 @@ class BestWeights(keras.callbacks.Callback):
         self.best = score
         if workers.is_chief():
             model = self.model
-            with files.written_whole(self.path) as partial:
+            with written_whole(self.path) as partial:
                 keras.saving.save_weights(
                     model, partial, objects_to_skip=[model.optimizer]
                 )

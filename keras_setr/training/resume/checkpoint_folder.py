@@ -13,7 +13,8 @@ import zipfile
 import numpy as np
 
 from keras_setr import workers
-from keras_setr.files import whole as files
+from keras_setr.files.whole import remove_partial
+from keras_setr.files.whole import written_whole
 
 _KEPT = 2
 _RECORD = "record.json"
@@ -33,7 +34,7 @@ def write_checkpoint(path, record, arrays):
         arrays: iterable of `(name, array)`, read one by one, so that the host
             holds only one of them at a time.
     """
-    with files.written_whole(path) as partial:
+    with written_whole(path) as partial:
         with zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
             archive.writestr(_RECORD, json.dumps(record))
             for name, array in arrays:
@@ -98,7 +99,7 @@ class CheckpointFolder:
             ValueError: there are files, but none can be read.
         """
         if workers.is_chief():
-            files.remove_partial_files(self.folder)
+            remove_partial(self.folder)
         paths = self.paths()
         for path in paths:
             try:
