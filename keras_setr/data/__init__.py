@@ -6,7 +6,6 @@ from keras_setr.data.batches.batches import segmentation_batches
 from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
 from keras_setr.data.folder.folder import SegmentationFolder
-from keras_setr.data.published import builders
 from keras_setr.data.published.dataset import PublishedDataset
 from keras_setr.data.published.dataset import load_dataset
 from keras_setr.data.scenes.street_scenes import StreetScenes
@@ -32,6 +31,3 @@ __all__ = [
     "save_labels",
     "segmentation_batches",
 ]
-
-# So that TFDS knows the builders once it is imported, which is not done here.
-builders.register()

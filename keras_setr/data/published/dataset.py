@@ -5,9 +5,13 @@ import operator
 
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import optional
+from keras_setr.arguments import path
+from keras_setr.arguments import string
 from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.batches.source import crop_size_for
-from keras_setr.data.published import builders
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.decoding import ImageBytes
@@ -17,10 +21,10 @@ from keras_setr.files.images import open_image
 
 
 @dataclasses.dataclass(frozen=True)
-class _Builder:
-    """A TFDS builder and what it calls the parts of an example."""
+class _TfdsNames:
+    """What TFDS calls a dataset and the parts of an example."""
 
-    name: str
+    dataset: str
     image: str = "image"
     label: str = "label"
     file_name: str = "file_name"
@@ -29,25 +33,31 @@ class _Builder:
 
 
 # Cityscapes' own names; its labels are the labelIds of the files.
-_CITYSCAPES = _Builder(
+_CITYSCAPES = _TfdsNames(
     "cityscapes/semantic_segmentation",
     image="image_left",
     label="segmentation_label",
     file_name="image_id",
     mapped=False,
 )
-_BUILDERS = {
+_TFDS_NAMES = {
     "cityscapes": _CITYSCAPES,
     "cityscapes_coarse": dataclasses.replace(
-        _CITYSCAPES, name="cityscapes/semantic_segmentation_extra"
+        _CITYSCAPES, dataset="cityscapes/semantic_segmentation_extra"
     ),
-    "ade20k": _Builder("ade20k"),
-    "pascal_context": _Builder("pascal_context/classes_60"),
-    "pascal_context_59": _Builder("pascal_context/classes_59"),
-    "camvid": _Builder("camvid"),
+    "ade20k": _TfdsNames("ade20k"),
+    "pascal_context": _TfdsNames("pascal_context/classes_60"),
+    "pascal_context_59": _TfdsNames("pascal_context/classes_59"),
+    "camvid": _TfdsNames("camvid"),
 }
 
 
+@checked(
+    name=choice(*DATASETS),
+    split=string(),
+    data_dir=optional(path()),
+    manual_dir=optional(path()),
+)
 def load_dataset(name, split, data_dir=None, manual_dir=None):
     """A split of a published dataset, prepared first if it is not yet.
 
@@ -77,21 +87,19 @@ def load_dataset(name, split, data_dir=None, manual_dir=None):
         FileNotFoundError, AssertionError: an archive is missing; the message
             says which, where to get it and where to put it.
     """
-    if name not in DATASETS:
-        raise ValueError(
-            f"name must be one of {', '.join(DATASETS)}. Received: {name!r}."
-        )
     try:
         import tensorflow_datasets as tfds
+
+        # Registers those that TFDS lacks.
+        import keras_setr.data.published.builders  # noqa: F401
     except ImportError as error:
         raise ImportError(
             "load_dataset needs tensorflow-datasets: pip install "
             "'keras-setr[data]'."
         ) from error
-    builders.register()
-    facts = _BUILDERS[name]
+    names = _TFDS_NAMES[name]
     builder = tfds.builder(
-        facts.name, data_dir=data_dir, file_format="array_record"
+        names.dataset, data_dir=data_dir, file_format="array_record"
     )
     if not builder.is_prepared():
         builder.download_and_prepare(
@@ -110,7 +118,7 @@ def load_dataset(name, split, data_dir=None, manual_dir=None):
     try:
         source = builder.as_data_source(
             split="+".join(parts),
-            decoders={facts.image: undecoded, facts.label: undecoded},
+            decoders={names.image: undecoded, names.label: undecoded},
         )
     except NotImplementedError as error:
         raise ValueError(
@@ -118,7 +126,7 @@ def load_dataset(name, split, data_dir=None, manual_dir=None):
             "read in any order. Received: another format; delete the folder, "
             "or pass another data_dir, and load the dataset again."
         ) from error
-    return PublishedDataset(DATASETS[name], parts, source, facts)
+    return PublishedDataset(DATASETS[name], parts, source, names)
 
 
 def _split_name(name):
@@ -138,14 +146,14 @@ class PublishedDataset(SegmentationSource):
         training: bool. Whether it holds the training split.
     """
 
-    def __init__(self, facts, splits, source, builder):
+    def __init__(self, facts, splits, source, names):
         self.facts = facts
         self.splits = splits
         self.training = "train" in splits or "train_extra" in splits
         self._source = source
-        self._builder = builder
+        self._names = names
         rule = facts.label_rule
-        if builder.mapped:
+        if names.mapped:
             rule = LabelRule(
                 label_map={label: label for label in range(facts.num_classes)}
             )
@@ -178,9 +186,9 @@ class PublishedDataset(SegmentationSource):
             raise IndexError(f"pair {index} of {size}")
         example = self._source[index % size]
         name = self._name(example)
-        image = load(ImageBytes(example[self._builder.image], name))
+        image = load(ImageBytes(example[self._names.image], name))
         label_name = f"{name} (label)"
-        mask = load_mask(ImageBytes(example[self._builder.label], label_name))
+        mask = load_mask(ImageBytes(example[self._names.label], label_name))
         label = self._rule.apply(mask, self.num_classes)
         if label is None:
             values = np.unique(mask)
@@ -190,7 +198,7 @@ class PublishedDataset(SegmentationSource):
         return image, label
 
     def _name(self, example):
-        return example[self._builder.file_name].decode("utf-8")
+        return example[self._names.file_name].decode("utf-8")
 
     def file_name(self, index):
         """The name of image `index` in the official archive.
