@@ -1,12 +1,17 @@
-"""`compile` and `fit`: the paper's recipe on Keras' own training loop."""
+"""What `compile`, `fit` and `evaluate` do to a `SETRSegmenter`.
+
+Each function is handed the model; Keras and KerasHub do the rest.
+"""
 
 import keras
+import keras_hub
 from keras import ops
 
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.losses import PixelCrossEntropy
 from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
+from keras_setr.models import division
 from keras_setr.models import inputs
 from keras_setr.models.runs import Run
 from keras_setr.optimizers import SGD
@@ -15,286 +20,208 @@ from keras_setr.optimizers import PolynomialDecay
 from keras_setr.optimizers import layer_decay_multipliers
 
 
-class PixelTraining:
-    """Training for a segmenter with a `backbone`, on a label per pixel.
+def compile_options(model, optimizer, loss, metrics, jit_compile, **automatic):
+    """The arguments of `keras.Model.compile`; see `SETRSegmenter.compile`.
 
-    In training the model gives a dict of `"logits"` and the logits of its
-    auxiliary heads, `"auxiliary_0"`, ..; the class sets `num_classes`,
-    `ignore_class` and `auxiliary_weight`.
+    Args:
+        model: `SETRSegmenter`.
+        optimizer, loss, metrics, jit_compile: as for `SETRSegmenter.compile`.
+        **automatic: those that belong to the automatic optimizers.
     """
+    if isinstance(optimizer, str) and optimizer in ("auto", "adamw"):
+        optimizer = _automatic_optimizer(optimizer, model.backbone, **automatic)
+    elif given := {k: v for k, v in automatic.items() if v is not None}:
+        raise ValueError(
+            f"{', '.join(given)} belong to the automatic optimizers "
+            '"auto" and "adamw"; set them on the optimizer that you '
+            f"pass. Received: optimizer={optimizer!r}, "
+            + ", ".join(f"{k}={v}" for k, v in given.items())
+            + "."
+        )
+    _check_accumulation(model, optimizer)
+    if isinstance(loss, str) and loss == "auto":
+        loss = PixelCrossEntropy(model.ignore_class)
+    if isinstance(metrics, str) and metrics == "auto":
+        metrics = [
+            MeanIoU(model.num_classes, model.ignore_class),
+            PixelAccuracy(model.num_classes, model.ignore_class),
+        ]
+    return {
+        "optimizer": optimizer,
+        "loss": loss,
+        "metrics": metrics,
+        "jit_compile": _resolve_jit(jit_compile),
+    }
 
-    def compile(
-        self,
-        optimizer="auto",
-        loss="auto",
-        *,
-        metrics="auto",
-        learning_rate=None,
-        total_steps=None,
-        head_multiplier=None,
-        layer_decay=None,
-        gradient_accumulation_steps=None,
-        jit_compile="auto",
-        **kwargs,
-    ):
-        """Set up training; without arguments, the paper's recipe.
 
-        That is SGD with momentum 0.9, polynomial decay of power 0.9 from
-        `learning_rate` to 1e-4 over `total_steps`, heads at 10 times the
-        rate, and the cross-entropy averaged over the pixels that are not
-        `ignore_class` (paper, section 4.1). Auxiliary heads add their loss
-        times `auxiliary_weight`. Metrics are mean IoU and pixel accuracy.
+def prepare(model, x, y=None, sample_weight=None):
+    """A batch as it comes, checked, divided and normalised.
 
-        `"adamw"` is for few images: AdamW with weight decay 0.01, but for
-        biases, norms and positions, and linear decay from `learning_rate` to
-        0, heads at 10 times the rate; `layer_decay=0.75` keeps the first
-        layers of a pretrained encoder close to what they are.
+    Args:
+        model: `SETRSegmenter`.
+        x: images `(B, H, W, C)`.
+        y: labels `(B, H, W)` or `(B, H, W, 1)`, or None.
+        sample_weight: array of B rows, or None.
 
-        The arguments from `learning_rate` to `gradient_accumulation_steps`
-        belong to these two automatic optimizers.
+    Returns:
+        What the model is trained on: this worker's part of the batch.
+    """
+    x = _checked(model, x, y)
+    x, y, sample_weight = division.divide_batch(
+        x, y, sample_weight, *model._division, model.ignore_class
+    )
+    return keras_hub.models.Task.preprocess_samples(model, x, y, sample_weight)
 
-        Args:
-            optimizer: `"auto"`, `"adamw"`, another name or a
-                `keras.Optimizer`.
-            loss: `"auto"` for `keras_setr.losses.PixelCrossEntropy`, a name
-                or a `keras.Loss` on labels and logits. Auxiliary heads take
-                the same.
-            metrics: `"auto"` or a list.
-            learning_rate: float. Defaults to 0.001, the paper's for ADE20K
-                and Pascal Context (0.01 for Cityscapes); 6e-5 for `"adamw"`.
-            total_steps: int. Updates until the rate has decayed. Defaults to
-                those of each `fit`.
-            head_multiplier: float. Learning-rate factor of the decode and
-                auxiliary heads. Defaults to 10.
-            layer_decay: float in (0, 1]. Factor of the learning rate from
-                each encoder layer to the one before: layer l of L learns
-                decay^(L + 1 - l) as fast, the embeddings decay^(L + 1).
-            gradient_accumulation_steps: int. N batches make one update, by
-                the mean of their gradients: that of a batch N times as large
-                where all N have the same number of labelled pixels, except
-                that batch norm sees each by itself. Any Keras optimizer takes
-                this argument, too, but schedules other than our optimizers'
-                count batches there.
-            jit_compile: bool or `"auto"`, which is Keras' choice except that
-                TensorFlow uses XLA only on a single GPU.
-            **kwargs: as for `keras.Model.compile`.
-        """
-        automatic = {
-            "learning_rate": learning_rate,
-            "total_steps": total_steps,
-            "head_multiplier": head_multiplier,
-            "layer_decay": layer_decay,
-            "gradient_accumulation_steps": gradient_accumulation_steps,
-        }
-        if isinstance(optimizer, str) and optimizer in ("auto", "adamw"):
-            optimizer = _automatic_optimizer(
-                optimizer, self.backbone, **automatic
-            )
-        elif given := {k: v for k, v in automatic.items() if v is not None}:
-            raise ValueError(
-                f"{', '.join(given)} belong to the automatic optimizers "
-                '"auto" and "adamw"; set them on the optimizer that you '
-                f"pass. Received: optimizer={optimizer!r}, "
-                + ", ".join(f"{k}={v}" for k, v in given.items())
-                + "."
-            )
-        _check_accumulation(self, optimizer)
-        if isinstance(loss, str) and loss == "auto":
-            loss = PixelCrossEntropy(self.ignore_class)
-        if isinstance(metrics, str) and metrics == "auto":
-            metrics = [
-                MeanIoU(self.num_classes, self.ignore_class),
-                PixelAccuracy(self.num_classes, self.ignore_class),
-            ]
-        super().compile(
-            optimizer=optimizer,
-            loss=loss,
-            metrics=metrics,
-            jit_compile=_resolve_jit(jit_compile),
+
+def _checked(model, x, y):
+    """`x`; arrays were checked before the fit, batch by batch tf.data is."""
+    if not inputs.in_tf_graph(x):
+        return x
+    return inputs.assert_batch(
+        x, y, model.backbone.patch_size, model.num_classes, model.ignore_class
+    )
+
+
+def logits_of_heads(y_pred):
+    """`(main, auxiliary)` of what the model returns, auxiliary a list."""
+    if not isinstance(y_pred, dict):
+        return y_pred, []
+    names = [name for name in y_pred if name != "logits"]
+    return y_pred["logits"], [y_pred[name] for name in names]
+
+
+def auxiliary_loss(model, y, main, auxiliary, sample_weight):
+    """The weighted losses of the auxiliary heads, enlarged to the main one.
+
+    Args:
+        model: `SETRSegmenter`.
+        y: labels `(B, H, W)` or `(B, H, W, 1)`.
+        main: logits `(B, H, W, K)`.
+        auxiliary: list of logits `(B, h, w, K)`.
+        sample_weight: `(B,)` or None.
+    """
+    height, width = ops.shape(main)[1:3]
+    total = 0.0
+    for logits in auxiliary:
+        logits = resize_bilinear(ops.cast(logits, "float32"), (height, width))
+        loss = model._compile_loss(y, logits, sample_weight)
+        total = total + model.auxiliary_weight * loss
+    return total
+
+
+def fit(
+    model,
+    x=None,
+    y=None,
+    batch_size=None,
+    sample_weight=None,
+    validation_data=None,
+    **kwargs,
+):
+    """`SETRSegmenter.fit`; see there."""
+    _check_training_data(model, x, y)
+    if isinstance(validation_data, (tuple, list)):
+        _check_training_data(model, *validation_data[:2])
+    elif validation_data is not None:
+        _check_training_data(model, validation_data, None)
+    _set_decay_steps(model, x, batch_size, kwargs)
+    # BackupAndRestore leaves it set, and the next fit would skip epochs.
+    model._initial_epoch = None
+    if inputs.is_tf_dataset(x):
+        # Its order is its own, and Keras warns where it is to shuffle it.
+        kwargs.setdefault("shuffle", False)
+    run = Run(model, x, batch_size, validation_data, kwargs)
+    if run.listeners:
+        x = _start(run)
+        kwargs["initial_epoch"] = run.epoch
+    with run.short_first_epoch():
+        return _fit(
+            model, x, y, batch_size, sample_weight, validation_data, kwargs
+        )
+
+
+def _start(run):
+    """The batches of a run, after its callbacks have said where."""
+    model = run.model
+    if keras.config.backend() == "tensorflow":
+        with model.distribute_strategy.scope():
+            model._symbolic_build()
+    else:
+        model._symbolic_build()
+    for callback in run.listeners:
+        callback.before_fit(run)
+    return run.batches_from_start()
+
+
+def _fit(model, x, y, batch_size, sample_weight, validation_data, kwargs):
+    if isinstance(x, keras.utils.PyDataset):
+        # KerasHub takes tf.data and Grain only.
+        return keras.Model.fit(
+            model,
+            inputs.Preprocessed(x, model.preprocess_samples),
+            validation_data=inputs.preprocessed(
+                validation_data, model.preprocess_samples
+            ),
             **kwargs,
         )
-
-    def compile_from_config(self, config):
-        config = keras.saving.deserialize_keras_object(config)
-        self.compile(**config)
-        self.optimizer.build(self.trainable_variables)
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        main = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
-        total = super().compute_loss(
-            x=x,
-            y=y,
-            y_pred=main,
-            sample_weight=sample_weight,
-            training=training,
-        )
-        if not isinstance(y_pred, dict):
-            return total
-        height, width = ops.shape(main)[1:3]
-        for name, logits in y_pred.items():
-            if name != "logits":
-                logits = resize_bilinear(
-                    ops.cast(logits, "float32"), (height, width)
-                )
-                loss = self._compile_loss(y, logits, sample_weight)
-                total = total + self.auxiliary_weight * loss
-        return total
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        main = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
-        return super().compute_metrics(x, y, main, sample_weight)
-
-    def preprocess_samples(self, x, y=None, sample_weight=None):
-        if inputs.in_tf_graph(x):
-            x = inputs.assert_batch(
-                x,
-                y,
-                self.backbone.patch_size,
-                self.num_classes,
-                self.ignore_class,
-            )
-        return super().preprocess_samples(x, y, sample_weight)
-
-    def evaluate(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        sample_weight=None,
+    return keras_hub.models.Task.fit(
+        model,
+        x=x,
+        y=y,
+        batch_size=batch_size,
+        sample_weight=sample_weight,
+        validation_data=validation_data,
         **kwargs,
-    ):
-        """As in Keras, with the preprocessor before the model.
+    )
 
-        The loss and the metrics are those of one window per image;
-        `keras_setr.evaluate` measures on whole images.
-        """
-        # What Keras cached within `fit` is preprocessed.
-        cached = kwargs.get("_use_cached_eval_dataset", False)
-        if isinstance(x, keras.utils.PyDataset) and not cached:
-            # KerasHub takes tf.data and Grain only.
-            x = inputs.Preprocessed(x, self.preprocess_samples)
-            return keras.Model.evaluate(self, x, **kwargs)
-        return super().evaluate(
-            x=x,
-            y=y,
-            batch_size=batch_size,
-            sample_weight=sample_weight,
-            **kwargs,
+
+def evaluate(model, x=None, y=None, **kwargs):
+    """`SETRSegmenter.evaluate`; see there."""
+    # What Keras cached within `fit` is preprocessed.
+    cached = kwargs.get("_use_cached_eval_dataset", False)
+    if isinstance(x, keras.utils.PyDataset) and not cached:
+        # KerasHub takes tf.data and Grain only.
+        x = inputs.Preprocessed(x, model.preprocess_samples)
+        return keras.Model.evaluate(model, x, **kwargs)
+    return keras_hub.models.Task.evaluate(model, x, y, **kwargs)
+
+
+def _check_training_data(model, x, y):
+    channels = model.backbone.image_shape[-1]
+    patch_size = model.backbone.patch_size
+    if inputs.is_tf_dataset(x):
+        inputs.check_element_spec(x.element_spec, channels, patch_size)
+    elif hasattr(x, "__array__") or isinstance(x, (list, tuple)):
+        inputs.check_training_arrays(
+            x, y, channels, patch_size, model.num_classes, model.ignore_class
         )
 
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        sample_weight=None,
-        validation_data=None,
-        **kwargs,
-    ):
-        self._check_training_data(x, y)
-        if isinstance(validation_data, (tuple, list)):
-            self._check_training_data(*validation_data[:2])
-        elif validation_data is not None:
-            self._check_training_data(validation_data, None)
-        self._set_decay_steps(x, batch_size, kwargs)
-        # BackupAndRestore leaves it set, and the next fit would skip epochs.
-        self._initial_epoch = None
-        if inputs.is_tf_dataset(x):
-            # Its order is its own, and Keras warns where it is to shuffle it.
-            kwargs.setdefault("shuffle", False)
-        run = Run(self, x, batch_size, validation_data, kwargs)
-        if run.listeners:
-            x = self._start(run)
-            kwargs["initial_epoch"] = run.epoch
-        with run.short_first_epoch():
-            return self._fit(
-                x, y, batch_size, sample_weight, validation_data, kwargs
-            )
 
-    def _start(self, run):
-        """The batches of a run, after its callbacks have said where."""
-        if keras.config.backend() == "tensorflow":
-            with self.distribute_strategy.scope():
-                self._symbolic_build()
-        else:
-            self._symbolic_build()
-        for callback in run.listeners:
-            callback.before_fit(run)
-        return run.batches_from_start()
-
-    def _fit(self, x, y, batch_size, sample_weight, validation_data, kwargs):
-        if isinstance(x, keras.utils.PyDataset):
-            # KerasHub takes tf.data and Grain only.
-            x = inputs.Preprocessed(x, self.preprocess_samples)
-            validation_data = inputs.preprocessed(
-                validation_data, self.preprocess_samples
-            )
-            return keras.Model.fit(
-                self, x, validation_data=validation_data, **kwargs
-            )
-        return super().fit(
-            x=x,
-            y=y,
-            batch_size=batch_size,
-            sample_weight=sample_weight,
-            validation_data=validation_data,
-            **kwargs,
+def _set_decay_steps(model, x, batch_size, fit_arguments):
+    """Spread a schedule that leaves its length open over this fit."""
+    # mixed_float16 wraps the optimizer into one that scales the loss.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    schedule = getattr(optimizer, "_learning_rate", None)
+    if not isinstance(schedule, PolynomialDecay) or schedule.decay_steps:
+        return
+    steps = fit_arguments.get("steps_per_epoch")
+    if steps is None:
+        steps = inputs.count_batches(x, batch_size or 32)
+    if steps is None:
+        raise ValueError(
+            "The learning rate decays over the whole training, but the "
+            "number of steps is not known: this dataset has no length. "
+            "Pass fit(steps_per_epoch=...) or compile(total_steps=...)."
         )
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras looks at a first batch here, which the epoch then misses.
-        if self._distribute_strategy is not None:
-            with self._distribute_strategy.scope():
-                self._symbolic_build(data_batch=data_batch)
-
-    def _symbolic_build(self, iterator=None, data_batch=None):
-        if data_batch is None:
-            size = self.backbone.native_size
-            channels = self.backbone.image_shape[-1]
-            data_batch = (
-                keras.KerasTensor((1, *size, channels), "float32"),
-                keras.KerasTensor((1, *size), "int32"),
-                None,
-            )
-        super()._symbolic_build(data_batch=data_batch)
-
-    def _check_training_data(self, x, y):
-        channels = self.backbone.image_shape[-1]
-        patch_size = self.backbone.patch_size
-        if inputs.is_tf_dataset(x):
-            inputs.check_element_spec(x.element_spec, channels, patch_size)
-        elif hasattr(x, "__array__") or isinstance(x, (list, tuple)):
-            inputs.check_training_arrays(
-                x, y, channels, patch_size, self.num_classes, self.ignore_class
-            )
-
-    def _set_decay_steps(self, x, batch_size, fit_arguments):
-        """Spread a schedule that leaves its length open over this fit."""
-        # mixed_float16 wraps the optimizer into one that scales the loss.
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        schedule = getattr(optimizer, "_learning_rate", None)
-        if not isinstance(schedule, PolynomialDecay) or schedule.decay_steps:
-            return
-        steps = fit_arguments.get("steps_per_epoch")
-        if steps is None:
-            steps = inputs.count_batches(x, batch_size or 32)
-        if steps is None:
-            raise ValueError(
-                "The learning rate decays over the whole training, but the "
-                "number of steps is not known: this dataset has no length. "
-                "Pass fit(steps_per_epoch=...) or compile(total_steps=...)."
-            )
-        first_epoch = fit_arguments.get("initial_epoch", 0)
-        iterations = int(ops.convert_to_numpy(optimizer.iterations))
-        batches = optimizer.gradient_accumulation_steps or 1
-        schedule.spread(
-            iterations - first_epoch * steps // batches,
-            max(1, fit_arguments.get("epochs", 1) * steps // batches),
-        )
-        # The schedule is a constant of the compiled step.
-        self.train_function = None
+    first_epoch = fit_arguments.get("initial_epoch", 0)
+    iterations = int(ops.convert_to_numpy(optimizer.iterations))
+    batches = optimizer.gradient_accumulation_steps or 1
+    schedule.spread(
+        iterations - first_epoch * steps // batches,
+        max(1, fit_arguments.get("epochs", 1) * steps // batches),
+    )
+    # The schedule is a constant of the compiled step.
+    model.train_function = None
 
 
 def _automatic_optimizer(

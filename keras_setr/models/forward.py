@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_setr.models.devices import batch_divisor
+from keras_setr.models.division import batch_divisor
 
 
 def _tensorflow(step, model):

@@ -7,20 +7,15 @@ import keras_hub
 
 from keras_setr.checkpoints import loading
 from keras_setr.classes import Classes
+from keras_setr.models import division
+from keras_setr.models import fitting
+from keras_setr.models import prediction
 from keras_setr.models.backbone import SETRBackbone
-from keras_setr.models.devices import DistributedTraining
-from keras_setr.models.fitting import PixelTraining
 from keras_setr.models.heads import ResizeLogits
-from keras_setr.models.prediction import SlidingWindowPrediction
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
 
 
-class SETRSegmenter(
-    PixelTraining,
-    DistributedTraining,
-    SlidingWindowPrediction,
-    keras_hub.models.ImageSegmenter,
-):
+class SETRSegmenter(keras_hub.models.ImageSegmenter):
     """Base of `SETRNaive`, `SETRPUP` and `SETRMLA`.
 
     Training runs on images `(B, H, W, C)` and labels `(B, H, W)`, or
@@ -94,6 +89,254 @@ class SETRSegmenter(
         if training:
             return super().call(images, training=training, mask=mask)
         return self._inference(images)
+
+    # === Training ===
+
+    def compile(
+        self,
+        optimizer="auto",
+        loss="auto",
+        *,
+        metrics="auto",
+        learning_rate=None,
+        total_steps=None,
+        head_multiplier=None,
+        layer_decay=None,
+        gradient_accumulation_steps=None,
+        jit_compile="auto",
+        **kwargs,
+    ):
+        """Set up training; without arguments, the paper's recipe.
+
+        That is SGD with momentum 0.9, polynomial decay of power 0.9 from
+        `learning_rate` to 1e-4 over `total_steps`, heads at 10 times the
+        rate, and the cross-entropy averaged over the pixels that are not
+        `ignore_class` (paper, section 4.1). Auxiliary heads add their loss
+        times `auxiliary_weight`. Metrics are mean IoU and pixel accuracy.
+
+        `"adamw"` is for few images: AdamW with weight decay 0.01, but for
+        biases, norms and positions, and linear decay from `learning_rate` to
+        0, heads at 10 times the rate; `layer_decay=0.75` keeps the first
+        layers of a pretrained encoder close to what they are.
+
+        The arguments from `learning_rate` to `gradient_accumulation_steps`
+        belong to these two automatic optimizers.
+
+        Args:
+            optimizer: `"auto"`, `"adamw"`, another name or a
+                `keras.Optimizer`.
+            loss: `"auto"` for `keras_setr.losses.PixelCrossEntropy`, a name
+                or a `keras.Loss` on labels and logits. Auxiliary heads take
+                the same.
+            metrics: `"auto"` or a list.
+            learning_rate: float. Defaults to 0.001, the paper's for ADE20K
+                and Pascal Context (0.01 for Cityscapes); 6e-5 for `"adamw"`.
+            total_steps: int. Updates until the rate has decayed. Defaults to
+                those of each `fit`.
+            head_multiplier: float. Learning-rate factor of the decode and
+                auxiliary heads. Defaults to 10.
+            layer_decay: float in (0, 1]. Factor of the learning rate from
+                each encoder layer to the one before: layer l of L learns
+                decay^(L + 1 - l) as fast, the embeddings decay^(L + 1).
+            gradient_accumulation_steps: int. N batches make one update, by
+                the mean of their gradients: that of a batch N times as large
+                where all N have the same number of labelled pixels, except
+                that batch norm sees each by itself. Any Keras optimizer takes
+                this argument, too, but schedules other than our optimizers'
+                count batches there.
+            jit_compile: bool or `"auto"`, which is Keras' choice except that
+                TensorFlow uses XLA only on a single GPU.
+            **kwargs: as for `keras.Model.compile`.
+        """
+        options = fitting.compile_options(
+            self,
+            optimizer,
+            loss,
+            metrics,
+            jit_compile,
+            learning_rate=learning_rate,
+            total_steps=total_steps,
+            head_multiplier=head_multiplier,
+            layer_decay=layer_decay,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+        )
+        super().compile(**options, **kwargs)
+        # Threads that read batches do not see what Keras distributes over.
+        self._division = division.division_of(self)
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, y=None, **options):
+        """As in Keras, with what it is given checked before and as it comes.
+
+        A schedule that leaves its length open is spread over the steps of
+        this fit.
+        """
+        return fitting.fit(self, x, y, **options)
+
+    def evaluate(self, x=None, y=None, **options):
+        """As in Keras, with the preprocessor before the model.
+
+        The loss and the metrics are those of one window per image;
+        `keras_setr.evaluate` measures on whole images.
+        """
+        return fitting.evaluate(self, x, y, **options)
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        return fitting.prepare(self, x, y, sample_weight)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        main, auxiliary = fitting.logits_of_heads(y_pred)
+        loss = super().compute_loss(x, y, main, sample_weight, training)
+        if not auxiliary:
+            return loss
+        return loss + fitting.auxiliary_loss(
+            self, y, main, auxiliary, sample_weight
+        )
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        main, _ = fitting.logits_of_heads(y_pred)
+        return super().compute_metrics(x, y, main, sample_weight)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras looks at a first batch here, which the epoch then misses.
+        if self._distribute_strategy is not None:
+            with self._distribute_strategy.scope():
+                self._symbolic_build(data_batch=data_batch)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        if data_batch is None:
+            size = self.backbone.native_size
+            channels = self.backbone.image_shape[-1]
+            data_batch = (
+                keras.KerasTensor((1, *size, channels), "float32"),
+                keras.KerasTensor((1, *size), "int32"),
+                None,
+            )
+        super()._symbolic_build(data_batch=data_batch)
+
+    # === Prediction ===
+
+    def predict(
+        self,
+        x,
+        batch_size=None,
+        verbose="auto",
+        steps=None,
+        *,
+        window_size=None,
+        stride=None,
+        scales=None,
+        flip=None,
+        protocol="authors",
+        base_scale=None,
+    ):
+        """Logits of images of any size, by overlapping windows.
+
+        An image of the window's size is one forward pass. A larger one is cut
+        into windows whose logits are averaged where they overlap; one that
+        does not hold a window is enlarged first (paper, section 4.1), and its
+        logits are brought back to its own size. With several views of an
+        image, scaled or mirrored, the softmax of their logits is averaged;
+        its logarithm is returned.
+
+        Args:
+            x: array `(B, H, W, C)`, a list of `(H, W, C)` arrays or image
+                files of any sizes, or a `tf.data.Dataset` of batches, with
+                labels or without.
+            batch_size: int. Windows in one forward pass; under a distribution
+                rounded up to divide among its devices. Defaults to 4, or to
+                fewer where their logits would take more than 256 MB.
+            verbose: `"auto"`, 0, 1 or 2, as in Keras.
+            steps: int. Batches to take from a dataset.
+            window_size: int or `(h, w)`, multiples of the patch size.
+                Defaults to the model's image size, or, where that is not
+                fixed, to that of its learned positions.
+            stride: int or `(int, int)`. Defaults to two thirds of the window.
+            scales: sequence of float, one view each, or `"paper"`: 0.5, 0.75,
+                1, 1.25, 1.5 and 1.75 with flip. Defaults to a single view.
+            flip: bool. Look at each view mirrored, too. Defaults to False,
+                except with `scales="paper"`.
+            protocol: `"authors"`, `"mmsegmentation"` or an
+                `inference.Protocol`: what `scales` multiply, and what happens
+                to views smaller than a window. The authors' enlarges them,
+                mmsegmentation's runs them as they are, which compiles the
+                model once more for each size in patches below the window's.
+            base_scale: `(int, int)`. The sides into which images are fitted
+                before they are cut. Defaults to the size of each image.
+                `**ks.data.DATASETS[name].test_options` is the one of the
+                published results, with their window and stride.
+
+        Returns:
+            `(B, H, W, K)` float32 if all images have one size, or else a list
+            of `(H, W, K)`.
+        """
+        return prediction.predict(
+            self,
+            x,
+            batch_size=batch_size,
+            verbose=verbose,
+            steps=steps,
+            window_size=window_size,
+            stride=stride,
+            scales=scales,
+            flip=flip,
+            protocol=protocol,
+            base_scale=base_scale,
+        )
+
+    def segment(
+        self,
+        x,
+        output="labels",
+        batch_size=None,
+        verbose=0,
+        *,
+        confidence=False,
+        window_size=None,
+        stride=None,
+        scales=None,
+        flip=None,
+        protocol="authors",
+        base_scale=None,
+    ):
+        """Label maps of images at their own size.
+
+        Labels of large images take little memory: what no further window
+        covers is reduced to labels while the others still run.
+
+        Args:
+            x: an image file or array `(H, W, C)`, a batch `(B, H, W, C)`, or
+                a list of files and arrays of any sizes.
+            output: `"labels"`, `"probabilities"` or `"logits"`.
+            confidence: bool. Give `(labels, confidence)` instead of labels,
+                the second with the `(H, W)` float32 probability of each.
+            batch_size, verbose, window_size, stride, scales, flip, protocol,
+                base_scale: as for `predict`.
+
+        Returns:
+            `(H, W)` int32, or `(H, W, K)` float32, for a single image; for a
+            batch the same with a leading axis; for a list a list.
+        """
+        return prediction.segment(
+            self,
+            x,
+            output=output,
+            batch_size=batch_size,
+            verbose=verbose,
+            confidence=confidence,
+            window_size=window_size,
+            stride=stride,
+            scales=scales,
+            flip=flip,
+            protocol=protocol,
+            base_scale=base_scale,
+        )
 
     # === Presets ===
 

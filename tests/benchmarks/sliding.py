@@ -49,14 +49,15 @@ def image_of(args):
 
 def overhead(args):
     from keras_setr import inference
+    from keras_setr.models import prediction
 
     model = build(args)
     image = image_of(args)
     options = {"batch_size": args.batch_size}
     model.segment(image, **options)
     window = (args.window,) * 2
-    batch = model._resolve_batch(args.batch_size, window)
-    stride = model._resolve_window(window, None)[1]
+    batch = prediction._resolve_batch(model, args.batch_size, window)
+    stride = prediction._resolve_window(model, window, None)[1]
     windows = len(inference.window_grid(args.size, window, stride))
     x = np.zeros((batch, *window, 3), "float32")
     ratios, passes, within = [], [], []

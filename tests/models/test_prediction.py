@@ -7,6 +7,8 @@ from keras import ops
 from PIL import Image
 
 import keras_setr as ks
+from keras_setr.models import prediction
+from keras_setr.models.forward import compile_forward
 from tests import tiny
 
 
@@ -140,12 +142,12 @@ def test_twenty_images_of_twenty_sizes_compile_once():
 def test_batches_grow_until_their_logits_take_much_memory():
     # 16 * 24 * 5 classes * 4 bytes are next to nothing.
     model = model_with_weights("naive")
-    assert model._resolve_batch(None, (16, 24)) == 4
+    assert prediction._resolve_batch(model, None, (16, 24)) == 4
     # 2^28 / (512 * 512 * 5 * 4) = 51; / (4096 * 4096 * 5 * 4) = 0.8.
-    assert model._resolve_batch(None, (512, 512)) == 4
-    assert model._resolve_batch(None, (4096, 4096)) == 1
+    assert prediction._resolve_batch(model, None, (512, 512)) == 4
+    assert prediction._resolve_batch(model, None, (4096, 4096)) == 1
     # 2^28 / (2048 * 2048 * 5 * 4) = 3.2.
-    assert model._resolve_batch(None, (2048, 2048)) == 3
+    assert prediction._resolve_batch(model, None, (2048, 2048)) == 3
 
 
 def test_several_views_average_the_softmax_of_whole_predictions():
@@ -198,10 +200,8 @@ def test_the_base_scale_enlarges_images_before_they_are_cut():
     (image,) = tiny.images(1, (16, 24))
     # 32 x 48: rows 0, 10, 16 and columns 0, 16, 24 instead of one window.
     sizes = []
-    forward = model._window_forward((16, 24))
-    model._window_forward = lambda size: (
-        lambda x: sizes.append(len(x)) or (forward(x))
-    )
+    forward = compile_forward(model)
+    model._forward = lambda x: sizes.append(len(x)) or forward(x)
     model.segment(image, base_scale=(32, 48), batch_size=9)
     assert sizes == [9]
 

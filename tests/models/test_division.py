@@ -10,8 +10,7 @@ from keras import ops
 import keras_setr as ks
 from keras_setr import metrics
 from keras_setr.layers import BatchNormalization
-from keras_setr.losses import PixelCrossEntropy
-from keras_setr.models.devices import batch_divisor
+from keras_setr.models.division import batch_divisor
 from tests import tiny
 
 BACKEND = keras.config.backend()
@@ -205,22 +204,3 @@ def test_losses_and_statistics_are_those_of_one_device(strategy):
         np.testing.assert_allclose(
             weights[path], expected, rtol=1e-4, atol=1e-5, err_msg=path
         )
-
-
-def test_a_batch_that_does_not_divide_is_reported_as_on_one_device(strategy):
-    if BACKEND == "jax":
-        pytest.skip("JAX places arrays only where they divide")
-    images, labels = tiny.images(7), tiny.labels(7)
-    labels[6] = 255
-    labels[6, 0, 0] = 4
-    with on_devices(2, strategy):
-        model = tiny.build("naive")
-        tiny.set_weights_by_path(model)
-        # Two images each; then two and one, with a single pixel's label.
-        loss = model.evaluate(images, labels, batch_size=4, verbose=0)[0]
-    logits = model(model.preprocessor(images.astype("float32")))
-    first, last = (
-        float(PixelCrossEntropy()(labels[part], logits[part]))
-        for part in (slice(0, 4), slice(4, 7))
-    )
-    assert loss == pytest.approx((4 * first + 3 * last) / 7, rel=1e-5)

@@ -1,11 +1,11 @@
-"""Batches that divide among devices and workers, and training on them."""
+"""How a batch is divided among the devices and workers that train a model.
 
-import contextlib
-import threading
+Batches are global: every worker is given the same ones, or ones that hold at
+least its own rows (`batches(shard=...)`), and computes its part.
+"""
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_setr import workers
 from keras_setr.models import inputs
@@ -35,6 +35,11 @@ def worker_of(model):
     elif keras.distribution.distribution() is None:
         return 0, 1
     return workers.job()
+
+
+def division_of(model):
+    """`(worker, num_workers, divisor)` of the batches of `model`."""
+    return *worker_of(model), batch_divisor(model)
 
 
 def divide_batch(
@@ -122,83 +127,3 @@ def _ignored(y, repeated, ignore_class):
     y = np.array(y)
     y[repeated] = ignore_class
     return y
-
-
-# Replicas of a TensorFlow step are traced in threads of their own.
-_step = threading.local()
-
-
-@contextlib.contextmanager
-def _loss_weighed_by(images):
-    _step.images = images
-    try:
-        yield
-    finally:
-        _step.images = None
-
-
-class _LossOverImages(keras.metrics.Mean):
-    """The mean loss of an epoch, each batch weighed by its labelled images.
-
-    Keras would weigh by the rows of a batch, those that fill it up included.
-    """
-
-    def update_state(self, values, sample_weight=None):
-        images = getattr(_step, "images", None)
-        if images is not None:
-            sample_weight = images
-        return super().update_state(values, sample_weight=sample_weight)
-
-
-class DistributedTraining:
-    """Training of a segmenter on any number of devices and workers.
-
-    Batches are global: every worker is given the same ones, or ones that
-    hold at least its own rows (`batches(shard=...)`), and computes its part.
-    """
-
-    def compile(self, **kwargs):
-        super().compile(**kwargs)
-        # Set as Keras sets it: not as one of the metrics that a user lists.
-        object.__setattr__(self, "_loss_tracker", _LossOverImages(name="loss"))
-        # Threads that read batches do not see what Keras distributes over.
-        self._division = (*worker_of(self), batch_divisor(self))
-
-    def preprocess_samples(self, x, y=None, sample_weight=None):
-        x, y, sample_weight = divide_batch(
-            x, y, sample_weight, *self._division, self.ignore_class
-        )
-        return super().preprocess_samples(x, y, sample_weight)
-
-    def train_step(self, *state_and_data):
-        with _loss_weighed_by(self._images(state_and_data[-1])):
-            return super().train_step(*state_and_data)
-
-    def test_step(self, *state_and_data):
-        with _loss_weighed_by(self._images(state_and_data[-1])):
-            return super().test_step(*state_and_data)
-
-    def _images(self, data):
-        """How many images of the global batch have a label, per replica."""
-        _, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if y is None or self.ignore_class is None:
-            return None
-        labelled = ops.not_equal(y, self.ignore_class)
-        labelled = ops.any(labelled, axis=tuple(range(1, len(y.shape))))
-        images = ops.sum(ops.cast(labelled, "float32"))
-        if keras.config.backend() == "tensorflow":
-            import tensorflow as tf
-
-            # The loss is the global batch's, whatever a replica's own share.
-            replica = tf.distribute.get_replica_context()
-            images = replica.all_reduce(tf.distribute.ReduceOp.MEAN, images)
-        return images
-
-    def evaluate(self, x=None, y=None, **kwargs):
-        if isinstance(x, keras.utils.PyDataset) and not kwargs.get(
-            "_use_cached_eval_dataset"
-        ):
-            # KerasHub takes tf.data and Grain only.
-            x = inputs.Preprocessed(x, self.preprocess_samples)
-            return keras.Model.evaluate(self, x, **kwargs)
-        return super().evaluate(x, y, **kwargs)
