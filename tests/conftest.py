@@ -1,36 +1,74 @@
-"""Virtual CPUs for the distributed tests: 2 of TensorFlow, 4 of JAX."""
+"""Virtual CPUs for the distributed tests, and memory that is given back."""
 
+import gc
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if os.environ.get("KERAS_BACKEND") == "jax":
-    os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "")
-        + " --xla_force_host_platform_device_count=4"
+import pytest
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "no_backend: computes nothing on a backend; `python -m tests` runs it "
+        "once, on Keras' NumPy backend.",
     )
-    # The models are tiny: compiling them takes far longer than running them.
-    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
-import keras  # noqa: E402
-import pytest  # noqa: E402
 
-if keras.config.backend() == "tensorflow":
-    import tensorflow as tf
+def pytest_sessionstart(session):
+    # A process that only hands out the tests needs no backend, and a start of
+    # one takes seconds.
+    if session.config.getoption("dist", "no") == "no":
+        start_backend()
 
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0],
-        [tf.config.LogicalDeviceConfiguration()] * 2,
-    )
-elif keras.config.backend() == "torch":
-    import torch
 
-    # On tensors this small further threads only wait for each other.
-    torch.set_num_threads(1)
+def start_backend():
+    """2 virtual CPUs of TensorFlow, 4 of JAX, one thread of torch."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        os.environ["XLA_FLAGS"] = (
+            os.environ.get("XLA_FLAGS", "")
+            + " --xla_force_host_platform_device_count=4"
+        )
+        # The models are tiny: compiling them takes far longer than running.
+        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    import keras
+
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * 2,
+        )
+    elif keras.config.backend() == "torch":
+        import torch
+
+        # On tensors this small further threads only wait for each other.
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freed_memory():
+    """What a module has compiled, and its models, are dropped behind it."""
+    yield
+    import keras
+
+    # On torch there is nothing else, and importing what would be cleared
+    # takes seconds.
+    if keras.config.backend() != "torch":
+        keras.utils.clear_session(free_memory=False)
+    if keras.config.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
 def fresh_state():
     """The same random weights and no policy left over from another test."""
+    import keras
+
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")

@@ -19,13 +19,13 @@ from keras_setr.models.division import divide_batch
 from tests import tiny
 
 BACKEND = keras.config.backend()
-COUNT = {"tensorflow": 2, "jax": 4, "torch": 1}[BACKEND]
+COUNT = {"tensorflow": 2, "jax": 4}.get(BACKEND, 1)
 DESCRIPTION = {
     "tensorflow": "TensorFlow MirroredStrategy, 2 CPUs found: batches divide "
     "by 2",
     "jax": "JAX DataParallel, 4 CPUs found: batches divide by 4",
     "torch": "torch on cpu, 1 CPU found: one device",
-}[BACKEND]
+}.get(BACKEND)
 
 
 def only(backend):
