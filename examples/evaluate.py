@@ -23,7 +23,12 @@ def parse():
     add("--ignore", type=int, nargs="+", default=[255], help="mask values")
     add("--window", type=int, nargs=2, metavar=("H", "W"))
     add("--stride", type=int, nargs=2, metavar=("H", "W"))
-    add("--scales", nargs="+", help="factors, or 'paper' for six with flip")
+    add(
+        "--scales",
+        nargs="+",
+        type=lambda text: text if text == "paper" else float(text),
+        help="factors, or 'paper' for six with flip",
+    )
     add("--flip", action=argparse.BooleanOptionalAction)
     add("--protocol", default="authors", choices=("authors", "mmsegmentation"))
     add("--base-scale", type=int, nargs=2, metavar=("H", "W"))

@@ -23,7 +23,12 @@ def parse():
     add("--out", required=True, help="folder for the results")
     add("--dataset", required=True, choices=("ade20k", "cityscapes"))
     add("--backend", choices=("tensorflow", "jax", "torch"))
-    add("--scales", nargs="+", help="factors, or 'paper' for six with flip")
+    add(
+        "--scales",
+        nargs="+",
+        type=lambda text: text if text == "paper" else float(text),
+        help="factors, or 'paper' for six with flip",
+    )
     add("--flip", action=argparse.BooleanOptionalAction)
     add("--protocol", default="authors", choices=("authors", "mmsegmentation"))
     add("--batch-size", type=int, help="windows in one forward pass")

@@ -1,7 +1,41 @@
-"""What a label value is called and how it is drawn."""
+"""What a label value is called, how it is drawn, and which ones there are."""
 
 import colorsys
 import dataclasses
+
+import numpy as np
+
+
+def allowed_labels(num_classes, ignored):
+    """Which labels there may be, for the end of an error message."""
+    allowed = f"num_classes={num_classes} allows 0..{num_classes - 1}"
+    if ignored:
+        allowed += f" or ignore_class={' or '.join(map(str, ignored))}"
+    return allowed
+
+
+def check_labels(labels, num_classes, ignore_class, name):
+    """Raise if an array holds a label that is no class and not ignored.
+
+    Args:
+        labels: array of integers.
+        num_classes: int.
+        ignore_class: int or None.
+        name: str. What the error calls the array.
+    """
+    outside = (labels < 0) | (labels >= num_classes)
+    if ignore_class is not None:
+        outside &= labels != ignore_class
+    if outside.any():
+        first = np.unravel_index(outside.argmax(), outside.shape)
+        ignored = () if ignore_class is None else (ignore_class,)
+        raise ValueError(
+            f"{name} holds label {labels[first]} at "
+            f"{tuple(map(int, first))} and is wrong in "
+            f"{int(outside.sum())} of {labels.size} pixels, as "
+            f"{allowed_labels(num_classes, ignored)}. Map the value to a "
+            "class or to ignore_class, or build the model with more classes."
+        )
 
 
 def default_palette(num_classes):

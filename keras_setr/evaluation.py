@@ -5,8 +5,18 @@ import dataclasses
 import numpy as np
 
 from keras_setr import metrics
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import either
+from keras_setr.arguments import instance
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
 from keras_setr.classes import Classes
+from keras_setr.classes import check_labels
+from keras_setr.inference import VERBOSE
+from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import ImageProgress
+from keras_setr.inference import Views
 
 # Images handed to the model at a time when no batch_size is given: enough to
 # fill a batch with windows of small images, little to hold of large ones.
@@ -115,15 +125,22 @@ class Evaluation:
         }
 
 
+@checked(
+    *VIEW_OPTIONS,
+    ignore_class=either(choice("auto"), optional(integer())),
+    classes=optional(instance("Classes", Classes)),
+    batch_size=optional(integer(1)),
+    verbose=VERBOSE,
+)
 def evaluate(
     model,
     dataset,
     *,
-    ignore_class=255,
+    ignore_class="auto",
     classes=None,
     batch_size=None,
     verbose="auto",
-    **predict_options,
+    **views,
 ):
     """Segments every image at its own size and scores the result.
 
@@ -138,15 +155,17 @@ def evaluate(
             as a `tf.data.Dataset`) of `(image, label)`, `(H, W, 3)` with
             `(H, W)` or `(H, W, 1)`, or batches of them. Images are 0..255.
         ignore_class: int or None. Pixels with this label are not scored.
+            Defaults to the model's, or to 255 where it has none. All other
+            labels must lie in `0..model.num_classes - 1`.
         classes: `Classes`. Defaults to `model.classes`, or else numbers.
         batch_size: int. Windows in a forward pass; the model's own default
             where None.
         verbose: `"auto"` or 1 for a progress bar with the images per second,
             the time left and the mean IoU so far, 2 for a line at the end, 0
             for silence.
-        **predict_options: for `model.segment`: `window_size`, `stride`,
-            `scales`, `flip`, `protocol` and `base_scale`. The published test
-            of a dataset is `**ks.data.DATASETS[name].test_options`, with
+        **views: `window_size`, `stride`, `scales`, `flip`, `protocol` and
+            `base_scale`, as of `keras_setr.inference.Views`. The published
+            test of a dataset is `**ks.data.DATASETS[name].test_options`, with
             `scales="paper"` for its multi-scale results.
 
     Returns:
@@ -158,7 +177,10 @@ def evaluate(
             the message names the file, or the position in the dataset. Also
             if the dataset is empty or `classes` has not the model's length.
     """
+    views = Views(**views).options()
     num_classes = model.num_classes
+    if ignore_class == "auto":
+        ignore_class = getattr(model, "ignore_class", 255)
     classes = _checked_classes(model, classes)
     confusion = metrics.ConfusionMatrix(num_classes, ignore_class)
     progress = ImageProgress(
@@ -175,7 +197,7 @@ def evaluate(
             [sample.image for sample in group],
             batch_size=batch_size,
             verbose=0,
-            **predict_options,
+            **views,
         )
         for sample, prediction in zip(group, predictions, strict=True):
             confusion.update(sample.label, np.asarray(prediction))
@@ -315,16 +337,4 @@ def _check(sample, num_classes, ignore_class):
             f"{sample.label_name} must hold integers. Received: "
             f"{label.dtype}; cast it, label.astype('int32')."
         )
-    outside = (label < 0) | (label >= num_classes)
-    if ignore_class is not None:
-        outside &= label != ignore_class
-    if outside.any():
-        allowed = f"0..{num_classes - 1}"
-        if ignore_class is not None:
-            allowed += f" or ignore_class={ignore_class}"
-        raise ValueError(
-            f"{sample.label_name} holds label {label[outside][0]} in "
-            f"{int(outside.sum())} of {label.size} pixels, but "
-            f"num_classes={num_classes} allows {allowed}. Map the value to a "
-            "class or to ignore_class, or build the model with more classes."
-        )
+    check_labels(label, num_classes, ignore_class, sample.label_name)

@@ -25,6 +25,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr.classes import check_labels
+
 
 def _areas(confusion, xp):
     truth = xp.sum(confusion, axis=1)
@@ -120,30 +122,19 @@ class ConfusionMatrix:
                 "labels and predictions must have one shape. Received: "
                 f"{labels.shape} and {predictions.shape}."
             )
+        num_classes = self.num_classes
+        check_labels(labels, num_classes, self.ignore_class, "labels")
+        counted = np.ones(labels.shape, bool)
         if self.ignore_class is not None:
             counted = labels != self.ignore_class
-            labels, predictions = labels[counted], predictions[counted]
-        else:
-            labels, predictions = labels.ravel(), predictions.ravel()
-        for name, values in (("labels", labels), ("predictions", predictions)):
-            self._check_range(name, values)
-        num_classes = self.num_classes
+        check_labels(
+            np.where(counted, predictions, 0), num_classes, None, "predictions"
+        )
+        labels, predictions = labels[counted], predictions[counted]
         bins = labels.astype("int64") * num_classes + predictions
         self.counts += np.bincount(
             bins.astype("int64"), minlength=num_classes * num_classes
         ).reshape(num_classes, num_classes)
-
-    def _check_range(self, name, values):
-        if values.size and (
-            values.min() < 0 or values.max() >= self.num_classes
-        ):
-            outside = (values < 0) | (values >= self.num_classes)
-            raise ValueError(
-                f"{name} must lie in 0..{self.num_classes - 1} "
-                f"(num_classes={self.num_classes}, "
-                f"ignore_class={self.ignore_class}). "
-                f"Received: {values[outside][0]}."
-            )
 
 
 class _ConfusionMetric(keras.metrics.Metric):

@@ -8,12 +8,20 @@ import zipfile
 
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import function
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.images import load_image
 from keras_setr.files.images import save_labels
 from keras_setr.files.whole import remove_partial
 from keras_setr.files.whole import written_whole
+from keras_setr.inference import VERBOSE
+from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import ImageProgress
+from keras_setr.inference import Views
 
 # Images handed to the model at a time, so that small ones share batches.
 _IMAGES_AT_A_TIME = 4
@@ -90,6 +98,14 @@ class FolderRun:
     archive: pathlib.Path | None = None
 
 
+@checked(
+    *VIEW_OPTIONS,
+    save=function(),
+    done=optional(function()),
+    batch_size=optional(integer(1)),
+    verbose=VERBOSE,
+    confidence=flag(),
+)
 def segment_files(
     model,
     files,
@@ -98,26 +114,36 @@ def segment_files(
     done=None,
     batch_size=None,
     verbose="auto",
-    **predict_options,
+    confidence=False,
+    **views,
 ):
     """Segment image files one after another, going on where a run stopped.
 
     Args:
-        model: a segmenter.
+        model: a segmenter. Its `load_image`, where it has one, reads the
+            files, so that a model of five channels or of 16 bits gets what
+            it was trained on; 8-bit RGB otherwise.
         files: sequence of paths of images.
         save: callable `save(path, image, labels)`, which writes what is made
-            of an image, `(H, W, 3)`, and its labels, `(H, W)`.
+            of an image, `(H, W, C)`, and its labels, `(H, W)`, or with
+            `confidence` `(labels, confidence)`.
         done: callable, whether the files of a path are there already; such
             paths are passed over.
         batch_size: int. Windows in a forward pass.
         verbose: `"auto"` or 1 for a progress bar with the images per second
             and the time left, 2 for a line at the end, 0 for silence.
-        **predict_options: for `model.segment`: `scales`, `flip`, ..
+        confidence: bool. Ask for the probability of each label, too.
+        **views: `window_size`, `stride`, `scales`, `flip`, `protocol` and
+            `base_scale`, as of `keras_setr.inference.Views`.
 
     Returns:
         A `FolderRun`. Images that cannot be read, or that the model or `save`
         refuses, are reported on stderr and listed there.
     """
+    options = Views(**views).options()
+    if confidence:
+        options["confidence"] = True
+    load = getattr(model, "load_image", load_image)
     files = list(files)
     left = [path for path in files if done is None or not done(path)]
     progress = ImageProgress(len(left), 1 if verbose == "auto" else verbose)
@@ -130,14 +156,14 @@ def segment_files(
 
     def segment(images):
         return model.segment(
-            images, batch_size=batch_size, verbose=0, **predict_options
+            images, batch_size=batch_size, verbose=0, **options
         )
 
     for first in range(0, len(left), at_a_time):
         group = []
         for path in left[first : first + at_a_time]:
             try:
-                group.append((path, load_image(path)))
+                group.append((path, load(path)))
             except (OSError, ValueError) as error:
                 report(path, error)
         labels = segment([image for _, image in group]) if group else []
@@ -155,8 +181,22 @@ def segment_files(
     )
 
 
+@checked(
+    *VIEW_OPTIONS,
+    overwrite=flag(),
+    batch_size=optional(integer(1)),
+    verbose=VERBOSE,
+)
 def write_submission(
-    model, images, out, dataset, *, overwrite=False, **options
+    model,
+    images,
+    out,
+    dataset,
+    *,
+    overwrite=False,
+    batch_size=None,
+    verbose="auto",
+    **views,
 ):
     """Files for a dataset's test server from a folder of its test images.
 
@@ -173,7 +213,7 @@ def write_submission(
         out: folder for the results.
         dataset: `"cityscapes"` or `"ade20k"`.
         overwrite: bool. Write all files anew.
-        **options: for `segment_files` and `model.segment`. `base_scale`
+        batch_size, verbose, **views: as for `segment_files`. `base_scale`
             defaults to the dataset's, and so do `window_size` and `stride`
             for models that take images of any size.
 
@@ -185,6 +225,7 @@ def write_submission(
             another number of classes, or `images` holds no image or two under
             one name.
     """
+    given = Views(**views).options()
     if dataset not in TEST_SERVERS:
         raise ValueError(
             f"dataset must be one of {sorted(TEST_SERVERS)}, which have a test "
@@ -214,7 +255,9 @@ def write_submission(
         targets,
         save,
         done=None if overwrite else lambda path: targets[path].exists(),
-        **{**_published(model, DATASETS[dataset]), **options},
+        batch_size=batch_size,
+        verbose=verbose,
+        **{**_published(model, DATASETS[dataset]), **given},
     )
     if not server.zipped or run.failed:
         return run

@@ -128,7 +128,10 @@ def test_a_wrong_label_is_named_with_its_file_and_the_allowed_values():
     wrong = TRUTH[1].copy()
     wrong[0, 0] = 3
     dataset = [PAIRS[0], (PAIRS[1][0], wrong)]
-    message = r"holds label 3 in 1 of 6 pixels, but num_classes=3 allows 0..2"
+    message = (
+        r"holds label 3 at \(0, 0\) and is wrong in 1 of 6 pixels, as "
+        "num_classes=3 allows 0..2"
+    )
     with pytest.raises(ValueError, match=r"masks/1.png " + message):
         evaluation.evaluate(Painter(), Folder(dataset), verbose=0)
     with pytest.raises(ValueError, match="label 1 of the dataset " + message):
@@ -149,6 +152,37 @@ def test_a_wrong_label_is_named_with_its_file_and_the_allowed_values():
 def test_other_faults_of_a_sample_are_named(image, label, message):
     with pytest.raises(ValueError, match=message):
         evaluation.evaluate(Painter(), [(image, label)], verbose=0)
+
+
+def test_the_model_says_which_label_is_not_scored():
+    model = Painter()
+    model.ignore_class = 2
+    pairs = [(image_of([[0, 1]]), np.array([[0, 2]], "uint8"))]
+    result = evaluation.evaluate(model, pairs, verbose=0)
+    assert result.confusion_matrix.sum() == 1
+    with pytest.raises(ValueError, match="holds label 255.*ignore_class=2"):
+        evaluation.evaluate(model, PAIRS, verbose=0)
+    model.ignore_class = None
+    with pytest.raises(ValueError, match="holds label 255.* 0..2. Map"):
+        evaluation.evaluate(model, PAIRS, verbose=0)
+    result = evaluation.evaluate(model, PAIRS, ignore_class=255, verbose=0)
+    np.testing.assert_array_equal(result.confusion_matrix, CONFUSION)
+
+
+@pytest.mark.parametrize(
+    "error, options, message",
+    (
+        (TypeError, {"strid": 4}, "evaluate has no argument 'strid'.*'stride'"),
+        (ValueError, {"stride": 0}, "stride must be.*at least 1.*Received: 0"),
+        (ValueError, {"batch_size": 0}, "batch_size.*Received: 0"),
+        (ValueError, {"verbose": "loud"}, "verbose.*'loud'"),
+    ),
+)
+def test_wrong_options_are_named_before_the_first_image(
+    error, options, message
+):
+    with pytest.raises(error, match=message):
+        evaluation.evaluate(None, None, **options)
 
 
 def test_a_batch_with_a_wrong_label_names_its_place():

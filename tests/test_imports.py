@@ -33,7 +33,7 @@ FLOORS = {
     "facts": (*GROUND, "classes"),
     "layers": GROUND,
     "losses": GROUND,
-    "metrics": GROUND,
+    "metrics": (*GROUND, "classes"),
     "optimizers": GROUND,
     "inference": GROUND,
     "visualization": (*GROUND, "classes", "files"),
@@ -47,7 +47,7 @@ FLOORS = {
     ),
     "checkpoints": (*GROUND, "classes", "facts", "files", "layers", "version"),
     "models": (*BOTTOM, "checkpoints", "data"),
-    "evaluation": BOTTOM,
+    "evaluation": (*GROUND, "classes", "inference", "metrics"),
     "submission": (*BOTTOM, "facts"),
     "training": (
         *BOTTOM,

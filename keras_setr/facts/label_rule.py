@@ -5,6 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
+from keras_setr.classes import allowed_labels
+
 # The label of pixels that count nowhere.
 UNLABELLED = 255
 _UNMAPPED = -1
@@ -122,9 +124,8 @@ class LabelRule:
                 f"{' or '.join(map(str, self._ignored_to_name()))}"
             )
         return (
-            f"{path} holds label {_list(wrong)}, but num_classes={num_classes} "
-            f"allows 0..{num_classes - 1} or ignore_class="
-            f"{' or '.join(map(str, self._ignored_to_name()))}"
+            f"{path} holds label {_list(wrong)}, but "
+            f"{allowed_labels(num_classes, self._ignored_to_name())}"
         )
 
     def _ignored_to_name(self):

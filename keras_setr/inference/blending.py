@@ -261,14 +261,14 @@ class Resample:
         self.sink.advance(int(np.searchsorted(self._rows[1], rows)))
 
 
-class Mixture:
+class MeanOfViews:
     """Averages the softmax of several views.
 
     Rows wait until the last view has put them, then go to `output` as
     probabilities.
 
     Args:
-        weights: sequence of int, one per view.
+        weights: sequence of int, one per view: how often each counts.
         width: int. Of the result.
         output: gets `put_probabilities(top, left, probabilities)`.
     """
@@ -284,7 +284,7 @@ class Mixture:
 
     def sink(self, index):
         """Where the view of this index puts its logits."""
-        return _MixtureSink(self, index)
+        return _SinkOfView(self, index)
 
     def put(self, index, top, left, logits):
         for row, line in enumerate(logits, start=top):
@@ -315,13 +315,13 @@ class Mixture:
         del self._spare[len(self._rows) :]
 
 
-class _MixtureSink:
-    def __init__(self, mixture, index):
-        self._mixture = mixture
+class _SinkOfView:
+    def __init__(self, mean, index):
+        self._mean = mean
         self._index = index
 
     def put(self, top, left, logits):
-        self._mixture.put(self._index, top, left, logits)
+        self._mean.put(self._index, top, left, logits)
 
     def advance(self, rows):
-        self._mixture.advance(self._index, rows)
+        self._mean.advance(self._index, rows)

@@ -58,7 +58,7 @@ class Labels:
         return labels if self.confidence is None else (labels, self.confidence)
 
 
-class Volume:
+class Scores:
     """`(H, W, K)` float32 probabilities or logits.
 
     The logits of several views are the logarithm of their mean probability,
@@ -105,4 +105,4 @@ def _part(top, left, block):
 def build_output(output, size, confidence):
     if output == "labels":
         return Labels(size, confidence)
-    return Volume(size, output)
+    return Scores(size, output)

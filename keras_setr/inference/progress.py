@@ -4,6 +4,14 @@ import time
 
 import keras
 
+from keras_setr.arguments import choice
+from keras_setr.arguments import either
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+
+# The rule for `verbose`, as in Keras.
+VERBOSE = either(choice("auto"), integer(0, 2), flag())
+
 
 class ImageProgress:
     """Keras' bar, which tells the time left, with the images per second.

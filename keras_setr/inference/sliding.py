@@ -5,12 +5,15 @@ import collections
 import cv2
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import flag
+from keras_setr.arguments import instance
+from keras_setr.arguments import integer
 from keras_setr.inference import blending
-from keras_setr.inference.grid import View
 from keras_setr.inference.outputs import OUTPUTS
 from keras_setr.inference.outputs import build_output
-from keras_setr.inference.protocols import resolve_protocol
-from keras_setr.inference.protocols import resolve_scales
+from keras_setr.inference.views import Views
 
 # OpenCV's arrays hold no more channels than this at once.
 _OPENCV_CHANNELS = 128
@@ -47,21 +50,19 @@ class _Job:
         self.scaled = {v.size: resize_to(image, v.size) for v in views}
         self.output = build_output(output, size, confidence)
         self.pending = 1  # until all windows are queued
-        mixture = None
+        mean = None
         if len(views) > 1:
-            mixture = blending.Mixture(
+            mean = blending.MeanOfViews(
                 [view.weight for view in views], size[1], self.output
             )
         self.blends = []
         for index, view in enumerate(views):
-            sink = (
-                _Last(self.output) if mixture is None else mixture.sink(index)
-            )
+            sink = _Last(self.output) if mean is None else mean.sink(index)
             labels = output == "labels" and not confidence
             plain = view.size == size
             if not plain:
                 sink = blending.Resample(view.size, size, sink)
-            averages = not (labels and plain and mixture is None)
+            averages = not (labels and plain and mean is None)
             self.blends.append(blending.Blend(view, sink, averages))
 
     def windows(self):
@@ -122,38 +123,14 @@ class _Batches:
         self._targets.clear()
 
 
-def build_views(image_size, window_size, stride, protocol, scales, flip, base):
-    """The different `View`s of an image; equal ones are run once."""
-    sizes = collections.Counter(
-        protocol.view_size(image_size, window_size, scale, base)
-        for scale in scales
-    )
-    return [
-        View(
-            size,
-            tuple(min(w, s) for w, s in zip(window_size, size)),
-            stride,
-            flip=flipped,
-            weight=count,
-        )
-        for size, count in sizes.items()
-        for flipped in ((False, True) if flip else (False,))
-    ]
-
-
+@checked(
+    views=instance("Views", Views),
+    batch_size=integer(1),
+    output=choice(*OUTPUTS),
+    confidence=flag(),
+)
 def sliding_window(
-    forward,
-    images,
-    window_size,
-    stride,
-    batch_size,
-    *,
-    protocol="authors",
-    scales=None,
-    flip=None,
-    base_scale=None,
-    output="logits",
-    confidence=False,
+    forward, images, views, batch_size, output="logits", confidence=False
 ):
     """Each image's logits, probabilities or labels, in the images' order.
 
@@ -168,45 +145,28 @@ def sliding_window(
             Under a protocol that does not enlarge small images, h and w may
             be less than the window.
         images: iterable of `(H, W, C)` arrays.
-        window_size: `(h, w)`.
-        stride: `(int, int)`, at most the window.
+        views: `Views` with a `window_size`.
         batch_size: int. b.
-        protocol: a name of `PROTOCOLS` or a `Protocol`.
-        scales: sequence of float, None for a single view, or `"paper"`.
-        flip: bool. Whether each view is also looked at mirrored. Defaults to
-            True with the paper's scales.
-        base_scale: `(int, int)`, see `Protocol`.
         output: `"logits"`, `"probabilities"` or `"labels"`.
         confidence: bool. Labels come with the probability of each.
 
-    Yields:
-        for each image at its own size `(H, W, K)` float32, or `(H, W)` int32
-        labels, or these and `(H, W)` float32.
+    Returns:
+        An iterator that gives for each image at its own size `(H, W, K)`
+        float32, or `(H, W)` int32 labels, or these and `(H, W)` float32.
     """
-    protocol = resolve_protocol(protocol)
-    scales, flip = resolve_scales(scales, flip)
-    if output not in OUTPUTS:
-        raise ValueError(
-            f"output must be one of {list(OUTPUTS)}. Received: {output!r}."
-        )
     if confidence and output != "labels":
         raise ValueError(
             "confidence goes with output='labels'; the other outputs hold it "
             f"already. Received: output={output!r}."
         )
+    return _results(forward, images, views, batch_size, output, confidence)
+
+
+def _results(forward, images, views, batch_size, output, confidence):
     batches = _Batches(forward, batch_size)
     jobs = collections.deque()
     for image in images:
-        views = build_views(
-            image.shape[:2],
-            window_size,
-            stride,
-            protocol,
-            scales,
-            flip,
-            base_scale,
-        )
-        job = _Job(image, views, output, confidence)
+        job = _Job(image, views.of(image.shape[:2]), output, confidence)
         jobs.append(job)
         for blend, window in job.windows():
             batches.add(job, blend, window)

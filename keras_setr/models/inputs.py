@@ -7,7 +7,8 @@ import warnings
 import keras
 import numpy as np
 
-from keras_setr.files.images import load_image
+from keras_setr.classes import allowed_labels
+from keras_setr.classes import check_labels
 from keras_setr.layers.embedding import check_multiple_of_patch
 
 
@@ -96,7 +97,7 @@ def check_image(image, channels, name):
     return image
 
 
-def iterate_images(x, channels, normalises):
+def iterate_images(x, channels, normalises, load):
     """`(H, W, C)` arrays from paths, arrays, lists and batched datasets.
 
     Args:
@@ -105,13 +106,12 @@ def iterate_images(x, channels, normalises):
             images, batches, or `(images, labels)`.
         channels: int. C.
         normalises: bool. Whether the model normalises 0..255 itself.
+        load: callable from a path to `(H, W, C)`.
     """
     count = 0
     for element in x:
         if is_path(element):
-            dtype = "uint8" if channels == 3 else None
-            image = load_image(element, channels, dtype)
-            images, name = [image], str(element)
+            images, name = [load(element)], str(element)
         else:
             if isinstance(element, tuple):
                 element = element[0]
@@ -161,24 +161,6 @@ def in_tf_graph(x):
     return tf.is_tensor(x) and not tf.executing_eagerly()
 
 
-def check_labels(labels, num_classes, ignore_class, name="y"):
-    """Raise if `labels` holds a value that is no class and not ignored."""
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "uib":
-        raise ValueError(
-            f"{name} must hold integer class labels. Received dtype "
-            f"{labels.dtype}."
-        )
-    wrong = (labels != ignore_class) & ((labels < 0) | (labels >= num_classes))
-    if wrong.any():
-        index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(
-            f"{name} holds label {int(labels[index])} at {index}, but "
-            f"num_classes={num_classes} allows 0..{num_classes - 1} or "
-            f"ignore_class={ignore_class}."
-        )
-
-
 def check_training_arrays(x, y, channels, patch_size, num_classes, ignore):
     """Check images `(B, H, W, C)` and labels `(B, H, W[, 1])` before `fit`."""
     x = np.asarray(x)
@@ -199,7 +181,11 @@ def check_training_arrays(x, y, channels, patch_size, num_classes, ignore):
             "y must hold one label per pixel of x, shape "
             f"{x.shape[:3]} or {(*x.shape[:3], 1)}. Received: {y.shape}."
         )
-    check_labels(labels, num_classes, ignore)
+    if labels.dtype.kind not in "uib":
+        raise ValueError(
+            f"y must hold integer class labels. Received dtype {labels.dtype}."
+        )
+    check_labels(labels, num_classes, ignore, "y")
 
 
 def check_element_spec(spec, channels, patch_size):
@@ -250,8 +236,7 @@ def assert_batch(x, y, patch_size, num_classes, ignore_class):
                 tf.reduce_all(allowed),
                 True,
                 message="A label is out of range: "
-                f"num_classes={num_classes} allows 0..{num_classes - 1} or "
-                f"ignore_class={ignore_class}.",
+                f"{allowed_labels(num_classes, [ignore_class])}.",
                 summarize=1,
             )
         )

@@ -15,7 +15,8 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
     """(image - mean) / std per channel, `(.., H, W, C)` kept.
 
     Args:
-        mean: sequence of float, one per channel, for values in 0..255.
+        mean: sequence of float, one per channel, for values in 0..255, or in
+            0..65535 for images of 16 bits.
         std: sequence of float, one per channel.
     """
 
@@ -38,6 +39,14 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         )
         self.mean = mean
         self.std = std
+
+    @property
+    def image_dtype(self):
+        """`"uint16"` if mean or std lie above what 8 bits hold, or `"uint8"`.
+
+        Image files are read as that.
+        """
+        return "uint16" if max(self.mean + self.std) > 255 else "uint8"
 
     def get_config(self):
         config = super().get_config()

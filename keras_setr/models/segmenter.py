@@ -5,6 +5,12 @@ import warnings
 import keras
 import keras_hub
 
+from keras_setr import inference
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
 from keras_setr.checkpoints import loading
 from keras_setr.classes import Classes
 from keras_setr.models import division
@@ -56,7 +62,8 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
         # === Functional model ===
         images = backbone.input
-        logits = ResizeLogits(name="resize_logits")(logits, images)
+        head_logits = logits
+        logits = ResizeLogits(name="resize_logits")(head_logits, images)
         outputs = {"logits": logits}
         for index, auxiliary in enumerate(auxiliary_logits):
             outputs[f"auxiliary_{index}"] = auxiliary
@@ -65,7 +72,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         )
         # The same graph without what only training needs.
         self._inference = keras.Function(images, logits)
-        self._forward = self._forward_small = None
+        self._predictor = prediction.Predictor(self, head_logits)
 
         # === Config ===
         self.backbone = backbone
@@ -222,20 +229,13 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
     # === Prediction ===
 
-    def predict(
-        self,
-        x,
-        batch_size=None,
-        verbose="auto",
-        steps=None,
-        *,
-        window_size=None,
-        stride=None,
-        scales=None,
-        flip=None,
-        protocol="authors",
-        base_scale=None,
-    ):
+    @checked(
+        *inference.VIEW_OPTIONS,
+        batch_size=optional(integer(1)),
+        verbose=inference.VERBOSE,
+        steps=optional(integer(1)),
+    )
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, **views):
         """Logits of images of any size, by overlapping windows.
 
         An image of the window's size is one forward pass. A larger one is cut
@@ -254,42 +254,26 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
                 fewer where their logits would take more than 256 MB.
             verbose: `"auto"`, 0, 1 or 2, as in Keras.
             steps: int. Batches to take from a dataset.
-            window_size: int or `(h, w)`, multiples of the patch size.
-                Defaults to the model's image size, or, where that is not
-                fixed, to that of its learned positions.
-            stride: int or `(int, int)`. Defaults to two thirds of the window.
-            scales: sequence of float, one view each, or `"paper"`: 0.5, 0.75,
-                1, 1.25, 1.5 and 1.75 with flip. Defaults to a single view.
-            flip: bool. Look at each view mirrored, too. Defaults to False,
-                except with `scales="paper"`.
-            protocol: `"authors"`, `"mmsegmentation"` or an
-                `inference.Protocol`: what `scales` multiply, and what happens
-                to views smaller than a window. The authors' enlarges them,
-                mmsegmentation's runs them as they are, which compiles the
-                model once more for each size in patches below the window's.
-            base_scale: `(int, int)`. The sides into which images are fitted
-                before they are cut. Defaults to the size of each image.
-                `**ks.data.DATASETS[name].test_options` is the one of the
-                published results, with their window and stride.
+            **views: `window_size`, `stride`, `scales`, `flip`, `protocol` and
+                `base_scale`, as of `keras_setr.inference.Views`. Those of the
+                published results are
+                `**ks.data.DATASETS[name].test_options`.
 
         Returns:
             `(B, H, W, K)` float32 if all images have one size, or else a list
             of `(H, W, K)`.
         """
-        return prediction.predict(
-            self,
-            x,
-            batch_size=batch_size,
-            verbose=verbose,
-            steps=steps,
-            window_size=window_size,
-            stride=stride,
-            scales=scales,
-            flip=flip,
-            protocol=protocol,
-            base_scale=base_scale,
+        return self._predictor.predict(
+            x, inference.Views(**views), batch_size, verbose, steps
         )
 
+    @checked(
+        *inference.VIEW_OPTIONS,
+        output=choice(*inference.OUTPUTS),
+        confidence=flag(),
+        batch_size=optional(integer(1)),
+        verbose=inference.VERBOSE,
+    )
     def segment(
         self,
         x,
@@ -298,12 +282,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         verbose=0,
         *,
         confidence=False,
-        window_size=None,
-        stride=None,
-        scales=None,
-        flip=None,
-        protocol="authors",
-        base_scale=None,
+        **views,
     ):
         """Label maps of images at their own size.
 
@@ -314,29 +293,34 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             x: an image file or array `(H, W, C)`, a batch `(B, H, W, C)`, or
                 a list of files and arrays of any sizes.
             output: `"labels"`, `"probabilities"` or `"logits"`.
+            batch_size, verbose: as for `predict`.
             confidence: bool. Give `(labels, confidence)` instead of labels,
                 the second with the `(H, W)` float32 probability of each.
-            batch_size, verbose, window_size, stride, scales, flip, protocol,
-                base_scale: as for `predict`.
+            **views: as for `predict`.
 
         Returns:
             `(H, W)` int32, or `(H, W, K)` float32, for a single image; for a
             batch the same with a leading axis; for a list a list.
         """
-        return prediction.segment(
-            self,
+        return self._predictor.segment(
             x,
-            output=output,
-            batch_size=batch_size,
-            verbose=verbose,
-            confidence=confidence,
-            window_size=window_size,
-            stride=stride,
-            scales=scales,
-            flip=flip,
-            protocol=protocol,
-            base_scale=base_scale,
+            inference.Views(**views),
+            output,
+            batch_size,
+            verbose,
+            confidence,
         )
+
+    def load_image(self, path):
+        """An image file as `predict` and `segment` read it.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            `(H, W, C)` uint8 or uint16, whichever the model was trained on.
+        """
+        return self._predictor.load_image(path)
 
     # === Presets ===
 

@@ -49,19 +49,19 @@ def image_of(args):
 
 def overhead(args):
     from keras_setr import inference
-    from keras_setr.models import prediction
 
     model = build(args)
     image = image_of(args)
     options = {"batch_size": args.batch_size}
     model.segment(image, **options)
     window = (args.window,) * 2
-    batch = prediction._resolve_batch(model, args.batch_size, window)
-    stride = prediction._resolve_window(model, window, None)[1]
-    windows = len(inference.window_grid(args.size, window, stride))
+    predictor = model._predictor
+    batch = predictor.resolve_batch_size(args.batch_size, window)
+    (view,) = inference.Views(window).of(args.size)
+    windows = len(view.tops()) * len(view.lefts())
     x = np.zeros((batch, *window, 3), "float32")
     ratios, passes, within = [], [], []
-    forward = model._forward
+    forward = predictor._forward
 
     def timed(batch):
         start = time.perf_counter()
@@ -69,7 +69,7 @@ def overhead(args):
         within[-1] += time.perf_counter() - start
         return logits
 
-    model._forward = timed
+    predictor._forward = timed
     for _ in range(args.rounds):
         start = time.perf_counter()
         for _ in range(-(-windows // batch)):

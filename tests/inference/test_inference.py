@@ -41,24 +41,34 @@ def reference(image, window, stride):
     return total / count
 
 
-def slide(forward, images, window=(4, 6), stride=(3, 4), batch_size=3):
+def slide(
+    forward,
+    images,
+    window=(4, 6),
+    stride=(3, 4),
+    batch_size=3,
+    output="logits",
+    confidence=False,
+    **options,
+):
+    views = inference.Views(window, stride, **options)
     return list(
-        inference.sliding_window(forward, images, window, stride, batch_size)
+        inference.sliding_window(
+            forward, images, views, batch_size, output, confidence
+        )
     )
 
 
 def test_cityscapes_has_two_rows_of_four_windows():
     # 1025 - 768 = 257; 2049 - 768 = 1281.
-    grid = inference.window_grid((1025, 2049), (768, 768), (512, 512))
-    assert grid == [
-        (top, left) for top in (0, 257) for left in (0, 512, 1024, 1281)
-    ]
+    (view,) = inference.Views(768, 512).of((1025, 2049))
+    assert view.tops() == [0, 257] and view.lefts() == [0, 512, 1024, 1281]
 
 
 def test_ade20k_has_two_windows_side_by_side():
-    # 683 - 512 = 171 is less than the stride of 341.
-    grid = inference.window_grid((512, 683), (512, 512), (341, 341))
-    assert grid == [(0, 0), (0, 171)]
+    # 683 - 512 = 171 is less than the stride of 341, two thirds of 512.
+    (view,) = inference.Views(512).of((512, 683))
+    assert view.tops() == [0] and view.lefts() == [0, 171]
 
 
 @pytest.mark.parametrize("size", ((4, 6), (5, 13), (11, 6), (9, 20)))
@@ -183,7 +193,7 @@ def test_windows_average_in_strips_of_any_height(monkeypatch, strip_bytes):
         (logits,) = slide(positional, [x], window, stride)
         expected = reference(x, window, stride)
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
-        (logits,) = inference.sliding_window(
+        (logits,) = slide(
             positional, [x], window, stride, 2, base_scale=(13, 25)
         )
         # 13 / 11 = 1.18 allows (13, 20).
@@ -200,8 +210,8 @@ def test_windows_are_not_written_to():
 
     x = image(11, 17)
     for options in ({}, {"scales": (1.0, 1.5), "flip": True}):
-        (result,) = inference.sliding_window(
-            frozen, [x], (4, 6), (3, 4), 2, output="probabilities", **options
+        (result,) = slide(
+            frozen, [x], batch_size=2, output="probabilities", **options
         )
         np.testing.assert_allclose(result.sum(axis=-1), 1, atol=1e-5)
 
@@ -222,8 +232,8 @@ def small_sizes(forward, **options):
         shapes.append(batch.shape[1:3])
         return forward(batch)
 
-    (labels,) = inference.sliding_window(
-        record, [image(3, 9)], (4, 6), (3, 4), 1, output="labels", **options
+    (labels,) = slide(
+        record, [image(3, 9)], batch_size=1, output="labels", **options
     )
     assert labels.shape == (3, 9)
     return set(shapes)
@@ -261,12 +271,10 @@ def test_views_average_their_softmax_at_the_images_size(batch_size):
     options = {"scales": (0.5, 0.8, 1.5), "flip": True}
 
     def run(output, **more):
-        (result,) = inference.sliding_window(
+        (result,) = slide(
             positional,
             [x],
-            (4, 6),
-            (3, 4),
-            batch_size,
+            batch_size=batch_size,
             output=output,
             **options,
             **more,
@@ -285,12 +293,10 @@ def test_labels_and_confidence_are_those_of_the_whole_volume(base_scale):
     x = image(11, 17)
 
     def run(output, **more):
-        (result,) = inference.sliding_window(
+        (result,) = slide(
             positional,
             [x],
-            (4, 6),
-            (3, 4),
-            2,
+            batch_size=2,
             base_scale=base_scale,
             output=output,
             **more,
@@ -321,11 +327,13 @@ def test_equal_views_run_once():
 
     # Both factors leave less than the window of 4 x 6, so both are enlarged
     # to it: one window and its mirror image.
-    slide_options = {"scales": (0.5, 0.75), "flip": True, "output": "labels"}
-    list(
-        inference.sliding_window(
-            count, [image(4, 6)], (4, 6), (3, 4), 1, **slide_options
-        )
+    slide(
+        count,
+        [image(4, 6)],
+        batch_size=1,
+        scales=(0.5, 0.75),
+        flip=True,
+        output="labels",
     )
     assert sum(calls) == 2
 
@@ -338,11 +346,7 @@ def test_the_papers_scales_are_one_argument():
         return positional(batch)
 
     def run(**options):
-        return list(
-            inference.sliding_window(
-                record, [image(9, 14)], (4, 6), (3, 4), 3, **options
-            )
-        )[0]
+        return slide(record, [image(9, 14)], **options)[0]
 
     expected = run(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)
     np.testing.assert_array_equal(run(scales="paper"), expected)
@@ -358,7 +362,7 @@ def test_labels_of_a_high_image_hold_only_the_rows_under_way(scales):
 
     x = np.zeros((3000, 48, 1), "uint8")
     tracemalloc.start()
-    (labels,) = inference.sliding_window(
+    (labels,) = slide(
         forward, [x], (16, 24), (10, 16), 2, scales=scales, output="labels"
     )
     _, peak = tracemalloc.get_traced_memory()
@@ -369,28 +373,64 @@ def test_labels_of_a_high_image_hold_only_the_rows_under_way(scales):
     assert peak < 3e6
 
 
-def test_outputs_and_scales_that_do_not_exist_are_named():
+@pytest.mark.parametrize(
+    "error, options, message",
+    (
+        (ValueError, {"window_size": 0}, "window_size.*at least 1.*: 0"),
+        (ValueError, {"window_size": (8, 4.0)}, r"window_size.*\(8, 4.0\)"),
+        (ValueError, {"stride": 0}, "stride.*at least 1.*: 0"),
+        (
+            ValueError,
+            {"window_size": (8, 4), "stride": (8, 5)},
+            r"stride=\(8, 5\), window_size=\(8, 4\)",
+        ),
+        (ValueError, {"scales": (0.5, 0)}, r"scales.*above 0.*\(0.5, 0\)"),
+        (ValueError, {"scales": ()}, "scales.*at least 1"),
+        (ValueError, {"scales": "small"}, "'paper'.*'small'"),
+        (ValueError, {"flip": 1}, "flip must be True or False.*1"),
+        (
+            ValueError,
+            {"protocol": "author"},
+            "'authors' or 'mmsegmentation'.*'author'. Did you mean 'authors'",
+        ),
+        (ValueError, {"base_scale": (0, 0)}, r"base_scale.*\(0, 0\)"),
+        (ValueError, {"base_scale": (-5, 5)}, r"base_scale.*\(-5, 5\)"),
+        (TypeError, {"scale": 2}, "no argument 'scale'. Did you mean 'scales'"),
+    ),
+)
+def test_views_check_themselves_when_they_are_made(error, options, message):
+    with pytest.raises(error, match=message):
+        inference.Views(**options)
+
+
+def test_views_take_numpys_numbers_and_are_equal_by_value():
+    views = inference.Views(
+        np.int64(8), [np.int32(4), 6], scales=np.array([0.5, 1]), flip=np.True_
+    )
+    assert views == inference.Views((8, 8), (4, 6), (0.5, 1.0), True)
+    assert inference.Views(**views.options()) == views
+    assert inference.Views().options() == {}
+    options = {"base_scale": (5, 7), "protocol": "mmsegmentation"}
+    assert inference.Views(**options).options() == options
+
+
+def test_views_of_an_image_need_a_window():
+    with pytest.raises(ValueError, match="window_size must be given"):
+        inference.Views(scales="paper").of((4, 6))
+
+
+def test_outputs_that_do_not_exist_are_named():
     for options, message in (
-        ({"output": "mask"}, "'labels', 'probabilities', 'logits'.*'mask'"),
+        ({"output": "mask"}, "'labels', 'probabilities' or 'logits'.*'mask'"),
         ({"output": "logits", "confidence": True}, "output='logits'"),
-        ({"scales": (0.5, 0)}, r"positive.*\(0.5, 0.0\)"),
-        ({"scales": "small"}, "'small'"),
-        ({"protocol": "paper"}, r"\['authors', 'mmsegmentation'\].*'paper'"),
+        ({"batch_size": 0}, "batch_size.*at least 1.*: 0"),
     ):
         with pytest.raises(ValueError, match=message):
-            slide_with(**options)
-
-
-def slide_with(**options):
-    return list(
-        inference.sliding_window(
-            positional, [image(4, 6)], (4, 6), (3, 4), 1, **options
-        )
-    )
+            slide(positional, [], **options)
 
 
 def golden_run(**options):
-    (result,) = inference.sliding_window(
+    (result,) = slide(
         mmsegmentation.forward,
         [mmsegmentation.image()],
         mmsegmentation.WINDOW,

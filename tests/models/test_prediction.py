@@ -1,5 +1,6 @@
 """predict and segment on real models."""
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -7,7 +8,6 @@ from keras import ops
 from PIL import Image
 
 import keras_setr as ks
-from keras_setr.models import prediction
 from keras_setr.models.forward import compile_forward
 from tests import tiny
 
@@ -141,13 +141,13 @@ def test_twenty_images_of_twenty_sizes_compile_once():
 
 def test_batches_grow_until_their_logits_take_much_memory():
     # 16 * 24 * 5 classes * 4 bytes are next to nothing.
-    model = model_with_weights("naive")
-    assert prediction._resolve_batch(model, None, (16, 24)) == 4
+    resolve = model_with_weights("naive")._predictor.resolve_batch_size
+    assert resolve(None, (16, 24)) == 4
     # 2^28 / (512 * 512 * 5 * 4) = 51; / (4096 * 4096 * 5 * 4) = 0.8.
-    assert prediction._resolve_batch(model, None, (512, 512)) == 4
-    assert prediction._resolve_batch(model, None, (4096, 4096)) == 1
+    assert resolve(None, (512, 512)) == 4
+    assert resolve(None, (4096, 4096)) == 1
     # 2^28 / (2048 * 2048 * 5 * 4) = 3.2.
-    assert prediction._resolve_batch(model, None, (2048, 2048)) == 3
+    assert resolve(None, (2048, 2048)) == 3
 
 
 def test_several_views_average_the_softmax_of_whole_predictions():
@@ -201,7 +201,7 @@ def test_the_base_scale_enlarges_images_before_they_are_cut():
     # 32 x 48: rows 0, 10, 16 and columns 0, 16, 24 instead of one window.
     sizes = []
     forward = compile_forward(model)
-    model._forward = lambda x: sizes.append(len(x)) or forward(x)
+    model._predictor._forward = lambda x: sizes.append(len(x)) or forward(x)
     model.segment(image, base_scale=(32, 48), batch_size=9)
     assert sizes == [9]
 
@@ -242,6 +242,9 @@ def test_evaluate_runs_a_model_over_labelled_images_of_mixed_sizes():
             r"stride=\(17, 4\)",
         ),
         (lambda m: m.segment(tiny.images(), output="mask"), "'mask'"),
+        (lambda m: m.predict(tiny.images(), window_size=0), "window_size.*0"),
+        (lambda m: m.predict(tiny.images(), stride=0), "stride.*: 0"),
+        (lambda m: m.predict(tiny.images(), base_scale=(-5, 5)), "base_scale"),
         (lambda m: m.predict(tiny.images(), batch_size=0), "batch_size.*0"),
         (lambda m: m.predict(tiny.images(), scales=(-1,)), "scales.*-1"),
         (lambda m: m.predict(tiny.images(), protocol="M"), "protocol.*'M'"),
@@ -251,6 +254,77 @@ def test_evaluate_runs_a_model_over_labelled_images_of_mixed_sizes():
 def test_wrong_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(tiny.build("naive"))
+
+
+def test_unknown_options_are_named_with_the_nearest():
+    model = tiny.build("naive")
+    for call in (model.predict, model.segment):
+        with pytest.raises(TypeError, match="'strid'. Did you mean 'stride'"):
+            call(tiny.images(), strid=4)
+
+
+def test_numpys_integers_are_integers():
+    model = model_with_weights("naive", image_shape=(None, None, 3))
+    (image,) = tiny.images(1, (20, 40))
+    size = np.int64(16)
+    labels = model.segment(
+        image, window_size=size, stride=np.int32(8), batch_size=np.int64(2)
+    )
+    expected = model.segment(image, window_size=16, stride=8)
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize(
+    "channels, dtype", ((3, "uint16"), (5, "uint16"), (5, "uint8"))
+)
+def test_files_are_read_with_the_channels_and_depth_of_the_training(
+    channels, dtype, tmp_path
+):
+    largest = np.iinfo(dtype).max
+    statistics = [[largest / 2] * channels, [largest / 4] * channels]
+    model = model_with_weights(
+        "naive",
+        image_shape=(16, 24, channels),
+        preprocessor=ks.SETRImageSegmenterPreprocessor(
+            ks.SETRImageConverter(*statistics)
+        ),
+    )
+    rng = np.random.default_rng(0)
+    samples = rng.integers(0, largest, (20, 31, channels)).astype(dtype)
+    path = tmp_path / "field.npy"
+    np.save(path, samples)
+    if channels == 3:
+        path = path.with_suffix(".png")
+        cv2.imwrite(str(path), samples[..., ::-1])
+    loaded = model.load_image(path)
+    assert loaded.dtype == dtype
+    np.testing.assert_array_equal(loaded, samples)
+    labels = model.segment(samples)
+    np.testing.assert_array_equal(model.segment(path), labels)
+    written = {}
+    run = ks.segment_files(
+        model,
+        [path],
+        lambda path, image, labels: written.update({path: (image, labels)}),
+        verbose=0,
+    )
+    assert (run.written, run.failed) == (1, ())
+    np.testing.assert_array_equal(written[path][0], samples)
+    np.testing.assert_array_equal(written[path][1], labels)
+
+
+def test_a_file_of_another_depth_than_the_models_is_named(tmp_path):
+    path = tmp_path / "street.png"
+    cv2.imwrite(str(path), np.full((16, 24, 3), 40_000, "uint16"))
+    with pytest.raises(ValueError, match="street.png has mode .*16 bit"):
+        tiny.build("naive").segment(path)
+    converter = ks.SETRImageConverter([30_000] * 3, [9_000] * 3)
+    model = tiny.build(
+        "naive", preprocessor=ks.SETRImageSegmenterPreprocessor(converter)
+    )
+    Image.fromarray(tiny.images(1)[0]).save(path)
+    with pytest.raises(ValueError, match="3 channels of uint16.*3 of uint8"):
+        model.segment(path)
 
 
 def test_floats_up_to_one_are_suspicious_where_the_model_normalises():

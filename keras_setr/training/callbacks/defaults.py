@@ -2,12 +2,15 @@
 
 import pathlib
 
+from keras_setr.arguments import checked
+from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.training.callbacks import logs
 from keras_setr.training.callbacks import stopping
 from keras_setr.training.callbacks import validation as whole_images
 from keras_setr.training.resume.callback import Checkpoints
 
 
+@checked(*VIEW_OPTIONS)
 def callbacks(
     directory,
     *,
@@ -21,7 +24,8 @@ def callbacks(
     previews=4,
     tensorboard=False,
     preflight=True,
-    **segment_options,
+    batch_size=None,
+    **views,
 ):
     """Callbacks for `fit`: exact resume, validation, the best weights, logs.
 
@@ -64,8 +68,8 @@ def callbacks(
             learning rates, the parameters and the memory of a step are, and
             raise where that cannot fit (`keras_setr.training.describe_run`,
             which takes some seconds).
-        **segment_options: how whole images are segmented: `stride`, `scales`,
-            `flip`, `protocol`, `base_scale`, `batch_size`.
+        batch_size, **views: how whole images are segmented, as for
+            `ks.evaluate`: `window_size`, `stride`, `scales`, ..
 
     Returns:
         A list of callbacks. Put further ones that have `get_state` and
@@ -82,7 +86,7 @@ def callbacks(
     found += [
         stopping.FiniteLoss(),
         whole_images.SlidingWindowValidation(
-            validation, validate_every, **segment_options
+            validation, validate_every, batch_size=batch_size, **views
         ),
     ]
     if previews:
@@ -92,7 +96,8 @@ def callbacks(
                 validation,
                 previews,
                 validate_every,
-                **segment_options,
+                batch_size=batch_size,
+                **views,
             )
         )
     found.append(

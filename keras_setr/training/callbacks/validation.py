@@ -6,13 +6,25 @@ import keras
 
 from keras_setr import visualization
 from keras_setr import workers
+from keras_setr.arguments import checked
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
 from keras_setr.classes import Classes
 from keras_setr.evaluation import evaluate
 from keras_setr.files.whole import written_whole
+from keras_setr.inference import VERBOSE
+from keras_setr.inference import VIEW_OPTIONS
+from keras_setr.inference import Views
 from keras_setr.training.callbacks.stopping import is_better
 from keras_setr.visualization.overlays import as_rgb
 
 
+@checked(
+    *VIEW_OPTIONS,
+    every=integer(1),
+    verbose=VERBOSE,
+    batch_size=optional(integer(1)),
+)
 class SlidingWindowValidation(keras.callbacks.Callback):
     """Scores whole validation images by sliding windows, as published.
 
@@ -25,19 +37,21 @@ class SlidingWindowValidation(keras.callbacks.Callback):
             behind the `validation_data` of `fit`, if those are batches of
             `keras_setr.data`; without either nothing is done.
         every: int. Epochs between validations; the last is always validated.
-        verbose: as for `keras_setr.evaluate`.
-        **options: for `keras_setr.evaluate`: `stride`, `scales`, ..
+        verbose, batch_size, **views: as for `keras_setr.evaluate`.
 
     Attributes:
         result: the latest `Evaluation`, or None.
     """
 
-    def __init__(self, dataset=None, every=1, verbose=0, **options):
+    def __init__(
+        self, dataset=None, every=1, verbose=0, *, batch_size=None, **views
+    ):
         super().__init__()
         self.dataset = dataset
         self.every = every
         self.verbose = verbose
-        self.options = options
+        self.batch_size = batch_size
+        self.views = Views(**views)
         self.result = None
 
     def before_fit(self, run):
@@ -54,18 +68,23 @@ class SlidingWindowValidation(keras.callbacks.Callback):
                 logs[f"val_crop_{name}"] = logs.pop(f"val_{name}")
         if not is_due(epoch, self.every, self.params):
             return
-        model = self.model
         self.result = evaluate(
-            model,
+            self.model,
             self.dataset,
-            ignore_class=model.ignore_class,
+            batch_size=self.batch_size,
             verbose=self.verbose,
-            **self.options,
+            **self.views.options(),
         )
         for name in names:
             logs[f"val_{name}"] = getattr(self.result, name)
 
 
+@checked(
+    *VIEW_OPTIONS,
+    count=integer(1),
+    every=integer(1),
+    batch_size=optional(integer(1)),
+)
 class Previews(keras.callbacks.Callback):
     """Draws a few validation images beside truth and prediction.
 
@@ -79,16 +98,26 @@ class Previews(keras.callbacks.Callback):
             is drawn.
         count: int. Images, evenly spread over the dataset.
         every: int. Epochs between previews; the last always has one.
-        **options: for `model.segment`: `stride`, `scales`, ..
+        batch_size, **views: as for `keras_setr.evaluate`.
     """
 
-    def __init__(self, directory, dataset=None, count=4, every=1, **options):
+    def __init__(
+        self,
+        directory,
+        dataset=None,
+        count=4,
+        every=1,
+        *,
+        batch_size=None,
+        **views,
+    ):
         super().__init__()
         self.directory = pathlib.Path(directory)
         self.dataset = dataset
         self.count = count
         self.every = every
-        self.options = options
+        self.batch_size = batch_size
+        self.views = Views(**views)
 
     def before_fit(self, run):
         if self.dataset is None:
@@ -104,7 +133,9 @@ class Previews(keras.callbacks.Callback):
         chosen = [i * len(self.dataset) // count for i in range(count)]
         images, labels = zip(*(self.dataset[index][:2] for index in chosen))
         # Several workers predict together, and one of them writes.
-        predictions = model.segment(list(images), **self.options)
+        predictions = model.segment(
+            list(images), batch_size=self.batch_size, **self.views.options()
+        )
         if not workers.is_chief():
             return
         picture = visualization.comparison(

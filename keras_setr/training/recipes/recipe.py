@@ -10,7 +10,7 @@ from keras_setr.data.folder.folder import SegmentationFolder
 from keras_setr.data.published.dataset import load_dataset
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.label_rule import UNLABELLED
-from keras_setr.inference.protocols import PAPER_SCALES
+from keras_setr.inference.views import PAPER_SCALES
 from keras_setr.models.setr import SETRMLA
 from keras_setr.models.setr import SETRPUP
 from keras_setr.models.setr import SETRNaive

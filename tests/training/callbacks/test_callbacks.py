@@ -261,3 +261,17 @@ def test_the_callbacks_come_in_the_order_in_which_they_need_each_other():
     assert "Previews" not in {
         type(c).__name__ for c in ks.callbacks("run", previews=0)
     }
+
+
+@pytest.mark.parametrize(
+    "error, options, message",
+    (
+        (TypeError, {"strid": 4}, "callbacks has no argument 'strid'"),
+        (ValueError, {"stride": 0}, "stride.*Received: 0"),
+        (ValueError, {"batch_size": 0}, "batch_size.*Received: 0"),
+        (ValueError, {"validate_every": 0}, "every.*Received: 0"),
+    ),
+)
+def test_wrong_options_are_named_before_the_training(error, options, message):
+    with pytest.raises(error, match=message):
+        ks.callbacks("run", **options)
