@@ -88,7 +88,7 @@ def rows_of(size, worker, num_workers, divisor=1, arange=np.arange):
     return rows % size, (place >= share) | (rows >= size)
 
 
-def owns(row, size, worker, num_workers):
-    """Whether `rows_of` a batch of `size` holds `row`, elementwise."""
+def computes_row(row, size, worker, num_workers):
+    """Whether a worker computes `row` of a batch of `size`, elementwise."""
     share = -(-size // num_workers)
     return (row - worker * share) % size < share

@@ -46,7 +46,7 @@ FLOORS = {
         "workers",
     ),
     "checkpoints": (*GROUND, "classes", "facts", "files", "layers", "version"),
-    "models": (*BOTTOM, "checkpoints", "data"),
+    "models": (*BOTTOM, "checkpoints"),
     "evaluation": (*GROUND, "classes", "inference", "metrics"),
     "submission": (*BOTTOM, "facts"),
     "training": (

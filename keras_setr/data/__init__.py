@@ -3,6 +3,7 @@
 from keras_setr.data.batches.batches import batch_files
 from keras_setr.data.batches.batches import batches_from
 from keras_setr.data.batches.batches import segmentation_batches
+from keras_setr.data.batches.plan import BatchPlan
 from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
 from keras_setr.data.folder.folder import SegmentationFolder
@@ -16,6 +17,7 @@ from keras_setr.files.images import load_mask
 from keras_setr.files.images import save_labels
 
 __all__ = [
+    "BatchPlan",
     "DATASETS",
     "Dataset",
     "EvaluationTransform",

@@ -5,7 +5,6 @@ import warnings
 
 import keras
 
-from keras_setr import data
 from keras_setr.models import inputs
 
 
@@ -58,7 +57,7 @@ class Run:
     @property
     def _numbered(self):
         """Whether these are batches of `keras_setr.data`, with numbers."""
-        return hasattr(self.batches, "segmentation_plan")
+        return hasattr(self.batches, "position")
 
     @property
     def starts_within_epochs(self):
@@ -68,15 +67,14 @@ class Run:
     @property
     def validation_images(self):
         """The `(image, label)` behind validation batches, or None."""
-        plan = getattr(self._validation_data, "segmentation_plan", None)
-        return plan and plan[0].source
+        position = getattr(self._validation_data, "position", None)
+        return position and position.plan.source
 
     @property
     def batch_shape(self):
         """`(B, H, W)` of a batch over all devices; None where not known."""
         if self._numbered:
-            epochs, _ = self.batches.segmentation_plan
-            return epochs.batch_size, *epochs.image_shape[:2]
+            return self.batches.position.plan.batch_shape
         if inputs.is_tf_dataset(self.batches):
             spec = self.batches.element_spec
             images = spec[0] if isinstance(spec, tuple) else spec
@@ -89,16 +87,7 @@ class Run:
     @property
     def batch_settings(self):
         """What makes a batch what it is, as far as that is known."""
-        if not self._numbered:
-            return {}
-        epochs, _ = self.batches.segmentation_plan
-        return {
-            "pairs": epochs.size,
-            "batch_size": epochs.batch_size,
-            "image_shape": epochs.image_shape,
-            "shuffle": epochs.shuffle,
-            "seed": epochs.seed,
-        }
+        return self.batches.position.plan.settings if self._numbered else {}
 
     def steps_before(self, epoch):
         """Steps from the start of the training to that of `epoch`."""
@@ -107,13 +96,15 @@ class Run:
 
     def file_names(self, steps):
         """The files of the batch after so many steps; None if not known."""
-        return data.batch_files(self.batches, steps) if self._numbered else None
+        if not self._numbered:
+            return None
+        return self.batches.position.plan.files(steps)
 
     def batches_from_start(self):
         """The batches from where the run starts."""
-        if not self._numbered:
-            return self.batches
-        return data.batches_from(self.batches, self.steps)
+        if self._numbered:
+            self.batches.position.seek(self.steps)
+        return self.batches
 
     @contextlib.contextmanager
     def short_first_epoch(self):

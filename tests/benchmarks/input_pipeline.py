@@ -26,7 +26,7 @@ import types
 
 from processes import last_json
 
-# name: (height, width), extension, crop, base size (h, w), classes, files.
+# name: (height, width), extension, crop, base scale (h, w), classes, files.
 # The noise makes files of the published sizes: ADEChallengeData2016.zip has
 # 42 KB per image and its labels, leftImg8bit_trainvaltest.zip 2.3 MB.
 CASES = {
@@ -107,7 +107,7 @@ def measure(args):
     """Times this package."""
     import keras_setr as ks
 
-    _, _, crop, base_size, classes, _ = CASES[args.case]
+    _, _, crop, base_scale, classes, _ = CASES[args.case]
     folder = ks.data.SegmentationFolder(
         args.folder,
         num_classes=classes,
@@ -115,7 +115,7 @@ def measure(args):
     )
     batches = folder.batches(
         args.batch_size,
-        augment=ks.data.TrainingTransform((crop, crop), base_size),
+        augment=ks.data.TrainingTransform((crop, crop), base_scale),
         # Two to warm up, and some to read ahead until the end.
         steps_per_epoch=args.images // args.batch_size + 8,
         check=False,

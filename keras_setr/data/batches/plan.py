@@ -1,14 +1,34 @@
 """Which pair comes when and how it is augmented, the same for every reader."""
 
+import dataclasses
 import functools
-import threading
 
 import numpy as np
 
 from keras_setr import workers
+from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import function
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import pair
+from keras_setr.arguments import sequence
+from keras_setr.facts.label_rule import UNLABELLED
+
+# Of the fields that have a default.
+OPTION_RULES = {
+    "shuffle": flag(),
+    "seed": integer(0),
+    "steps_per_epoch": optional(integer(1)),
+    "drop_remainder": flag(),
+    "cache": flag(),
+    "shard": optional(sequence(integer(0), length=2)),
+}
 
 
-class Epochs:
+@checked(batch_size=integer(1), transform=function(), **OPTION_RULES)
+@dataclasses.dataclass(frozen=True, eq=False)
+class BatchPlan:
     """The batches of a training, each fixed by the seed and its number.
 
     Epoch `e` goes through the pairs in an order drawn from `(seed, e)`, and
@@ -17,67 +37,128 @@ class Epochs:
     many threads, or on what was read before.
 
     Batches are numbered from the start of the training, in passes of
-    `steps_per_epoch`. If that is not given, each pass is an epoch, and ends
-    with a short batch, or without it. If it is, epoch follows epoch through
+    `num_batches`. By default each pass is an epoch, and ends with a short
+    batch, or without it. With `steps_per_epoch`, epoch follows epoch through
     the passes, and a batch may hold the end of one and the start of the next.
 
     Args:
         source: sequence with `len` and `source[i] -> (image, label)`, an
-            `(H, W, C)` and an `(H, W)` array. May have `channels` and
-            `image_dtype`, 3 and `"uint8"` by default, `file_name(i)` for the
-            errors, and `undecoded(i)`; see `SegmentationSource`.
-        batch_size, transform, shuffle, seed, drop_remainder, steps_per_epoch,
-            cache, shard: as for `segmentation_batches`.
+            `(H, W, C)` array and an `(H, W)` uint8 array. Read by several
+            threads. May have `channels` and `image_dtype`, 3 and `"uint8"` by
+            default, `file_name(i)` for the errors, and `undecoded(i)`; see
+            `SegmentationSource`.
+        batch_size: int.
+        transform: callable `(image, label, rng) -> (image, label)` with
+            attribute `crop_size`, such as `TrainingTransform`.
+        shuffle: bool. A new order in every epoch.
+        seed: int, not negative. The same seed gives the same epochs.
+        steps_per_epoch: int. Batches of a pass, all of them full, for recipes
+            that count in steps. By default a pass is one epoch.
+        drop_remainder: bool. Leave out the last batch of an epoch if it is
+            short.
+        cache: bool. Keep what `source` gives in memory, before augmentation:
+            4 bytes a pixel of RGB images.
+        shard: `(worker, num_workers)`, for a job of several workers:
+            `run.shard` of `keras_setr.distribute()`. Only the rows of each
+            batch that this worker computes are read; the others are black
+            images without labels, which `fit` leaves out.
+
+    Raises:
+        ValueError: an argument does not fit, or no batch would come out.
     """
 
-    def __init__(
-        self,
-        source,
-        batch_size,
-        transform,
-        shuffle,
-        seed,
-        drop_remainder,
-        steps_per_epoch,
-        cache,
-        shard,
-    ):
-        self.source = source
-        self.batch_size = int(batch_size)
-        self.transform = transform
-        self.shuffle = shuffle
-        self.seed = int(seed)
-        self.size = len(source)
-        self.shard = shard
-        self.in_full_batches = drop_remainder or steps_per_epoch is not None
-        self._follow_on = steps_per_epoch is not None
-        if steps_per_epoch is None:
-            steps_per_epoch = (
-                self.size // self.batch_size
-                if drop_remainder
-                else -(-self.size // self.batch_size)
-            )
-        self.steps_per_epoch = int(steps_per_epoch)
-        self.image_shape = (
-            *(int(side) for side in transform.crop_size),
-            getattr(source, "channels", 3),
-        )
-        self.image_dtype = getattr(source, "image_dtype", "uint8")
-        self._read = source.__getitem__
-        if cache:
-            self._read = _Memory(source)
-        elif getattr(transform, "reads_slices", False):
-            self._read = getattr(source, "undecoded", self._read)
-        # Readers ask for one epoch, at its end for two.
-        self.order = functools.lru_cache(maxsize=4)(self._order)
+    source: object
+    batch_size: int
+    transform: object
+    shuffle: bool = False
+    seed: int = 0
+    steps_per_epoch: int = None
+    drop_remainder: bool = False
+    cache: bool = False
+    shard: tuple = None
 
-    def _order(self, epoch):
-        """`(size,)` int64: the pairs of an epoch, one after the other."""
-        if not self.shuffle:
-            return np.arange(self.size)
-        # `size` is no index, so no sample has the same key.
-        rng = np.random.default_rng((self.seed, epoch, self.size))
-        return rng.permutation(self.size)
+    def __post_init__(self):
+        pair(1).check(
+            "transform.crop_size", getattr(self.transform, "crop_size", None)
+        )
+        if not self.num_pairs:
+            raise ValueError(
+                f"source must hold a pair at least. Received: {self.source!r}."
+            )
+        if not self.num_batches:
+            raise ValueError(
+                "batch_size must not exceed the number of pairs with "
+                f"drop_remainder=True. Received: batch_size={self.batch_size} "
+                f"for {self.num_pairs} pairs; pass batch_size="
+                f"{self.num_pairs} or drop_remainder=False."
+            )
+        if self.shard and self.shard[0] >= self.shard[1]:
+            raise ValueError(
+                "shard must be (worker, num_workers) with worker in "
+                f"0..num_workers-1. Received: {self.shard}."
+            )
+        read = self.source.__getitem__
+        if self.cache:
+            read = _Memory(self.source)
+        elif getattr(self.transform, "reads_slices", False):
+            read = getattr(self.source, "undecoded", read)
+        object.__setattr__(self, "_read_pair", read)
+
+    @property
+    def num_pairs(self):
+        """Pairs of an epoch."""
+        return len(self.source)
+
+    @property
+    def num_batches(self):
+        """Batches of a pass."""
+        if self.steps_per_epoch is not None:
+            return self.steps_per_epoch
+        if self.drop_remainder:
+            return self.num_pairs // self.batch_size
+        return -(-self.num_pairs // self.batch_size)
+
+    @property
+    def all_full(self):
+        """Whether every batch has `batch_size` pairs."""
+        return self.drop_remainder or self.steps_per_epoch is not None
+
+    @property
+    def image_shape(self):
+        """`(h, w, C)` of the images that come out."""
+        height, width = pair(1).take(self.transform.crop_size)
+        return height, width, getattr(self.source, "channels", 3)
+
+    @property
+    def image_dtype(self):
+        return getattr(self.source, "image_dtype", "uint8")
+
+    @property
+    def batch_shape(self):
+        """`(B, h, w)` of a full batch, that of all workers."""
+        return self.batch_size, *self.image_shape[:2]
+
+    @property
+    def settings(self):
+        """What makes a batch what it is, as far as JSON can say it."""
+        return {
+            "pairs": self.num_pairs,
+            "batch_size": self.batch_size,
+            "image_shape": self.image_shape,
+            "shuffle": self.shuffle,
+            "seed": self.seed,
+        }
+
+    @checked(step=integer(0))
+    def files(self, step):
+        """The files that the images of batch `step` come from.
+
+        Returns:
+            tuple of str, an entry for each image; `"pair 3"` if the source
+            knows no file name.
+        """
+        _, indices = self.pairs(range(step, step + 1))
+        return tuple(self._file_name(int(index)) for index in indices)
 
     def pairs(self, steps):
         """The pairs of the batches `steps` of one pass.
@@ -88,37 +169,48 @@ class Epochs:
         Returns:
             `(epochs, indices)`, int64 arrays with an entry for each pair.
         """
+        size = self.num_pairs
         # Places in the stream of all epochs, one after the other.
-        if self._follow_on:
+        if self.steps_per_epoch is not None:
             first = steps.start * self.batch_size
             stop = steps.stop * self.batch_size
         else:
-            epoch, step = divmod(steps.start, self.steps_per_epoch)
-            first = epoch * self.size + step * self.batch_size
+            epoch, step = divmod(steps.start, self.num_batches)
+            first = epoch * size + step * self.batch_size
             stop = first + len(steps) * self.batch_size
-            stop = min(stop, (epoch + 1) * self.size)
-        epochs = np.arange(first, stop) // self.size
+            stop = min(stop, (epoch + 1) * size)
+        epochs = np.arange(first, stop) // size
         orders = [
-            self.order(epoch) for epoch in range(epochs[0], epochs[-1] + 1)
+            _order(self.shuffle, self.seed, epoch, size)
+            for epoch in range(int(epochs[0]), int(epochs[-1]) + 1)
         ]
-        start = first - epochs[0] * self.size
+        start = first - epochs[0] * size
         return epochs, np.concatenate(orders)[start : start + len(epochs)]
 
-    def members(self, steps):
+    def pairs_to_read(self, steps):
         """The same, with index -1 for pairs that other workers read."""
         epochs, indices = self.pairs(steps)
+        if self.shard is None:
+            return epochs, indices
         place = np.arange(len(indices))
         row = place % self.batch_size
         # Only the last batch may be short.
         size = np.minimum(len(indices) - place + row, self.batch_size)
-        own = workers.owns(row, size, *self.shard)
+        own = workers.computes_row(row, size, *self.shard)
         return epochs, np.where(own, indices, -1)
 
     def batch(self, step):
         """Batch `step`, read in this thread: `(images, labels)`."""
-        return stack(
-            [self.sample(*pair) for pair in zip(*self.members(one(step)))]
-        )
+        return stack(self.samples(step))
+
+    def samples(self, step, map=map):
+        """An iterator of the samples of batch `step`.
+
+        Args:
+            step: int.
+            map: callable like Python's own, by which they are read.
+        """
+        return map(self.sample, *self.pairs_to_read(range(step, step + 1)))
 
     def sample(self, epoch, index):
         """Pair `index` as epoch `epoch` shows it.
@@ -129,14 +221,14 @@ class Epochs:
         """
         if index < 0:
             image = np.zeros(self.image_shape, self.image_dtype)
-            return image, np.full(self.image_shape[:2], 255, np.int32)
-        image, label = self._read(int(index))
+            return image, np.full(self.image_shape[:2], UNLABELLED, np.int32)
+        image, label = self._read_pair(int(index))
         rng = np.random.default_rng((self.seed, epoch, index))
         try:
             image, label = self.transform(image, label, rng)
         except Exception as error:
             raise ValueError(
-                f"The transform failed on {self.file_name(index)}: {error!r}"
+                f"The transform failed on {self._file_name(index)}: {error!r}"
             ) from error
         expected = (self.image_shape, self.image_shape[:2], self.image_dtype)
         if (image.shape, label.shape, image.dtype.name) != expected:
@@ -145,68 +237,37 @@ class Epochs:
                 f"{self.image_shape[:2]}, the image with the "
                 f"{self.image_shape[2]} channels of {self.image_dtype} of its "
                 f"source. Received: {image.shape} of {image.dtype} and "
-                f"{label.shape} for {self.file_name(index)}."
+                f"{label.shape} for {self._file_name(index)}."
             )
         return image, label.astype(np.int32)
 
-    def file_name(self, index):
-        """The file of image `index`, or its number if it is in none."""
+    def _file_name(self, index):
         if hasattr(self.source, "file_name"):
             return str(self.source.file_name(index))
         return f"pair {index}"
 
 
-class Passes:
-    """Which batches an iterator gets: those of the next pass.
-
-    A pass is what one iterator gives. It counts once its second batch was
-    taken, or its only one: an iterator that was left before only looked, as
-    Keras does on JAX and torch before it trains, and the next one gets the
-    same batches.
-
-    Args:
-        steps_per_epoch: int. Batches of a pass.
-        initial_step: int. The number of the first batch. The first pass is
-            what is left of the one that it lies in.
-    """
-
-    def __init__(self, steps_per_epoch, initial_step):
-        self.steps_per_epoch = steps_per_epoch
-        self.initial_step = initial_step
-        self._step = initial_step
-        self._lock = threading.Lock()
-
-    def next(self):
-        """Range of the numbers of the batches of the next pass."""
-        return range(self._step, self._end(self._step))
-
-    def took(self, step):
-        """Take note that batch `step` was taken from an iterator."""
-        end = self._end(step)
-        first = max(end - self.steps_per_epoch, self.initial_step)
-        if step > first or step == end - 1:
-            with self._lock:
-                self._step = max(self._step, end)
-
-    def _end(self, step):
-        return (step // self.steps_per_epoch + 1) * self.steps_per_epoch
-
-
-def one(step):
-    """The range of batch `step` alone."""
-    return range(step, step + 1)
-
-
 def stack(samples):
-    """A list of `(image, label)` as `(images, labels)`."""
+    """Some `(image, label)` as `(images, labels)`."""
     images, labels = zip(*samples)
     return np.stack(images), np.stack(labels)
+
+
+# Readers ask for one epoch, at its end for two; several may be read in turn.
+@functools.lru_cache(maxsize=16)
+def _order(shuffle, seed, epoch, size):
+    """`(size,)` int64: the pairs of an epoch, one after the other."""
+    if not shuffle:
+        return np.arange(size)
+    # `size` is no index, so no sample has the same key.
+    return np.random.default_rng((seed, epoch, size)).permutation(size)
 
 
 class _Memory:
     """Reads each pair of `source` once and hands out copies.
 
-    Copies, because an augmentation may write into what it is given.
+    Copies, because an augmentation may write into what it is given. Another
+    process, to which it is pickled, reads for itself.
     """
 
     def __init__(self, source):
@@ -219,3 +280,6 @@ class _Memory:
             self.pairs[index] = self.source[index]
         image, label = self.pairs[index]
         return image.copy(), label.copy()
+
+    def __reduce__(self):
+        return _Memory, (self.source,)

@@ -1,4 +1,4 @@
-"""The batches of `Epochs` read by tf.data, by threads, or by Grain."""
+"""The batches of a plan read by tf.data, by threads, or by Grain."""
 
 import concurrent.futures
 import os
@@ -6,25 +6,23 @@ import os
 import keras
 import numpy as np
 
-from keras_setr.data.batches.plan import Passes
-from keras_setr.data.batches.plan import one
 from keras_setr.data.batches.plan import stack
 
 
-def read_with_tf_data(epochs, initial_step):
-    """A `tf.data.Dataset`, each pass over which is the next of `Passes`."""
+def read_with_tf_data(position):
+    """A `tf.data.Dataset`, each pass over which is the next."""
     import tensorflow as tf
 
-    passes = Passes(epochs.steps_per_epoch, initial_step)
-    pairs_in_pass = epochs.steps_per_epoch * epochs.batch_size
-    if not epochs.in_full_batches:
-        pairs_in_pass = epochs.size
+    plan = position.plan
+    pairs_in_pass = plan.num_pairs
+    if plan.all_full:
+        pairs_in_pass = plan.num_batches * plan.batch_size
 
     def next_pass():
-        steps = passes.next()
-        members, indices = epochs.members(steps)
-        first = steps.start + np.arange(len(indices)) // epochs.batch_size
-        return first, members, indices
+        steps = position.next_pass()
+        epochs, indices = plan.pairs_to_read(steps)
+        numbers = steps.start + np.arange(len(indices)) // plan.batch_size
+        return numbers, epochs, indices
 
     def pass_in_graph(_):
         columns = tf.numpy_function(next_pass, [], [tf.int64] * 3)
@@ -35,18 +33,16 @@ def read_with_tf_data(epochs, initial_step):
             column.set_shape((pairs_in_pass,))
         return tuple(columns)
 
-    def load_in_graph(step, epoch, index):
+    def load_in_graph(number, epoch, index):
         image, label = tf.numpy_function(
-            epochs.sample, [epoch, index], [epochs.image_dtype, tf.int32]
+            plan.sample, [epoch, index], [plan.image_dtype, tf.int32]
         )
-        image.set_shape(epochs.image_shape)
-        label.set_shape(epochs.image_shape[:2])
-        return step, image, label
+        image.set_shape(plan.image_shape)
+        label.set_shape(plan.image_shape[:2])
+        return number, image, label
 
-    def take_in_graph(steps, images, labels):
-        tf.numpy_function(
-            passes.took, [steps[0]], [], stateful=True, name="took"
-        )
+    def take_in_graph(numbers, images, labels):
+        tf.numpy_function(position.mark_taken, [numbers[0]], [], stateful=True)
         return images, labels
 
     # With a GPU in sight, TensorFlow would place the pipeline's constants on
@@ -59,14 +55,14 @@ def read_with_tf_data(epochs, initial_step):
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        dataset = dataset.batch(
-            epochs.batch_size, drop_remainder=epochs.in_full_batches
-        )
+        dataset = dataset.batch(plan.batch_size, drop_remainder=plan.all_full)
         dataset = dataset.prefetch(tf.data.AUTOTUNE).map(take_in_graph)
     options = tf.data.Options()
     # Batches that TensorFlow reads ahead by itself were not taken.
     options.experimental_optimization.inject_prefetch = False
-    return dataset.with_options(options)
+    dataset = dataset.with_options(options)
+    dataset.position = position
+    return dataset
 
 
 class BatchesByPass(keras.utils.PyDataset):
@@ -75,19 +71,21 @@ class BatchesByPass(keras.utils.PyDataset):
     The batches of a pass come in their own order, whatever index Keras asks
     for, as it shuffles the indices unless it is told not to. Subclasses have
     `_read(steps)`, an iterator over the batches of a range of numbers, which
-    tells `_passes` of each that is taken.
+    tells `position` of each that is taken. Pickled, they go on from where the
+    next pass would begin.
 
     Args:
-        epochs: `Epochs`.
-        initial_step: int. The batch to start with.
+        position: `Position`.
     """
 
-    def __init__(self, epochs, initial_step):
+    def __init__(self, position):
         super().__init__(workers=1)
-        self._epochs = epochs
-        self._passes = Passes(epochs.steps_per_epoch, initial_step)
+        self.position = position
         self._iterator = None  # of the pass that Keras is in
-        self._size = epochs.steps_per_epoch
+        self._num_batches = len(self)
+
+    def __reduce__(self):
+        return type(self), (self.position,)
 
     @property
     def num_batches(self):
@@ -97,57 +95,53 @@ class BatchesByPass(keras.utils.PyDataset):
         those that this one has. Otherwise those of all but the first, as
         Keras takes it for the length of every epoch.
         """
-        return self._size
+        return self._num_batches
 
     def __len__(self):
-        return self._epochs.steps_per_epoch
+        return self.position.plan.num_batches
 
     def __getitem__(self, index):
         if self._iterator is None:
             # A look of Keras at the sizes.
-            return self._epochs.batch(self._passes.next().start + index)
-        self._size = len(self)
+            position = self.position
+            return position.plan.batch(position.step + index)
+        self._num_batches = len(self)
         return next(self._iterator)
 
     def __iter__(self):
-        return self._read(self._passes.next())
+        return self._read(self.position.next_pass())
 
     def on_epoch_begin(self):
-        steps = self._passes.next()
-        self._size = len(steps)
+        steps = self.position.next_pass()
+        self._num_batches = len(steps)
         self._iterator = self._read(steps)
 
     def on_epoch_end(self):
-        self._size = len(self)
+        self._num_batches = len(self)
         self._iterator = None
 
 
 class ThreadedBatches(BatchesByPass):
     """Batches read by threads, without TensorFlow."""
 
-    def __init__(self, epochs, initial_step):
-        super().__init__(epochs, initial_step)
+    def __init__(self, position):
+        super().__init__(position)
         self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
 
     def _read(self, steps):
         """Batches `steps`; the threads meanwhile go on with the next two."""
+        plan = self.position.plan
         waiting = {}
-        for position, step in enumerate(steps):
-            for number in steps[position : position + 3]:
-                if number not in waiting:
-                    waiting[number] = self._submit(number)
-            samples = [future.result() for future in waiting.pop(step)]
-            self._passes.took(step)
-            yield stack(samples)
-
-    def _submit(self, step):
-        return [
-            self._pool.submit(self._epochs.sample, epoch, index)
-            for epoch, index in zip(*self._epochs.members(one(step)))
-        ]
+        for place, step in enumerate(steps):
+            for ahead in steps[place : place + 3]:
+                if ahead not in waiting:
+                    waiting[ahead] = plan.samples(ahead, self._pool.map)
+            batch = stack(waiting.pop(step))
+            self.position.mark_taken(step)
+            yield batch
 
 
-def read_with_grain(epochs, initial_step):
+def read_with_grain(position):
     """A `grain.IterDataset` that is a `keras.utils.PyDataset` as well.
 
     Keras prefers the latter. Its way with others of Grain's datasets knows no
@@ -158,12 +152,15 @@ def read_with_grain(epochs, initial_step):
     class GrainBatches(BatchesByPass, grain.IterDataset):
         def __init__(self):
             grain.IterDataset.__init__(self)
-            BatchesByPass.__init__(self, epochs, initial_step)
+            BatchesByPass.__init__(self, position)
+
+        def __reduce__(self):
+            return read_with_grain, (self.position,)
 
         def _read(self, steps):
-            threads = os.cpu_count()
+            plan, threads = position.plan, os.cpu_count()
             dataset = grain.MapDataset.range(steps.start, steps.stop)
-            dataset = dataset.map(lambda step: (step, epochs.batch(int(step))))
+            dataset = dataset.map(lambda step: (step, plan.batch(int(step))))
             dataset = dataset.to_iter_dataset(
                 grain.ReadOptions(
                     num_threads=threads, prefetch_buffer_size=threads + 1
@@ -173,7 +170,7 @@ def read_with_grain(epochs, initial_step):
 
         def _take(self, element):
             step, batch = element
-            self._passes.took(int(step))
+            self.position.mark_taken(int(step))
             return batch
 
     return GrainBatches()

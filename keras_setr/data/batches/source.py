@@ -1,14 +1,37 @@
 """What every set of pairs offers: batches to train on, and a look at it."""
 
+import bisect
+import itertools
 import math
+import operator
 
 import numpy as np
 
 from keras_setr import visualization
-from keras_setr.data.batches.batches import segmentation_batches
+from keras_setr.arguments import Rule
+from keras_setr.arguments import checked
+from keras_setr.arguments import either
+from keras_setr.arguments import flag
+from keras_setr.arguments import function
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import pair
+from keras_setr.data.batches.batches import read
+from keras_setr.data.batches.plan import OPTION_RULES
+from keras_setr.data.batches.plan import BatchPlan
 from keras_setr.data.batches.transforms import CustomTransform
 from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
+
+_AUGMENT = Rule(
+    "True, False or a callable (image, label, rng) -> (image, label)",
+    either(flag(), function()).take,
+)
+# None stands for a default that only the source can tell.
+_OPTION_RULES = OPTION_RULES | {
+    "shuffle": optional(flag()),
+    "drop_remainder": optional(flag()),
+}
 
 
 def crop_size_for(sizes):
@@ -55,20 +78,24 @@ class SegmentationSource:
     def check(self):
         """Raise an error that names what is wrong with the files, if known."""
 
+    @checked(
+        *_OPTION_RULES,
+        **_OPTION_RULES,
+        batch_size=integer(1),
+        crop_size=optional(pair(1)),
+        augment=optional(_AUGMENT),
+        check=flag(),
+    )
     def batches(
         self,
         batch_size,
         crop_size=None,
         augment=None,
-        shuffle=None,
-        seed=0,
-        steps_per_epoch=None,
-        drop_remainder=None,
-        cache=False,
-        check=True,
+        *,
         reader="tf.data",
         initial_step=0,
-        shard=None,
+        check=True,
+        **options,
     ):
         """Batches `(images, labels)` for Keras' `fit`.
 
@@ -80,6 +107,9 @@ class SegmentationSource:
         `keras_setr.evaluate` measures on the whole images and is the exact
         figure.
 
+        Each pass over the batches is the next epoch; see
+        `segmentation_batches`.
+
         Args:
             batch_size: int.
             crop_size: int or `(H, W)`. Defaults to the smallest multiples of
@@ -90,83 +120,56 @@ class SegmentationSource:
                 padded, unless it has an attribute `crop_size`, which then
                 says what it returns. Defaults to whether the pairs are to
                 train on; if that was not said, they are.
-            shuffle: bool. Defaults to `training`; if that was not said, to
-                whether the pairs are augmented.
-            seed: int. The same seed gives the same epochs.
-            steps_per_epoch: int. Batches of a pass, all of them full, if that
-                is not to be one epoch; see `segmentation_batches`.
-            drop_remainder: bool. Leave out a short last batch. Defaults to
-                True when shuffling more than one batch, as other pairs are
-                left out in each epoch, and all batches have one shape.
-            cache: bool. Keep the decoded pairs in memory: 4 bytes a pixel.
+            reader, initial_step: see `segmentation_batches`.
             check: bool. Read all files first and raise what `check()` finds.
-            reader: `"tf.data"`, `"threads"` (no TensorFlow) or `"grain"`, all
-                with the same batches; see `segmentation_batches`.
-            initial_step: int. The batch to start with, counted from the start
-                of the training; see `batches_from`.
-            shard: `(worker, num_workers)`. Of each batch, read only the part
-                of one worker of several: `run.shard` of `ks.distribute()`.
+            **options: `shuffle`, `seed`, `steps_per_epoch`, `drop_remainder`,
+                `cache` and `shard` of `BatchPlan`. Here, `shuffle` defaults
+                to `training`, or, if that was not said, to whether the pairs
+                are augmented; `drop_remainder` to True when shuffling more
+                than one batch, as other pairs are left out in each epoch, and
+                all batches have one shape.
 
         Raises:
             ValueError: an argument does not fit, or the check failed.
         """
+        if augment is None:
+            augment = self.training is not False
+        if options.get("shuffle") is None:
+            options["shuffle"] = bool(
+                augment if self.training is None else self.training
+            )
+        if options.get("drop_remainder") is None:
+            options["drop_remainder"] = (
+                options["shuffle"] and len(self) > batch_size
+            )
         if check:
             self.check()
         else:
             # What must be found out about the whole, such as the colours of
             # RGB masks, is found before several threads would each do so.
             self[0]
-        if augment is None:
-            augment = self.training is not False
-        if not isinstance(augment, bool) and not callable(augment):
-            raise ValueError(
-                "augment must be True, False or a callable (image, label, "
-                f"rng) -> (image, label). Received: {augment!r}."
-            )
-        if shuffle is None:
-            shuffle = bool(augment)
-            if self.training is not None:
-                shuffle = self.training
-        if drop_remainder is None:
-            drop_remainder = shuffle and len(self) > batch_size
-        return segmentation_batches(
-            self,
-            batch_size,
-            self._transform(augment, crop_size),
-            shuffle=shuffle,
-            seed=seed,
-            steps_per_epoch=steps_per_epoch,
-            drop_remainder=drop_remainder,
-            cache=cache,
-            reader=reader,
-            initial_step=initial_step,
-            shard=shard,
-        )
+        transform = self._transform(augment, crop_size)
+        plan = BatchPlan(self, batch_size, transform, **options)
+        return read(plan, reader, initial_step)
 
     def _transform(self, augment, crop_size):
-        if isinstance(crop_size, (int, np.integer)):
-            crop_size = (crop_size, crop_size)
         own_size = getattr(augment, "crop_size", None)
         if own_size is not None:
-            if crop_size is not None and tuple(crop_size) != tuple(own_size):
+            if crop_size not in (None, tuple(own_size)):
                 raise ValueError(
                     "crop_size must be that of augment, or be left out. "
-                    f"Received: crop_size={tuple(crop_size)} and "
+                    f"Received: crop_size={crop_size} and "
                     f"augment.crop_size={tuple(own_size)}."
                 )
             return augment
         if crop_size is None:
             crop_size = self._default_crop_size()
-        crop_size = tuple(crop_size)
         if callable(augment):
             return CustomTransform(augment, crop_size)
         if augment:
-            return self._training_transform(crop_size)
+            rgb = self.channels == 3 and self.image_dtype == "uint8"
+            return TrainingTransform(crop_size, photometric=rgb)
         return EvaluationTransform(crop_size)
-
-    def _training_transform(self, crop_size):
-        rgb = self.channels == 3 and self.image_dtype == "uint8"
-        return TrainingTransform(crop_size, photometric=rgb)
 
     def show(self, count=6, columns=3, width=320, alpha=0.5):
         """The first pairs as overlays in rows, with a legend below.
@@ -188,6 +191,85 @@ class SegmentationSource:
                 "count and columns must be at least 1. Received: "
                 f"count={count} of {len(self)} pairs, columns={columns}."
             )
-        spread = (number * len(self) // count for number in range(count))
-        pairs = (self[index] for index in spread)
+        pairs = (self[n * len(self) // count] for n in range(count))
         return visualization.sheet(pairs, self.classes, columns, width, alpha)
+
+
+class JoinedSources(SegmentationSource):
+    """The pairs of several sources with the same classes, to train on.
+
+    `load_dataset("ade20k", "train+validation")` joins splits of one dataset;
+    this joins what comes from different ones.
+
+    Args:
+        sources: sequence of `SegmentationSource`.
+
+    Raises:
+        ValueError: the classes, channels or types of the images differ.
+    """
+
+    training = True
+
+    def __init__(self, sources):
+        self.sources = tuple(sources)
+        first = self.sources[0]
+        self.classes = first.classes
+        self.channels = first.channels
+        self.image_dtype = first.image_dtype
+        for source in self.sources:
+            if source.classes.names != first.classes.names:
+                raise ValueError(
+                    "sources must have the same classes in the same order. "
+                    f"Received: {first!r} and {source!r}."
+                )
+            kinds = [
+                f"{s.channels} of {s.image_dtype}" for s in (first, source)
+            ]
+            if kinds[0] != kinds[1]:
+                raise ValueError(
+                    "sources must have images of the same channels and type. "
+                    f"Received: {first!r} with {kinds[0]} and {source!r} with "
+                    f"{kinds[1]}."
+                )
+        # Where each source ends.
+        self._ends = list(itertools.accumulate(map(len, self.sources)))
+
+    def __repr__(self):
+        return f"JoinedSources({', '.join(map(repr, self.sources))})"
+
+    def __len__(self):
+        return self._ends[-1]
+
+    def __getitem__(self, index):
+        source, index = self._locate(index)
+        return source[index]
+
+    def undecoded(self, index):
+        """See `SegmentationSource.undecoded`."""
+        source, index = self._locate(index)
+        return source.undecoded(index)
+
+    def file_name(self, index):
+        """The file of image `index`."""
+        source, index = self._locate(index)
+        return source.file_name(index)
+
+    def check(self):
+        """Raise what is wrong with the first source that has something."""
+        for source in self.sources:
+            source.check()
+
+    def _locate(self, index):
+        """The source that holds pair `index`, and its number there."""
+        index, size = operator.index(index), len(self)
+        if not -size <= index < size:
+            raise IndexError(
+                f"pair {index} of {size}: the index must lie in "
+                f"{-size}..{size - 1}."
+            )
+        index %= size
+        number = bisect.bisect_right(self._ends, index)
+        return self.sources[number], index - ([0] + self._ends)[number]
+
+    def _default_crop_size(self):
+        return self.sources[0]._default_crop_size()

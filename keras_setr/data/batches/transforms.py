@@ -15,6 +15,13 @@ import math
 import cv2
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import function
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
+from keras_setr.arguments import optional
+from keras_setr.arguments import sequence
 from keras_setr.facts.label_rule import UNLABELLED
 
 # round((123.675, 116.28, 103.53)), the ImageNet mean on the scale 0..255:
@@ -22,22 +29,22 @@ from keras_setr.facts.label_rule import UNLABELLED
 PADDING_COLOR = (124, 116, 104)
 
 
-def resized_size(size, ratio, base_size=None):
-    """`(H, W)` of an image of `size` resized to `ratio` times `base_size`.
+def resized_size(size, ratio, base_scale=None):
+    """`(H, W)` of an image of `size` resized to `ratio` times `base_scale`.
 
     The largest size of the image's own aspect ratio whose longer side is
-    within the longer side of `int(ratio * base_size)` and whose shorter side
+    within the longer side of `int(ratio * base_scale)` and whose shorter side
     is within its shorter side. An image of (512, 683) at ratio 1 and
-    base_size (512, 2048): min(2048 / 683, 512 / 512) = 1, hence (512, 683).
+    base_scale (512, 2048): min(2048 / 683, 512 / 512) = 1, hence (512, 683).
 
     Args:
         size: `(H, W)` of the image.
         ratio: positive float.
-        base_size: `(H, W)`; of which only the longer and the shorter side
+        base_scale: `(H, W)`; of which only the longer and the shorter side
             matter. Defaults to `size`.
     """
     height, width = size
-    scaled = [int(side * ratio) for side in base_size or size]
+    scaled = [int(side * ratio) for side in base_scale or size]
     factor = min(
         max(scaled) / max(height, width), min(scaled) / min(height, width)
     )
@@ -47,19 +54,8 @@ def resized_size(size, ratio, base_size=None):
     )
 
 
-def random_resize(image, label, rng, scale_range=(0.5, 2.0), base_size=None):
-    """Resize by `resized_size` with a ratio uniform in `scale_range`.
-
-    The image is resized bilinearly; a label takes the nearest pixel's value,
-    so that no label appears that was not there.
-    """
-    size = resized_size(image.shape[:2], rng.uniform(*scale_range), base_size)
-    height, width = size
-    whole = (slice(0, height), slice(0, width))
-    return resize_region(image, size, whole), _resize_label(label, size)
-
-
-def _resize_label(label, size):
+def resize_label(label, size):
+    """The label at `size`: of each pixel the nearest's, so none is invented."""
     # OpenCV's sizes are (width, height).
     return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
 
@@ -243,6 +239,17 @@ def center_crop(image, label, crop_size):
     return image[box], label[box]
 
 
+_SIZE = sequence(integer(1), length=2)
+
+
+@checked(
+    crop_size=_SIZE,
+    base_scale=optional(_SIZE),
+    scale_range=sequence(number(above=0), length=2),
+    category_limit=number(0),
+    flip=number(0, 1),
+    photometric=flag(),
+)
 @dataclasses.dataclass(frozen=True)
 class TrainingTransform:
     """The paper's augmentation: `(image, label, rng) -> (image, label)`.
@@ -252,7 +259,7 @@ class TrainingTransform:
 
     Args:
         crop_size: `(H, W)` of what comes out.
-        base_size: `(H, W)` that `scale_range` multiplies; see
+        base_scale: `(H, W)` that `scale_range` multiplies; see
             `resized_size`. Defaults to each image's own size. The paper's
             runs have (512, 2048) on ADE20K, (1025, 2049) on Cityscapes and
             (520, 520) on Pascal Context.
@@ -263,7 +270,7 @@ class TrainingTransform:
     """
 
     crop_size: tuple
-    base_size: tuple = None
+    base_scale: tuple = None
     scale_range: tuple = (0.5, 2.0)
     category_limit: float = 0.75
     flip: float = 0.5
@@ -273,13 +280,10 @@ class TrainingTransform:
     reads_slices = True
 
     def __post_init__(self):
-        _check_size("crop_size", self.crop_size)
-        if self.base_size is not None:
-            _check_size("base_size", self.base_size)
         low, high = self.scale_range
-        if not 0 < low <= high:
+        if low > high:
             raise ValueError(
-                "scale_range must be (low, high) with 0 < low <= high. "
+                "scale_range must be (low, high) with low <= high. "
                 f"Received: {self.scale_range}."
             )
 
@@ -287,8 +291,8 @@ class TrainingTransform:
         # The label alone decides where to crop, so it goes first and the
         # image is only resized as far as the crop shows it.
         ratio = rng.uniform(*self.scale_range)
-        size = resized_size(label.shape, ratio, self.base_size)
-        label = _resize_label(label, size)
+        size = resized_size(label.shape, ratio, self.base_scale)
+        label = resize_label(label, size)
         box = draw_crop(label, rng, self.crop_size, self.category_limit)
         image, label = resize_region(image, size, box), label[box]
         image, label = random_flip(image, label, rng, self.flip)
@@ -297,6 +301,7 @@ class TrainingTransform:
         return pad_to(image, label, self.crop_size)
 
 
+@checked(crop_size=_SIZE)
 @dataclasses.dataclass(frozen=True)
 class EvaluationTransform:
     """The middle `crop_size`, padded, never resized; draws nothing.
@@ -307,14 +312,12 @@ class EvaluationTransform:
 
     crop_size: tuple
 
-    def __post_init__(self):
-        _check_size("crop_size", self.crop_size)
-
     def __call__(self, image, label, rng):
         image, label = center_crop(image, label, self.crop_size)
         return pad_to(image, label, self.crop_size)
 
 
+@checked(augment=function(), crop_size=_SIZE, category_limit=number(0))
 @dataclasses.dataclass(frozen=True)
 class CustomTransform:
     """A function of the user's, then `random_crop` and padding to one size.
@@ -329,9 +332,6 @@ class CustomTransform:
     augment: object
     crop_size: tuple
     category_limit: float = 0.75
-
-    def __post_init__(self):
-        _check_size("crop_size", self.crop_size)
 
     def __call__(self, image, label, rng):
         image, label = self.augment(image, label, rng)
@@ -356,16 +356,4 @@ def check_pair(rule, image, label):
             f"{rule} an image (H, W, C), uint8 or uint16, and a label (H, W), "
             f"uint8. Received: image {image_shape} {dtypes[0]}, label "
             f"{label_shape} {dtypes[1]}."
-        )
-
-
-def _check_size(argument, size):
-    if (
-        not isinstance(size, tuple)
-        or len(size) != 2
-        or not all(isinstance(n, (int, np.integer)) and n > 0 for n in size)
-    ):
-        raise ValueError(
-            f"{argument} must be a tuple (height, width) of positive "
-            f"integers. Received: {size!r}."
         )

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from keras_setr import checkpoints
-from keras_setr.data.batches.joined import JoinedSources
+from keras_setr.data.batches.source import JoinedSources
 from keras_setr.data.batches.transforms import TrainingTransform
 from keras_setr.data.folder.folder import SegmentationFolder
 from keras_setr.data.published.dataset import load_dataset
@@ -292,7 +292,7 @@ class Recipe:
 
     def transform(self):
         """The augmentation of the training images."""
-        return TrainingTransform(self.crop_size, base_size=self.base_scale)
+        return TrainingTransform(self.crop_size, base_scale=self.base_scale)
 
     def batches(self, source, **options):
         """Batches to train on, or of middle crops where `source` is not.

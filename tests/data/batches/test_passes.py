@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import keras_setr as ks
-from keras_setr.data.batches.plan import Passes
 from tests.data.batches.test_batches import Noise
 from tests.data.batches.test_batches import Numbered
 from tests.data.batches.test_batches import batches
@@ -85,21 +84,43 @@ def recorded():
 
 
 def test_a_pass_ends_where_the_next_begins():
-    passes = Passes(4, 6)
-    assert passes.next() == range(6, 8)
-    passes.took(6)  # The first of two.
-    assert passes.next() == range(6, 8)
-    passes.took(7)
-    assert passes.next() == range(8, 12)
-    passes.took(8)
-    assert passes.next() == range(8, 12)
-    passes.took(9)
-    assert passes.next() == range(12, 16)
-    passes.took(10)  # By an iterator that goes on.
-    assert passes.next() == range(12, 16)
-    short = Passes(4, 7)
-    short.took(7)  # The only one.
-    assert short.next() == range(8, 12)
+    position = noise(length=4, initial_step=6).position
+    assert position.next_pass() == range(6, 8)
+    position.mark_taken(6)  # The first of two.
+    assert position.next_pass() == range(6, 8)
+    position.mark_taken(7)
+    assert position.next_pass() == range(8, 12)
+    position.mark_taken(8)
+    assert position.next_pass() == range(8, 12)
+    position.mark_taken(9)
+    assert position.next_pass() == range(12, 16)
+    position.mark_taken(10)  # By an iterator that goes on.
+    assert position.next_pass() == range(12, 16)
+    position.seek(7)
+    position.mark_taken(11)  # By one from before.
+    assert position.next_pass() == range(7, 8)
+    position.mark_taken(7)  # The only one.
+    assert position.next_pass() == range(8, 12)
+
+
+def test_seek_turns_the_batches_themselves_on_and_back(reader):
+    expected = noise("threads")
+    expected = numbers(itertools.chain(expected, expected, expected))
+    dataset = noise(reader)
+    assert numbers(dataset) == expected[:4]
+    for step in (6, 1, 1, 8):
+        dataset.position.seek(np.int64(step))
+        rest = 4 - step % 4
+        assert numbers(dataset) == expected[step : step + rest]
+    # An iterator that was begun before neither moves nor is moved.
+    dataset.position.seek(0)
+    before = iter(dataset)
+    got = numbers([next(before), next(before)])
+    dataset.position.seek(6)
+    assert got + numbers(before) == expected[:4]
+    assert numbers(dataset) == expected[6:8]
+    with pytest.raises(ValueError, match="step must be an integer of .*1.5"):
+        dataset.position.seek(1.5)
 
 
 def test_steps_per_epoch_cuts_the_epochs_elsewhere(reader):

@@ -10,7 +10,7 @@ from keras_setr.data.batches.transforms import pad_to
 from keras_setr.data.batches.transforms import photometric_distortion
 from keras_setr.data.batches.transforms import random_crop
 from keras_setr.data.batches.transforms import random_flip
-from keras_setr.data.batches.transforms import random_resize
+from keras_setr.data.batches.transforms import resize_label
 from keras_setr.data.batches.transforms import resize_region
 from keras_setr.data.batches.transforms import resized_size
 
@@ -45,7 +45,7 @@ def test_resized_size_follows_the_reference_rule():
     assert resized_size((512, 683), 0.5, (512, 2048)) == (256, 342)
     # A long image: min(2048 / 1500, 512 / 300) = 1.3653 binds the long side.
     assert resized_size((300, 1500), 1.0, (512, 2048)) == (410, 2048)
-    # Upright: which of base_size is the height does not matter.
+    # Upright: which of base_scale is the height does not matter.
     assert resized_size((683, 512), 1.0, (512, 2048)) == (683, 512)
     # Own size: int(0.75 * 101) = 75, int(0.75 * 40) = 30; 30 / 40 > 75 / 101,
     # so that int(40 * 75 / 101 + 0.5) = 30.
@@ -53,14 +53,17 @@ def test_resized_size_follows_the_reference_rule():
     assert resized_size((3, 1), 0.1) == (1, 1)
 
 
-def test_resize_keeps_ratios_in_range_and_invents_no_label():
+def test_training_keeps_ratios_in_range_and_invents_no_label():
     image, label = blocks()
+    # Nothing is cut, so what is labelled is as large as what was resized.
+    transform = TrainingTransform((120, 168), category_limit=1)
     heights = []
     for seed in range(50):
-        resized, labels = random_resize(image, label, generator(seed))
-        assert resized.shape == (*labels.shape, 3)
-        assert set(np.unique(labels)) == {0, 1, 2}
-        heights.append(labels.shape[0])
+        _, labels = transform(image, label, generator(seed))
+        assert set(np.unique(labels)) <= {0, 1, 2, 255}
+        heights.append(int((labels[:, 0] != 255).sum()))
+        width = int((labels[0] != 255).sum())
+        assert abs(width - heights[-1] * 84 / 60) <= 1
     assert 30 <= min(heights) < 40 and 110 < max(heights) <= 120
 
 
@@ -209,10 +212,10 @@ def test_center_crop_takes_the_middle():
     assert (labels == label[1:5]).all() and (cut == labels[..., None]).all()
 
 
-@pytest.mark.parametrize("base_size", [None, (90, 200)])
-def test_colours_and_labels_stay_aligned(base_size):
+@pytest.mark.parametrize("base_scale", [None, (90, 200)])
+def test_colours_and_labels_stay_aligned(base_scale):
     image, label = blocks()
-    transform = TrainingTransform((48, 56), base_size, photometric=False)
+    transform = TrainingTransform((48, 56), base_scale, photometric=False)
     checked = 0
     for seed in range(40):
         cut, labels = transform(image, label, generator(seed))
@@ -264,10 +267,13 @@ def test_what_a_custom_function_returns_is_checked(result, received):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"crop_size": 512}, r"crop_size must be a tuple .*Received: 512"),
-        ({"crop_size": (0, 5)}, "positive"),
-        ({"crop_size": (5, 5), "base_size": (9,)}, "base_size must be"),
+        ({"crop_size": 512}, r"crop_size must be a sequence .*Received: 512"),
+        ({"crop_size": (0, 5)}, "each an integer of at least 1"),
+        ({"crop_size": (5, 5.0)}, r"Received: \(5, 5.0\)"),
+        ({"crop_size": (5, 5), "base_scale": (9,)}, "base_scale must be"),
         ({"crop_size": (5, 5), "scale_range": (2, 1)}, "low <= high"),
+        ({"crop_size": (5, 5), "scale_range": (0, 1)}, "a number above 0"),
+        ({"crop_size": (5, 5), "flip": 2}, r"flip must be .* 0\.\.1"),
     ],
 )
 def test_arguments_that_do_not_fit_are_errors(options, message):
@@ -296,10 +302,12 @@ def test_resizing_a_region_equals_resizing_the_whole(channels, dtype):
 
 def test_the_whole_transform_equals_its_steps_one_after_the_other():
     image, label = blocks()
-    transform = TrainingTransform((48, 56), base_size=(70, 90))
+    transform = TrainingTransform((48, 56), base_scale=(70, 90))
     for seed in range(10):
         rng = generator(seed)
-        pair = random_resize(image, label, rng, base_size=(70, 90))
+        size = resized_size(label.shape, rng.uniform(0.5, 2), (70, 90))
+        whole = slice(0, size[0]), slice(0, size[1])
+        pair = resize_region(image, size, whole), resize_label(label, size)
         pair = random_crop(*pair, rng, (48, 56))
         cut, labels = random_flip(*pair, rng)
         cut, labels = pad_to(photometric_distortion(cut, rng), labels, (48, 56))

@@ -397,7 +397,7 @@ class TestBatches:
         _, labels = next(self.val.batches(1, augment=halve).as_numpy_iterator())
         assert (labels[0, :10, :37] == self.mask[::2]).all()
         assert (labels[0, 10:] == 255).all()
-        transform = TrainingTransform((16, 24), base_size=(40, 74))
+        transform = TrainingTransform((16, 24), base_scale=(40, 74))
         images, _ = self.train.batches(2, augment=transform).element_spec
         assert images.shape.as_list() == [2, 16, 24, 3]
         with pytest.raises(ValueError, match=r"\(8, 8\).*\(16, 24\)"):

@@ -223,7 +223,7 @@ def test_every_row_is_counted_once_and_known_to_its_reader(size, num_workers):
     for worker in range(num_workers):
         rows, repeated = workers.rows_of(size, worker, num_workers, 2)
         counted += rows[~repeated].tolist()
-        owned = workers.owns(np.arange(size), size, worker, num_workers)
+        owned = workers.computes_row(np.arange(size), size, worker, num_workers)
         assert set(np.flatnonzero(owned)) == set(rows)
     assert counted == list(range(size))
 

@@ -9,7 +9,7 @@ import pytest
 
 import keras_setr as ks
 from keras_setr import checkpoints
-from keras_setr.data.batches.joined import JoinedSources
+from keras_setr.data.batches.source import JoinedSources
 from keras_setr.layers.initialization import values_follow
 from tests.checkpoints import reference as ref
 from tests.checkpoints.test_encoders import save
@@ -124,7 +124,7 @@ def test_figures_by_hand():
     }
     transform = recipe.transform()
     assert transform == ks.data.TrainingTransform(
-        (512, 512), base_size=(512, 2048)
+        (512, 512), base_scale=(512, 2048)
     )
 
 
@@ -229,7 +229,7 @@ def test_crops_and_images_shrink_together():
     # 480 / 2 = 240 = 15 patches; 320 / 2 = 160; 520 / 2 = 260.
     assert half.crop_size == (240, 240) and half.stride == (160, 160)
     assert half.test_options()["base_scale"] == (260, 260)
-    assert half.transform().base_size == (260, 260)
+    assert half.transform().base_scale == (260, 260)
     assert "0.5 of the published size" in str(half)
     # 480 / 16 = 30 is no multiple of 16.
     assert recipe.scaled(1 / 16).crop_size == (32, 32)
