@@ -11,9 +11,6 @@ from PIL import ExifTags
 from PIL import Image
 from PIL import ImageOps
 
-from keras_setr.files.partial_png import chunk_names
-from keras_setr.files.partial_png import is_plain
-
 
 @dataclasses.dataclass(frozen=True)
 class ImageBytes:
@@ -84,11 +81,12 @@ def decode_quickly(image, path):
     """
     if image.mode not in ("RGB", "L") or image.format not in ("JPEG", "PNG"):
         return None
-    content = file_content(image)
+    image.fp.seek(0)
+    content = image.fp.read()
     if image.format == "JPEG":
         simple = content.endswith(b"\xff\xd9") and _is_upright(image)
     else:
-        simple = is_plain(image, content)
+        simple = _is_plain(image, content)
     if not simple:
         return None
     if (image.format, image.mode) == ("PNG", "L"):
@@ -100,10 +98,34 @@ def decode_quickly(image, path):
     )
 
 
-def file_content(image):
-    """All bytes of the file of an opened image."""
-    image.fp.seek(0)
-    return image.fp.read()
+def _chunk_names(content):
+    """Names of the chunks that lie wholly in the content of a PNG file."""
+    names = [b""]
+    # 8 bytes of signature; then of each chunk 4 bytes of length, 4 of name,
+    # the data, and 4 of checksum.
+    position = 8
+    while position + 12 <= len(content):
+        length = int.from_bytes(content[position : position + 4], "big")
+        name = content[position + 4 : position + 8]
+        position += 12 + length
+        if position <= len(content):
+            names.append(name)
+    return names
+
+
+def _is_plain(image, content):
+    """Whether a PNG file is complete and shows its samples as they are.
+
+    Args:
+        image: the opened `PIL.Image`.
+        content: bytes of its file.
+    """
+    chunks = _chunk_names(content)
+    return (
+        image.tile[0][3] == image.mode
+        and chunks[-1] == b"IEND"
+        and b"eXIf" not in chunks
+    )
 
 
 def _decode_grey_png(content, size, path):
@@ -158,7 +180,7 @@ def decode_samples(content):
     Raises:
         Exception: of any kind, where the file is damaged or something else.
     """
-    if content.startswith(b"\x89PNG") and chunk_names(content)[-1] != b"IEND":
+    if content.startswith(b"\x89PNG") and _chunk_names(content)[-1] != b"IEND":
         raise ValueError("the file is truncated")
     array = np.frombuffer(content, np.uint8)
     complete, pages = cv2.imdecodemulti(array, cv2.IMREAD_UNCHANGED)

@@ -1,6 +1,5 @@
 """Images and masks between disk and NumPy, with nothing changed in silence."""
 
-import functools
 import io
 import pathlib
 
@@ -12,12 +11,9 @@ from keras_setr.files.decoding import decode
 from keras_setr.files.decoding import decode_quickly
 from keras_setr.files.decoding import decode_samples
 from keras_setr.files.decoding import empty_file
-from keras_setr.files.decoding import file_content
 from keras_setr.files.decoding import is_sixteen_bit
 from keras_setr.files.decoding import load_pillow
 from keras_setr.files.decoding import open_pillow
-from keras_setr.files.partial_png import PngRows
-from keras_setr.files.partial_png import is_plain
 from keras_setr.files.whole import written_whole
 
 # Modes that hold no more than Pillow's conversion to RGB keeps.
@@ -74,30 +70,6 @@ def load_image(path, channels=3, dtype="uint8"):
         if mode == "L":
             pixels = np.repeat(pixels[..., None], 3, axis=-1)
         return pixels
-
-
-def open_image(path, channels=3, dtype="uint8"):
-    """The image at `path`, decoded only as far as it will be shown.
-
-    Args:
-        path, channels, dtype: as for `load_image`.
-
-    Returns:
-        A `PngRows` for an 8-bit RGB PNG file, the decoding of which can stop
-        at any row, and otherwise the array of `load_image`.
-
-    Raises:
-        As `load_image`, for a damaged PNG file where it is shown.
-    """
-    if (channels, dtype) == (3, "uint8"):
-        with open_pillow(path) as image:
-            if image.format == "PNG" and image.mode == "RGB":
-                content = file_content(image)
-                interlaced = image.info.get("interlace")
-                if is_plain(image, content) and not interlaced:
-                    load = functools.partial(load_image, path)
-                    return PngRows(content, image.size[::-1], load)
-    return load_image(path, channels, dtype)
 
 
 def _load_samples(path, channels, dtype):

@@ -45,7 +45,7 @@ class BatchPlan:
         source: sequence with `len` and `source[i] -> (image, label)`, an
             `(H, W, C)` array and an `(H, W)` uint8 array. Read by several
             threads. May have `channels` and `image_dtype`, 3 and `"uint8"` by
-            default, `file_name(i)` for the errors, and `undecoded(i)`; see
+            default, and `file_name(i)` for the errors; see
             `SegmentationSource`.
         batch_size: int.
         transform: callable `(image, label, rng) -> (image, label)` with
@@ -97,11 +97,7 @@ class BatchPlan:
                 "shard must be (worker, num_workers) with worker in "
                 f"0..num_workers-1. Received: {self.shard}."
             )
-        read = self.source.__getitem__
-        if self.cache:
-            read = _Memory(self.source)
-        elif getattr(self.transform, "reads_slices", False):
-            read = getattr(self.source, "undecoded", read)
+        read = _Memory(self.source) if self.cache else self.source.__getitem__
         object.__setattr__(self, "_read_pair", read)
 
     @property

@@ -62,14 +62,6 @@ class SegmentationSource:
         for index in range(len(self)):
             yield self[index]
 
-    def undecoded(self, index):
-        """Pair `index` for a transform that needs slices of the image only.
-
-        The image has `shape`, `dtype` and `image[rows, columns]`; it may be
-        decoded as far as those reach.
-        """
-        return self[index]
-
     @property
     def num_classes(self):
         """The number of classes; ignored values are not counted."""
@@ -243,11 +235,6 @@ class JoinedSources(SegmentationSource):
     def __getitem__(self, index):
         source, index = self._locate(index)
         return source[index]
-
-    def undecoded(self, index):
-        """See `SegmentationSource.undecoded`."""
-        source, index = self._locate(index)
-        return source.undecoded(index)
 
     def file_name(self, index):
         """The file of image `index`."""

@@ -276,9 +276,6 @@ class TrainingTransform:
     flip: float = 0.5
     photometric: bool = True
 
-    # Of the image only what the crop shows, so it need not be decoded whole.
-    reads_slices = True
-
     def __post_init__(self):
         low, high = self.scale_range
         if low > high:

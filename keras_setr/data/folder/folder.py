@@ -21,7 +21,6 @@ from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
 from keras_setr.files.images import mask_to_labels
-from keras_setr.files.images import open_image
 
 
 class SegmentationFolder(SegmentationSource):
@@ -146,15 +145,8 @@ class SegmentationFolder(SegmentationSource):
         return len(self.pairs)
 
     def __getitem__(self, index):
-        return self._pair(index, load_image)
-
-    def undecoded(self, index):
-        """See `SegmentationSource.undecoded`."""
-        return self._pair(index, open_image)
-
-    def _pair(self, index, load):
         pair = self.pairs[operator.index(index)]
-        image = load(pair.image, self.channels, self.image_dtype)
+        image = load_image(pair.image, self.channels, self.image_dtype)
         mask = load_mask(pair.mask)
         problem = size_problem(pair, image.shape[:2], mask.shape[:2])
         if problem is not None:

@@ -17,7 +17,6 @@ from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.decoding import ImageBytes
 from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
-from keras_setr.files.images import open_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,20 +172,13 @@ class PublishedDataset(SegmentationSource):
         return len(self._source)
 
     def __getitem__(self, index):
-        return self._pair(index, load_image)
-
-    def undecoded(self, index):
-        """See `SegmentationSource.undecoded`."""
-        return self._pair(index, open_image)
-
-    def _pair(self, index, load):
         index = operator.index(index)
         size = len(self)
         if not -size <= index < size:
             raise IndexError(f"pair {index} of {size}")
         example = self._source[index % size]
         name = self._name(example)
-        image = load(ImageBytes(example[self._names.image], name))
+        image = load_image(ImageBytes(example[self._names.image], name))
         label_name = f"{name} (label)"
         mask = load_mask(ImageBytes(example[self._names.label], label_name))
         label = self._rule.apply(mask, self.num_classes)
