@@ -8,8 +8,8 @@ TERRAIN, POLE, SIGN, CAR, PERSON = range(5, 10)
 IGNORED = 255
 
 
-class Random:
-    """Draws of one scene, by `random` and `integers` only."""
+class Draws:
+    """The draws of one scene, by `random` and `integers` only."""
 
     def __init__(self, seed, index):
         self._generator = np.random.default_rng((seed, index))

@@ -18,7 +18,7 @@ from keras_setr.classes import Classes
 from keras_setr.data.scenes import painters
 from keras_setr.data.scenes.canvas import IGNORED
 from keras_setr.data.scenes.canvas import Canvas
-from keras_setr.data.scenes.canvas import Random
+from keras_setr.data.scenes.canvas import Draws
 from keras_setr.data.scenes.canvas import Street
 from keras_setr.files.images import save_labels
 
@@ -133,7 +133,7 @@ class StreetScenes:
 
 def _draw_scene(image_size, seed, index):
     height, width = image_size
-    random = Random(seed, index)
+    random = Draws(seed, index)
     canvas = Canvas(height, width)
     street = Street(random, height, width)
     painters.sky(canvas, random, street)

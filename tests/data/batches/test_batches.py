@@ -1,4 +1,7 @@
+import concurrent.futures
 import itertools
+import multiprocessing
+import pickle
 import sys
 import time
 
@@ -200,6 +203,32 @@ def test_colours_and_labels_stay_aligned_through_the_reader(reader):
 def test_arguments_that_do_not_fit_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
         batches(Numbered(3), **options)
+
+
+def test_batches_go_on_in_another_process(reader):
+    if reader == "tf.data":
+        pytest.skip("a tf.data.Dataset cannot be pickled")
+    source = [Numbered(5)[index] for index in range(5)]
+    options = {"transform": Noise(), "shuffle": True, "reader": reader}
+    here = batches(source, cache=True, **options)
+    expected = epoch(here), epoch(here)
+    here.position.seek(1)
+    next(iter(here))  # A pass that goes on here and not there.
+    there = pickle.loads(pickle.dumps(here))
+    assert epoch(there) == tuple(row[2:] for row in expected[0])
+    assert (epoch(there), epoch(here)[0][0]) == (expected[1], expected[0][0][2])
+
+
+def test_batches_go_on_in_a_process_started_afresh():
+    source = [Numbered(5)[index] for index in range(5)]
+    options = {"transform": TrainingTransform((3, 5)), "shuffle": True}
+    here = batches(source, initial_step=1, reader="threads", **options)
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawn) as process:
+        there = process.submit(list, here).result()
+    for pair, same in zip(here, there, strict=True):
+        for array, wanted in zip(pair, same):
+            np.testing.assert_array_equal(array, wanted)
 
 
 @pytest.mark.parametrize("other", ["threads", "grain"])

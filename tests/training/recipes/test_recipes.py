@@ -9,7 +9,6 @@ import pytest
 
 import keras_setr as ks
 from keras_setr import checkpoints
-from keras_setr.data.batches.source import JoinedSources
 from keras_setr.layers.initialization import values_follow
 from tests.checkpoints import reference as ref
 from tests.checkpoints.test_encoders import save
@@ -317,19 +316,6 @@ class Numbers(ks.data.SegmentationFolder):
 
     def file_name(self, index):
         return f"{self.first + index}.png"
-
-
-def test_joined_sources_follow_one_another():
-    classes = ks.Classes.numbered(3)
-    joined = JoinedSources([Numbers(0, 2, classes), Numbers(7, 3, classes)])
-    assert [image[0, 0, 0] for image, _ in joined] == [0, 1, 7, 8, 9]
-    assert joined.file_name(2) == "7.png" and joined.training is True
-    with pytest.raises(IndexError, match="pair 5 of 5"):
-        joined[5]
-    with pytest.raises(ValueError, match="3 classes.*2 classes"):
-        JoinedSources(
-            [Numbers(0, 2, classes), Numbers(0, 1, classes.numbered(2))]
-        )
 
 
 def test_fine_and_coarse_splits_are_loaded_and_joined(monkeypatch):
