@@ -215,7 +215,8 @@ class JoinedSources(SegmentationSource):
                     f"Received: {first!r} and {source!r}."
                 )
             kinds = [
-                f"{s.channels} of {s.image_dtype}" for s in (first, source)
+                f"{part.channels} channels of {part.image_dtype}"
+                for part in (first, source)
             ]
             if kinds[0] != kinds[1]:
                 raise ValueError(
