@@ -51,7 +51,7 @@ def main():
 
     model = ks.SETRSegmenter.from_preset(args.preset)
     data = ks.data.SegmentationFolder(
-        args.data, ignore_class=args.ignore, num_classes=model.num_classes
+        args.data, ignore_values=args.ignore, num_classes=model.num_classes
     )
     if args.subset:
         data = data.subset(args.subset)

@@ -58,7 +58,7 @@ def main():
             unseen = ks.data.StreetScenes(24, image_size=(128, 192), seed=1)
             unseen.write(drawn, subset="val")
         folder = ks.data.SegmentationFolder(
-            args.data or drawn, ignore_class=args.ignore
+            args.data or drawn, ignore_values=args.ignore
         )
         print(folder.report())
         train, val = folder.split()

@@ -140,7 +140,7 @@ def folder_run(keras, ks, args, shard):
     crop = tuple(args.crop or (512, 512))
     batch_size = args.batch_size or 8
     folder = ks.data.SegmentationFolder(
-        args.data, ignore_class=args.ignore, class_names=args.names
+        args.data, ignore_values=args.ignore, class_names=args.names
     )
     print(folder.report())
     train, val = folder.split(args.fraction, seed=args.seed)

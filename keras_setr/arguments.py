@@ -22,6 +22,7 @@ import numbers
 import operator
 import os
 from collections.abc import Callable
+from collections.abc import Mapping
 
 # Longer values are cut in messages.
 _SHOWN = 120
@@ -174,6 +175,16 @@ def sequence(rule, length=None, minimum_length=0, unique=False):
         count = f" of at least {minimum_length}"
     distinct = ", all different" if unique else ""
     return Rule(f"a sequence{count}, each {rule.text}{distinct}", take)
+
+
+def mapping(key, value):
+    """A dict whose keys and values follow a rule each."""
+
+    def take(given):
+        _require(isinstance(given, Mapping))
+        return {key.take(k): value.take(v) for k, v in given.items()}
+
+    return Rule(f"a dict, each key {key.text}, each value {value.text}", take)
 
 
 def instance(text, *types):

@@ -5,12 +5,23 @@ import dataclasses
 
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import sequence
+from keras_setr.arguments import string
 
-def allowed_labels(num_classes, ignored):
-    """Which labels there may be, for the end of an error message."""
+
+def allowed_labels(num_classes, ignored, argument="ignore_class"):
+    """Which labels there may be, for the end of an error message.
+
+    Args:
+        num_classes: int.
+        ignored: sequence of the labels that `argument` lets pass.
+    """
     allowed = f"num_classes={num_classes} allows 0..{num_classes - 1}"
     if ignored:
-        allowed += f" or ignore_class={' or '.join(map(str, ignored))}"
+        allowed += f" or {argument}={' or '.join(map(str, ignored))}"
     return allowed
 
 
@@ -53,38 +64,56 @@ def default_palette(num_classes):
     return tuple(colors)
 
 
+def check_names(names, source):
+    """An error for class names of which two are equal or one is blank.
+
+    Args:
+        names: sequence of str.
+        source: what holds them, for the error.
+    """
+    for label, name in enumerate(names):
+        first = names.index(name)
+        if first != label or not name.strip():
+            wrong = f"{name!r} for label {label}"
+            if first != label:
+                wrong = f"{name!r} for label {first} and for label {label}"
+            raise ValueError(
+                f"{source} must give each class a name of its own. Received: "
+                f"{wrong}."
+            )
+
+
+# (red, green, blue) in 0..255.
+COLOR = sequence(integer(0, 255), length=3)
+
+
+@checked(
+    names=sequence(string(), minimum_length=1),
+    palette=optional(sequence(COLOR)),
+)
 @dataclasses.dataclass(frozen=True)
 class Classes:
     """Class names and their colours, in the order of the label values.
 
     Args:
-        names: sequence of str. `names[k]` is the name of label `k`.
+        names: sequence of str, all different. `names[k]` is that of label `k`.
         palette: sequence of `(red, green, blue)` in 0..255, one per name.
             Defaults to `default_palette(len(names))`.
     """
 
     names: tuple
-    palette: tuple = None
+    palette: tuple | None = None
 
     def __post_init__(self):
-        names = tuple(str(name) for name in self.names)
-        palette = self.palette
-        if palette is None:
-            palette = default_palette(len(names))
-        palette = tuple(tuple(int(c) for c in color) for color in palette)
-        if len(palette) != len(names):
+        check_names(self.names, "names")
+        if self.palette is None:
+            palette = default_palette(len(self.names))
+            object.__setattr__(self, "palette", palette)
+        if len(self.palette) != len(self.names):
             raise ValueError(
                 "palette must hold one colour per class name. Received: "
-                f"{len(palette)} colours for {len(names)} names."
+                f"{len(self.palette)} colours for {len(self.names)} names."
             )
-        for name, color in zip(names, palette):
-            if len(color) != 3 or not all(0 <= c <= 255 for c in color):
-                raise ValueError(
-                    "palette must hold (red, green, blue) in 0..255. "
-                    f"Received: {color} for class {name!r}."
-                )
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "palette", palette)
 
     @classmethod
     def numbered(cls, num_classes):

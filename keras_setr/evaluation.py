@@ -17,18 +17,20 @@ from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import ImageProgress
 from keras_setr.inference import Views
+from keras_setr.tables import percent
+from keras_setr.tables import text_table
 
 # Images handed to the model at a time when no batch_size is given: enough to
 # fill a batch with windows of small images, little to hold of large ones.
 _IMAGES_AT_A_TIME = 4
 
 
-def _percent(fraction):
-    return "-" if np.isnan(fraction) else f"{100 * fraction:.2f}"
-
-
 def _none_for_nan(values):
     return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _percents(*fractions):
+    return tuple(percent(100 * fraction) for fraction in fractions)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ class Evaluation:
     def __str__(self):
         header = ("class", "IoU %", "accuracy %", "pixels %")
         rows = [
-            (name, _percent(iou), _percent(accuracy), _percent(share))
+            (name, *_percents(iou, accuracy, share))
             for name, iou, accuracy, share in zip(
                 self.classes.names,
                 self.per_class_iou,
@@ -89,26 +91,17 @@ class Evaluation:
                 self.per_class_share,
             )
         ]
-        means = (_percent(self.mean_iou), _percent(self.mean_accuracy))
-        rows.append(("mean", *means, ""))
-        first = max(len(row[0]) for row in [header, *rows])
-        lines = [
-            row[0].ljust(first)
-            + "".join(
-                "  " + cell.rjust(len(title))
-                for cell, title in zip(row[1:], header[1:])
-            )
-            for row in [header, *rows]
-        ]
-        rule = "-" * len(lines[0])
+        means = _percents(self.mean_iou, self.mean_accuracy)
+        titles, *lines, mean = text_table([header, *rows, ("mean", *means, "")])
+        rule = "-" * len(titles)
+        (accuracy,) = _percents(self.pixel_accuracy)
         images = "image" if self.num_images == 1 else "images"
         total = (
-            f"pixel accuracy {_percent(self.pixel_accuracy)} % of "
+            f"pixel accuracy {accuracy} % of "
             f"{self.confusion_matrix.sum():,} pixels; {self.num_images} "
             f"{images} in {self.seconds:.1f} s"
         )
-        table = [lines[0], rule, *lines[1:-1], rule, lines[-1], total]
-        return "\n".join(line.rstrip() for line in table)
+        return "\n".join([titles, rule, *lines, rule, mean, total])
 
     def as_dict(self):
         """The scores in JSON's types: lists and numbers, None for NaN."""

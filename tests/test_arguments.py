@@ -29,6 +29,11 @@ from keras_setr.arguments import checked
             1.5,
         ),
         (arguments.path(), "runs/a", "runs/a"),
+        (
+            arguments.mapping(arguments.integer(), arguments.integer()),
+            {np.uint8(3): np.int64(1)},
+            {3: 1},
+        ),
     ],
 )
 def test_a_value_that_fits_comes_back_as_its_users_expect_it(
@@ -71,6 +76,16 @@ def test_a_value_that_fits_comes_back_as_its_users_expect_it(
         (arguments.sequence(arguments.integer(), length=2), [1], "of 2"),
         (arguments.optional(arguments.integer()), "a", "or None"),
         (arguments.path(), 3, "a path"),
+        (
+            arguments.mapping(arguments.integer(), arguments.integer(0, 9)),
+            {0: 10},
+            "a dict, each key an integer, each value an integer in 0..9",
+        ),
+        (
+            arguments.mapping(arguments.string(), arguments.path()),
+            ["a.txt"],
+            "a dict",
+        ),
         (arguments.function(), 3, "a callable"),
         (arguments.string(), "", "a string"),
     ],

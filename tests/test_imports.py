@@ -12,7 +12,7 @@ import keras_setr
 PACKAGE = pathlib.Path(keras_setr.__file__).parent
 
 # Each part with what it may import besides itself; `facts` are data alone.
-GROUND = ("arguments",)
+GROUND = ("arguments", "tables")
 BOTTOM = (
     *GROUND,
     "classes",
@@ -26,6 +26,7 @@ BOTTOM = (
 )
 FLOORS = {
     "arguments": (),
+    "tables": (),
     "version": (),
     "classes": GROUND,
     "workers": GROUND,

@@ -5,6 +5,7 @@ import os
 import keras_hub
 
 from keras_setr.checkpoints.presets import PRESETS
+from keras_setr.tables import percent
 from keras_setr.version import __version__
 
 _HUGGING_FACE = "hf://"
@@ -18,10 +19,6 @@ _DATA_TERMS = {
     "pascal_context": "Pascal VOC 2010: Flickr's terms, see "
     "http://host.robots.ox.ac.uk/pascal/VOC/voc2010/",
 }
-
-
-def _percent(value):
-    return "not published" if value is None else f"{value:.2f} %"
 
 
 def model_card(model, source, sha256=None, license=None, data_license=None):
@@ -75,11 +72,14 @@ def model_card(model, source, sha256=None, license=None, data_license=None):
     ]
     if preset is not None and preset.model is not None:
         rows += [
-            ("Validation mIoU, published", _percent(preset.miou)),
-            (
-                "With several scales and flips, published",
-                _percent(preset.miou_multi_scale),
-            ),
+            (title, percent(figure, " %", "not published"))
+            for title, figure in (
+                ("Validation mIoU, published", preset.miou),
+                (
+                    "With several scales and flips, published",
+                    preset.miou_multi_scale,
+                ),
+            )
         ]
     use = [
         "```python",

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_setr.layers.resampling import resample_grid
+from keras_setr.tables import listed
 
 # How many names a message shows of a long list.
 _SHOWN = 6
@@ -72,9 +73,7 @@ class Report:
             ("of another shape", self.mismatched),
         ):
             if names:
-                more = len(names) - _SHOWN
-                shown = ", ".join(names[:_SHOWN])
-                shown += f" and {more} more" if more > 0 else ""
+                shown = listed(names, _SHOWN)
                 lines.append(f"{len(names)} {title}: {shown}")
         return lines
 

@@ -5,13 +5,29 @@ import dataclasses
 import cv2
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import either
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import mapping
+from keras_setr.arguments import optional
+from keras_setr.arguments import sequence
 from keras_setr.classes import allowed_labels
+from keras_setr.tables import listed
 
 # The label of pixels that count nowhere.
 UNLABELLED = 255
 _UNMAPPED = -1
 
 
+_VALUE = integer(0, 255)
+
+
+@checked(
+    ignore_values=either(_VALUE, sequence(_VALUE)),
+    label_map=optional(mapping(_VALUE, _VALUE)),
+    reduce_zero_label=flag(),
+)
 @dataclasses.dataclass(frozen=True)
 class LabelRule:
     """How raw mask values 0..255 become labels.
@@ -22,23 +38,20 @@ class LabelRule:
     one, where 0 becomes 255.
 
     Args:
-        ignore_class: int or sequence of int, raw values; 255 always belongs
+        ignore_values: int or sequence of int, raw values; 255 always belongs
             to them.
         label_map: dict of raw value -> label in 0..254, or 255; or `None`.
         reduce_zero_label: bool. Whether 0 means unlabelled and classes count
             from 1.
     """
 
-    ignore_class: object = 255
-    label_map: dict = None
+    ignore_values: object = UNLABELLED
+    label_map: dict | None = None
     reduce_zero_label: bool = False
 
     def __post_init__(self):
-        ignored = self.ignore_class
-        ignored = [ignored] if np.ndim(ignored) == 0 else list(ignored)
-        for value in ignored:
-            _check_value("ignore_class", value)
-        ignored = {*map(int, ignored), UNLABELLED}
+        ignored = self.ignore_values
+        ignored = {ignored} if isinstance(ignored, int) else {*ignored}
         lookup = np.arange(256, dtype=np.int16)
         if self.reduce_zero_label:
             if self.label_map is not None:
@@ -52,17 +65,16 @@ class LabelRule:
             if not self.label_map:
                 raise ValueError("label_map must map something. Received: {}.")
             lookup[:] = _UNMAPPED
-        lookup[list(ignored)] = UNLABELLED
+        lookup[[*ignored, UNLABELLED]] = UNLABELLED
         for value, label in (self.label_map or {}).items():
-            _check_value("label_map keys", value)
-            _check_value("label_map labels", label)
             if value in ignored - {UNLABELLED} and label != UNLABELLED:
                 raise ValueError(
-                    "label_map and ignore_class must not contradict each "
+                    "label_map and ignore_values must not contradict each "
                     f"other. Received: value {value} mapped to label {label} "
                     "and ignored; leave it out of one."
                 )
             lookup[value] = label
+        ignored.add(UNLABELLED)
         object.__setattr__(self, "ignored", tuple(sorted(ignored)))
         object.__setattr__(self, "lookup", lookup)
 
@@ -100,6 +112,18 @@ class LabelRule:
             found = labels == num_classes
         return None if wrong.any() and found.any() else labels
 
+    def labels(self, mask, path, num_classes, colors=()):
+        """As `apply`, with an error that says what is wrong.
+
+        Raises:
+            ValueError: `problem` of the mask, which came from `path`.
+        """
+        labels = self.apply(mask, num_classes)
+        if labels is None:
+            values = np.unique(mask)
+            raise ValueError(self.problem(path, values, num_classes, colors))
+        return labels
+
     def problem(self, path, values, num_classes, colors=()):
         """A sentence about the wrong ones of `values`; `None` if none is.
 
@@ -113,35 +137,18 @@ class LabelRule:
             wrong = [f"{value} (colour {colors[value]})" for value in wrong]
         if self.label_map is not None:
             return (
-                f"{path} holds value {_list(wrong)}, which label_map leaves "
-                "out; add it to label_map or to ignore_class"
+                f"{path} holds value {listed(wrong)}, which label_map leaves "
+                "out; add it to label_map or to ignore_values"
             )
+        ignored = [v for v in self.ignored if v != UNLABELLED] or [UNLABELLED]
         if self.reduce_zero_label:
             return (
-                f"{path} holds value {_list(wrong)}, but "
+                f"{path} holds value {listed(wrong)}, but "
                 f"num_classes={num_classes} with reduce_zero_label=True allows "
-                f"1..{num_classes}, and 0 or ignore_class="
-                f"{' or '.join(map(str, self._ignored_to_name()))}"
+                f"1..{num_classes}, and 0 or ignore_values="
+                f"{' or '.join(map(str, ignored))}"
             )
         return (
-            f"{path} holds label {_list(wrong)}, but "
-            f"{allowed_labels(num_classes, self._ignored_to_name())}"
-        )
-
-    def _ignored_to_name(self):
-        chosen = [v for v in self.ignored if v != UNLABELLED]
-        return chosen or [UNLABELLED]
-
-
-def _list(values, limit=5):
-    shown = ", ".join(str(value) for value in values[:limit])
-    return shown + ", ..." if len(values) > limit else shown
-
-
-def _check_value(argument, value):
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not 0 <= value <= 255:
-        raise ValueError(
-            f"{argument} must be integers in 0..255, what an 8-bit mask can "
-            f"hold. Received: {value!r}."
+            f"{path} holds label {listed(wrong)}, but "
+            f"{allowed_labels(num_classes, ignored, 'ignore_values')}"
         )

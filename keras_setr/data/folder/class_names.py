@@ -1,10 +1,10 @@
-"""Class names and colour tables as users give them."""
+"""Class names as users give them."""
 
 import json
 import os
-import pathlib
 
-from keras_setr.data.folder.scan import MAX_COLORS
+from keras_setr.classes import check_names
+from keras_setr.files.text import read_text
 
 # Looked for in a folder of pairs, in this order.
 NAME_FILES = ("classes.txt", "classes.json")
@@ -25,7 +25,8 @@ def read_class_names(class_names, directory):
         directory: pathlib.Path.
 
     Raises:
-        ValueError: a file does not say what label each name belongs to.
+        ValueError: a file is not in UTF-8, or does not say what label each
+            name belongs to.
     """
     if class_names is None:
         found = [directory / name for name in NAME_FILES]
@@ -33,19 +34,27 @@ def read_class_names(class_names, directory):
         if class_names is None:
             return None, None
     if not isinstance(class_names, (str, os.PathLike)):
-        return tuple(class_names), None
-    # "-sig": Windows editors put a mark before the first name.
-    text = pathlib.Path(class_names).read_text(encoding="utf-8-sig")
+        names = tuple(class_names)
+        check_names(names, "class_names")
+        return names, None
+    text, palette = read_text(class_names), None
     if str(class_names).lower().endswith(".json"):
-        return _from_json(text, class_names)
+        names, palette = _from_json(text, class_names)
+    else:
+        names = _from_lines(text, class_names)
+    check_names(names, class_names)
+    return names, palette
+
+
+def _from_lines(text, path):
     names = [line.strip() for line in text.rstrip().split("\n")]
     if "" in names:
         raise ValueError(
-            f"{class_names} must hold a class name in every line. Received: "
+            f"{path} must hold a class name in every line. Received: "
             f"line {names.index('') + 1} is empty; its number minus one is a "
             "label, so remove it or name it."
         )
-    return tuple(names), None
+    return tuple(names)
 
 
 def _from_json(text, path):
@@ -90,27 +99,3 @@ def _in_order(table, path):
             "pass label_map= to number the values of the masks anew."
         )
     return [names[label] for label in labels]
-
-
-def check_colors(colors):
-    """`colors` as a tuple of distinct `(red, green, blue)`, or `None`."""
-    if colors is None:
-        return None
-    colors = tuple(tuple(int(c) for c in color) for color in colors)
-    for color in colors:
-        if len(color) != 3 or not all(0 <= c <= 255 for c in color):
-            raise ValueError(
-                "colors must hold (red, green, blue) in 0..255. Received: "
-                f"{color}."
-            )
-        if colors.count(color) > 1:
-            raise ValueError(
-                "colors must be distinct, as each stands for one raw value. "
-                f"Received: {color} {colors.count(color)} times."
-            )
-    if not 0 < len(colors) <= MAX_COLORS:
-        raise ValueError(
-            f"colors must hold 1 to {MAX_COLORS} colours. Received: "
-            f"{len(colors)}."
-        )
-    return colors

@@ -7,15 +7,27 @@ import warnings
 
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import either
+from keras_setr.arguments import integer
+from keras_setr.arguments import mapping
+from keras_setr.arguments import number
+from keras_setr.arguments import optional
+from keras_setr.arguments import path
+from keras_setr.arguments import sequence
+from keras_setr.arguments import string
 from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.batches.source import crop_size_for
-from keras_setr.data.folder.class_names import check_colors
 from keras_setr.data.folder.class_names import read_class_names
 from keras_setr.data.folder.contents import FolderContents
-from keras_setr.data.folder.contents import size_problem
+from keras_setr.data.folder.label_source import LabelSource
 from keras_setr.data.folder.layouts import SUBSETS
 from keras_setr.data.folder.layouts import find_pairs
 from keras_setr.data.folder.lists import assign_subsets
+from keras_setr.data.folder.problems import find_problems
+from keras_setr.data.folder.problems import size_problem
+from keras_setr.data.folder.report import FolderReport
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.images import load_image
@@ -56,7 +68,7 @@ class SegmentationFolder(SegmentationSource):
         num_classes: int. Defaults to the number of names, else to what
             `label_map` or `colors` give, else to the largest label found
             plus one.
-        ignore_class: int or sequence of int. Raw mask values that mean
+        ignore_values: int or sequence of int. Raw mask values that mean
             unlabelled. They and 255 become 255.
         label_map: dict of raw mask value -> label. Comes first: a key 255 is
             a class, so that `{0: 0, 255: 1}` reads black-and-white masks. A
@@ -65,7 +77,7 @@ class SegmentationFolder(SegmentationSource):
             count from 1, as in ADE20K: 0 becomes 255, and all others one
             less. By default 0 is a class.
         colors: sequence of `(red, green, blue)` of RGB masks. The index of a
-            colour is the raw value, to which `label_map`, `ignore_class` and
+            colour is the raw value, to which `label_map`, `ignore_values` and
             `reduce_zero_label` apply. Defaults to the colours found, sorted;
             `report()` shows them.
         channels: int. Channels of the images, those of the model.
@@ -87,6 +99,17 @@ class SegmentationFolder(SegmentationSource):
             refuses them.
     """
 
+    @checked(
+        directory=path(),
+        images=optional(path()),
+        masks=optional(path()),
+        lists=optional(mapping(string(), path())),
+        class_names=optional(
+            either(path(), sequence(string(), minimum_length=1))
+        ),
+        channels=integer(1),
+        image_dtype=choice("uint8", "uint16"),
+    )
     def __init__(
         self,
         directory,
@@ -97,7 +120,7 @@ class SegmentationFolder(SegmentationSource):
         class_names=None,
         palette=None,
         num_classes=None,
-        ignore_class=255,
+        ignore_values=UNLABELLED,
         label_map=None,
         reduce_zero_label=False,
         colors=None,
@@ -113,22 +136,18 @@ class SegmentationFolder(SegmentationSource):
             warnings.warn(
                 f"{self.directory} has {len(problems)} problems, the first: "
                 f"{problems[0]} report() lists all.",
-                stacklevel=2,
+                stacklevel=3,  # above the check of the arguments
             )
         names, named_palette = read_class_names(class_names, self.directory)
-        colors = check_colors(colors)
-        self._rule = LabelRule(ignore_class, label_map, reduce_zero_label)
-        self._contents = FolderContents(
-            self.directory,
-            pairs,
-            tuple(problems),
-            self._rule,
+        labels = LabelSource(
+            LabelRule(ignore_values, label_map, reduce_zero_label),
             colors,
             names,
             named_palette if palette is None else palette,
-            _declared_num_classes(num_classes, names, self._rule, colors),
-            channels,
-            image_dtype,
+            num_classes,
+        )
+        self._contents = FolderContents(
+            self.directory, pairs, labels, (channels, image_dtype), problems
         )
         self.pairs = pairs
         self.training = None
@@ -155,14 +174,9 @@ class SegmentationFolder(SegmentationSource):
         if mask.ndim == 3:
             colors = self.colors
             mask = mask_to_labels(mask, colors, pair.mask)
-        limit = self._contents.declared or UNLABELLED
-        label = self._rule.apply(mask, limit)
-        if label is None:
-            values = np.unique(mask)
-            raise ValueError(
-                self._rule.problem(pair.mask, values, limit, colors)
-            )
-        return image, label
+        labels = self._contents.labels
+        limit = labels.num_classes or UNLABELLED
+        return image, labels.rule.labels(mask, pair.mask, limit, colors)
 
     def file_name(self, index):
         """The path of image `index`."""
@@ -194,7 +208,7 @@ class SegmentationFolder(SegmentationSource):
         return self._contents.colors
 
     def scan(self):
-        """`PairFacts` of every pair, in order.
+        """`PairScan` of every pair, in order.
 
         Each file is read once, by several threads; the splits of a folder
         share what was read.
@@ -207,7 +221,7 @@ class SegmentationFolder(SegmentationSource):
         Returns:
             `FolderReport`; printed, a table.
         """
-        return self._contents.report(self.pairs)
+        return FolderReport.of(self._contents, self.pairs)
 
     def class_weights(self):
         """A weight per class, from the shares of the pixels.
@@ -220,7 +234,20 @@ class SegmentationFolder(SegmentationSource):
         Returns:
             tuple of `num_classes` floats.
         """
-        return self._contents.class_weights(self.pairs)
+        number = self.num_classes
+        pixels, shown_in = np.zeros(number), np.zeros(number)
+        for scan in self.scan():
+            counts = self._contents.label_counts(scan)
+            labelled = sum(n for label, n in counts.items() if label < number)
+            for label, count in counts.items():
+                if label < number:
+                    pixels[label] += count
+                    shown_in[label] += labelled
+        found = pixels > 0
+        frequency = pixels[found] / shown_in[found]
+        weights = np.zeros(number)
+        weights[found] = np.median(frequency) / frequency
+        return tuple(float(weight) for weight in weights)
 
     def check(self):
         """Read every file and raise one error that names what is wrong.
@@ -228,7 +255,7 @@ class SegmentationFolder(SegmentationSource):
         Raises:
             ValueError: names the first ten problems; `report()` lists all.
         """
-        problems = list(self._contents.problems(self.pairs))
+        problems = list(find_problems(self._contents, self.pairs))
         if problems:
             lines = "\n".join(f"- {problem}" for problem in problems[:10])
             more = len(problems) - 10
@@ -237,6 +264,7 @@ class SegmentationFolder(SegmentationSource):
                 f"{self.directory} has {len(problems)} problems:\n{lines}{rest}"
             )
 
+    @checked(fraction=optional(number(above=0, below=1)), seed=integer(0))
     def split(self, fraction=None, seed=0):
         """Two folders, one to train on and one to validate with.
 
@@ -256,11 +284,6 @@ class SegmentationFolder(SegmentationSource):
             if {"train", "val"} <= subsets:
                 return self.subset("train"), self.subset("val")
             fraction = 0.2
-        if not 0 < fraction < 1:
-            raise ValueError(
-                "fraction must lie between 0 and 1, such as 0.2 to validate "
-                f"with a fifth. Received: {fraction}."
-            )
         pairs = [pair for pair in self.pairs if pair.subset != "test"]
         if len(pairs) < 2:
             raise ValueError(
@@ -275,6 +298,7 @@ class SegmentationFolder(SegmentationSource):
             self._part([p for p in pairs if p in drawn], training=False),
         )
 
+    @checked(name=string())
     def subset(self, name):
         """The pairs of one subset; to train on if it is `"train"`.
 
@@ -299,38 +323,3 @@ class SegmentationFolder(SegmentationSource):
 
     def _default_crop_size(self):
         return crop_size_for(self._contents.image_sizes())
-
-
-def _declared_num_classes(num_classes, names, rule, colors):
-    """The number of classes the arguments give; `None` if they do not."""
-    if num_classes is None and names is not None:
-        num_classes = len(names)
-    if num_classes is not None:
-        if (
-            not isinstance(num_classes, (int, np.integer))
-            or not 2 <= num_classes <= UNLABELLED
-        ):
-            raise ValueError(
-                f"num_classes must be an integer in 2..{UNLABELLED}, with "
-                "the background counted as a class. Received: "
-                f"{num_classes!r}."
-            )
-        if names is not None and len(names) != num_classes:
-            raise ValueError(
-                "num_classes must be the number of class names. Received: "
-                f"num_classes={num_classes} and {len(names)} names."
-            )
-    label_map = rule.label_map
-    if label_map is not None:
-        needed = rule.highest_label(label_map) + 1
-        if num_classes is not None and needed > num_classes:
-            raise ValueError(
-                f"label_map must map to 0..{num_classes - 1} or "
-                f"{UNLABELLED}, as there are {num_classes} classes. "
-                f"Received: label {needed - 1}."
-            )
-        return num_classes or needed
-    if colors is not None:
-        needed = rule.highest_label(range(len(colors))) + 1
-        return num_classes or needed
-    return num_classes

@@ -6,6 +6,8 @@ import pathlib
 import re
 import unicodedata
 
+from keras_setr.tables import listed
+
 # Accepted folder names, compared without regard to case.
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = (
@@ -211,7 +213,7 @@ def _subsets_without_masks(folders, found):
             if images:
                 yield (
                     f"{folders[name]} holds {len(images)} images "
-                    f"({_some(images, limit=2)}) but has no folder of masks, "
+                    f"({listed(images, 2)}) but has no folder of masks, "
                     f"while {' and '.join(sorted(found))} has. Add the masks "
                     "or move the folder away."
                 )
@@ -249,13 +251,7 @@ def _contents(directory):
     )
     if not names:
         return "nothing"
-    return _some(names, limit=8)
-
-
-def _some(items, limit=5):
-    shown = ", ".join(str(item) for item in items[:limit])
-    more = len(items) - limit
-    return f"{shown} and {more} more" if more > 0 else shown
+    return listed(names, 8)
 
 
 def _image_files(folder, problems):
@@ -399,12 +395,12 @@ def _match(images, masks, image_place, mask_place, problems):
         if without_mask:
             parts.append(
                 f"{len(without_mask)} of {len(images)} images have no mask in "
-                f"{mask_place}: {_some(without_mask)}"
+                f"{mask_place}: {listed(without_mask)}"
             )
         if without_image:
             parts.append(
                 f"{len(without_image)} of {len(masks)} masks have no image in "
-                f"{image_place}: {_some(without_image)}"
+                f"{image_place}: {listed(without_image)}"
             )
         problems.append(
             "Every image must have one mask of the same name, and every mask "

@@ -5,6 +5,7 @@ import pathlib
 import unicodedata
 
 from keras_setr.data.folder.layouts import SUBSETS
+from keras_setr.files.text import read_text
 
 
 def assign_subsets(pairs, lists, directory, problems):
@@ -33,7 +34,7 @@ def assign_subsets(pairs, lists, directory, problems):
         subset = SUBSETS.get(subset, subset)
         path = directory / name
         unknown, doubtful = [], []
-        for line in path.read_text(encoding="utf-8-sig").splitlines():
+        for line in read_text(path).splitlines():
             if not line.strip():
                 continue
             found = _find(line.strip(), endings)

@@ -1,6 +1,12 @@
 """The table that `SegmentationFolder.report()` prints."""
 
+import collections
 import dataclasses
+
+from keras_setr.data.folder.problems import find_problems
+from keras_setr.facts.label_rule import UNLABELLED
+from keras_setr.tables import percent
+from keras_setr.tables import text_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +35,31 @@ class FolderReport:
     unlabelled: int
     colors: dict
     problems: tuple
+
+    @classmethod
+    def of(cls, contents, pairs):
+        """The report on some `pairs` of a `FolderContents`."""
+        scans = contents.scan(pairs)
+        number = contents.found_num_classes
+        pixels = collections.Counter()
+        images = collections.Counter()
+        for scan in scans:
+            labels = contents.label_counts(scan)
+            pixels.update(labels)
+            images.update(labels.keys())
+        sizes = [scan.image_size for scan in scans if scan.image_size]
+        colors = contents.label_colors()
+        return cls(
+            directory=str(contents.directory),
+            subsets=dict(collections.Counter(p.subset for p in pairs)),
+            sizes=dict(collections.Counter(sizes)),
+            classes=contents.labels.classes(number, colors),
+            pixels=tuple(pixels[label] for label in range(number)),
+            images=tuple(images[label] for label in range(number)),
+            unlabelled=pixels[UNLABELLED],
+            colors=colors,
+            problems=tuple(find_problems(contents, pairs)),
+        )
 
     def __str__(self):
         text = "\n".join(
@@ -72,28 +103,23 @@ class FolderReport:
 
     def _class_lines(self):
         total = sum(self.pixels) + self.unlabelled
+
+        def share(pixels):
+            return percent(100 * pixels / total if total else None, " %")
+
         header = ["id", "name", "pixels", "images"]
         rows = [
-            [str(label), name, _percent(pixels, total), str(images)]
+            [str(label), name, share(pixels), str(images)]
             for label, (name, pixels, images) in enumerate(
                 zip(self.classes.names, self.pixels, self.images)
             )
         ]
-        rows.append(["255", "unlabelled", _percent(self.unlabelled, total), ""])
+        rows.append(["255", "unlabelled", share(self.unlabelled), ""])
         if self.colors:
             header.append("colour in masks")
             for row in rows:
                 row.append(str(self.colors.get(int(row[0]), "")))
-        widths = [max(map(len, column)) for column in zip(header, *rows)]
-        lines = []
-        for row in [header, *rows]:
-            cells = [
-                # Names to the left, figures to the right.
-                cell.ljust(width) if column in (1, 4) else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(row, widths))
-            ]
-            lines.append("  ".join(cells).rstrip())
-        return lines
+        return text_table([header, *rows], left=(1, 4))
 
     def _problem_lines(self):
         if not self.problems:
@@ -106,7 +132,3 @@ class FolderReport:
 
 def _size(size):
     return f"{size[0]}x{size[1]}"
-
-
-def _percent(part, total):
-    return f"{100 * part / total:.2f} %" if total else "-"

@@ -17,7 +17,7 @@ MAX_COLORS = 256
 
 
 @dataclasses.dataclass(frozen=True)
-class PairFacts:
+class PairScan:
     """What one reading of a pair found, before any label rule is applied.
 
     Args:
@@ -37,7 +37,7 @@ class PairFacts:
 
 
 def scan_pairs(pairs, channels=3, image_dtype="uint8"):
-    """`PairFacts` of each pair, in order, read by a pool of threads.
+    """`PairScan` of each pair, in order, read by a pool of threads.
 
     Args:
         pairs: sequence of `Pair`.
@@ -53,12 +53,12 @@ def scan_pairs(pairs, channels=3, image_dtype="uint8"):
 
 
 def _scan_pair(pair, channels, image_dtype):
-    facts = {}
+    found = {}
     errors = []
     try:
         # Decoded whole: a truncated file has an intact header.
         image = load_image(pair.image, channels, image_dtype)
-        facts["image_size"] = image.shape[:2]
+        found["image_size"] = image.shape[:2]
     except (ValueError, OSError) as error:
         errors.append(_sentence(error, pair.image))
     try:
@@ -66,23 +66,23 @@ def _scan_pair(pair, channels, image_dtype):
     except (ValueError, OSError) as error:
         errors.append(_sentence(error, pair.mask))
     else:
-        facts["mask_size"] = mask.shape[:2]
+        found["mask_size"] = mask.shape[:2]
         if mask.ndim == 2:
             counts = np.bincount(mask.ravel(), minlength=256)
-            facts["values"] = {
+            found["values"] = {
                 int(value): int(counts[value])
                 for value in np.flatnonzero(counts)
             }
         else:
-            facts["colors"] = _count_colors(mask)
-            if len(facts["colors"]) > MAX_COLORS:
+            found["colors"] = _count_colors(mask)
+            if len(found["colors"]) > MAX_COLORS:
                 errors.append(
-                    f"{pair.mask} holds {len(facts['colors'])} colours, and "
+                    f"{pair.mask} holds {len(found['colors'])} colours, and "
                     f"at most {MAX_COLORS} can stand for classes. Save the "
                     "mask without smoothed edges, or check that it is a mask."
                 )
-                facts["colors"] = {}
-    return PairFacts(**facts, errors=tuple(errors))
+                found["colors"] = {}
+    return PairScan(**found, errors=tuple(errors))
 
 
 def _sentence(error, path):

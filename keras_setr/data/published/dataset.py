@@ -3,8 +3,6 @@
 import dataclasses
 import operator
 
-import numpy as np
-
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import optional
@@ -181,13 +179,7 @@ class PublishedDataset(SegmentationSource):
         image = load_image(ImageBytes(example[self._names.image], name))
         label_name = f"{name} (label)"
         mask = load_mask(ImageBytes(example[self._names.label], label_name))
-        label = self._rule.apply(mask, self.num_classes)
-        if label is None:
-            values = np.unique(mask)
-            raise ValueError(
-                self._rule.problem(label_name, values, self.num_classes)
-            )
-        return image, label
+        return image, self._rule.labels(mask, label_name, self.num_classes)
 
     def _name(self, example):
         return example[self._names.file_name].decode("utf-8")

@@ -3,6 +3,9 @@
 import html
 import textwrap
 
+from keras_setr.tables import percent
+from keras_setr.tables import text_table
+
 _WIDTH = 100
 _TITLE = 12
 
@@ -16,7 +19,7 @@ def record(recipe):
         ("decoder", _decoder(recipe)),
         ("test", _test(recipe)),
         *_published(recipe),
-        ("measured", _percent(recipe.measured, "not run")),
+        ("measured", percent(recipe.measured, missing="not run")),
         ("follows", " ".join((f"{recipe.follows}.", *recipe.because))),
         ("hardware", recipe.hardware or "not published"),
         ("hours", _hours(recipe)),
@@ -41,19 +44,7 @@ def table(recipes):
     rows = [_cells(recipe) for recipe in recipes]
     if not rows:
         return _count(rows)
-    titles = {title: title for title in rows[0]}
-    widths = {
-        title: max(len(row[title]) for row in (titles, *rows))
-        for title in titles
-    }
-    head, *lines = [
-        "  ".join(
-            # Figures to the right.
-            f"{cell:{'<' if title == 'name' else '>'}{widths[title]}}"
-            for title, cell in row.items()
-        )
-        for row in (titles, *rows)
-    ]
+    head, *lines = text_table([rows[0].keys(), *(r.values() for r in rows)])
     return "\n".join([head, "-" * len(head), *lines, _count(rows)])
 
 
@@ -85,10 +76,10 @@ def _cells(recipe):
         "batch": str(recipe.batch_size),
         "rate": f"{recipe.learning_rate:g}",
         "pretrained": recipe.pretrained_on,
-        "single": _percent(_shown(recipe.miou), "-"),
-        "multi": _percent(_shown(recipe.miou_multi_scale), "-"),
-        "server": _percent(_shown(recipe.miou_test_server), "-"),
-        "measured": _percent(recipe.measured, "not run"),
+        "single": percent(_shown(recipe.miou)),
+        "multi": percent(_shown(recipe.miou_multi_scale)),
+        "server": percent(_shown(recipe.miou_test_server)),
+        "measured": percent(recipe.measured, missing="not run"),
     }
 
 
@@ -150,8 +141,8 @@ def _published(recipe):
         ("multi-scale", recipe.miou_multi_scale),
         ("test server", recipe.miou_test_server),
     ):
-        for source, percent in figures.items():
-            yield title, f"{percent:.2f} {test}: {source}"
+        for source, figure in figures.items():
+            yield title, f"{percent(figure)} {test}: {source}"
             title = ""
 
 
@@ -162,10 +153,6 @@ def _hours(recipe):
 def _shown(figures):
     """The figure of a dict of source -> percent that tables show."""
     return next(iter(figures.values()), None)
-
-
-def _percent(value, missing):
-    return missing if value is None else f"{value:.2f}"
 
 
 def _sides(size):

@@ -56,3 +56,25 @@ def test_json_that_names_no_classes_is_an_error(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as error:
         read_class_names(path, tmp_path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["names.txt", "names.json"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_names_are_read_as_any_editor_writes_them(tmp_path, name, encoding):
+    path = tmp_path / name
+    text = '["Straße", "Bäume"]' if name.endswith("json") else "Straße\nBäume\n"
+    path.write_text(text, encoding=encoding)
+    assert read_class_names(path, tmp_path)[0] == ("Straße", "Bäume")
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match="Latin-1") as error:
+        read_class_names(path, tmp_path)
+    assert str(path) in str(error.value)
+
+
+def test_two_classes_of_one_name_are_an_error_that_names_the_file(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("road\nsky\nroad\n")
+    with pytest.raises(
+        ValueError, match="classes.txt .*'road' for label 0 and for label 2"
+    ):
+        read_class_names(None, tmp_path)

@@ -91,17 +91,17 @@ def test_the_report_counts_pairs_sizes_and_classes(folder_of_three):
 
 
 def test_ignored_values_become_255(folder_of_three):
-    folder = SegmentationFolder(folder_of_three, ignore_class=2)
+    folder = SegmentationFolder(folder_of_three, ignore_values=2)
     assert folder.num_classes == 2
     assert folder[2][1].tolist() == [[255, 255], [0, 255], [0, 0], [0, 0]]
-    folder = SegmentationFolder(folder_of_three, ignore_class=[0, 1])
+    folder = SegmentationFolder(folder_of_three, ignore_values=[0, 1])
     assert folder[0][1].tolist() == [[255] * 3] * 2
     assert folder.num_classes == 3
 
 
 def test_a_label_map_comes_first_and_can_make_255_a_class(folder_of_three):
     folder = SegmentationFolder(
-        folder_of_three, label_map={0: 1, 255: 0, 1: 255}, ignore_class=2
+        folder_of_three, label_map={0: 1, 255: 0, 1: 255}, ignore_values=2
     )
     assert folder.num_classes == 2
     assert folder[0][1].tolist() == [[1, 1, 255], [1, 1, 0]]
@@ -134,7 +134,7 @@ def test_black_and_white_masks_are_explained(tmp_path):
 def test_one_class_alone_is_an_error(tmp_path):
     write(tmp_path, {"a": [[0, 0, 7]]})
     with pytest.raises(ValueError, match=r"at least 2.*give 1.*\[0, 7\]"):
-        SegmentationFolder(tmp_path, ignore_class=7).num_classes
+        SegmentationFolder(tmp_path, ignore_values=7).num_classes
 
 
 def test_rgb_masks_give_a_sorted_table_of_their_colours(tmp_path):
@@ -153,7 +153,7 @@ def test_rgb_masks_give_a_sorted_table_of_their_colours(tmp_path):
 def test_the_index_of_a_given_colour_is_the_raw_value(tmp_path):
     write(tmp_path, {"a": [[RED, BLUE, GREEN]]})
     folder = SegmentationFolder(
-        tmp_path, colors=[GREEN, RED, BLUE, (9, 9, 9)], ignore_class=2
+        tmp_path, colors=[GREEN, RED, BLUE, (9, 9, 9)], ignore_values=2
     )
     assert folder[0][1].tolist() == [[1, 255, 0]]
     assert folder.num_classes == 4
@@ -203,7 +203,7 @@ def test_all_problems_are_listed_by_file(tmp_path):
     problems = folder.report().problems
     masks = tmp_path / "masks"
     assert len(problems) == 5
-    allowed = "but num_classes=21 allows 0..20 or ignore_class=255"
+    allowed = "but num_classes=21 allows 0..20 or ignore_values=255"
     assert f"{masks / '17.png'} holds label 21, {allowed}" in problems
     assert f"{masks / '18.png'} holds label 21, 30, {allowed}" in problems
     text = str(folder.report())
@@ -303,13 +303,29 @@ def test_splits_share_one_reading_of_the_files(folder_of_three):
             "num_classes=3 and 2 names",
         ),
         ({"label_map": {0: 0, 1: 2}, "num_classes": 2}, "Received: label 2"),
-        ({"label_map": {-1: 0}}, "label_map keys .*Received: -1"),
+        (
+            {"label_map": {-1: 0}},
+            "each key .*0..255.*Received: {-1: 0}",
+        ),
         ({"label_map": {}}, "must map something"),
-        ({"label_map": {0: 300}}, "label_map labels .*Received: 300"),
-        ({"label_map": {2: 1}, "ignore_class": 2}, "contradict.*value 2"),
-        ({"ignore_class": -1}, "ignore_class .*0..255.*Received: -1"),
+        (
+            {"label_map": {0: 300}},
+            "each value .*0..255.*{0: 300}",
+        ),
+        ({"label_map": {2: 1}, "ignore_values": 2}, "contradict.*value 2"),
+        ({"ignore_values": -1}, "ignore_values .*0..255.*Received: -1"),
+        ({"ignore_values": 1.0}, "ignore_values .*integer.*Received: 1.0"),
+        ({"ignore_values": "12"}, "ignore_values .*integer.*Received: '12'"),
+        ({"class_names": ["a", 1]}, "class_names .*each a string.*1"),
+        ({"class_names": ["a", "a"]}, "'a' for label 0 and for label 1"),
+        ({"palette": [(0.5, 0, 1)] * 3}, "palette .*integer in 0..255"),
+        ({"colors": "rgb"}, "colors must be .*Received: 'rgb'"),
+        ({"channels": 0}, "channels must be .*at least 1.*Received: 0"),
+        ({"image_dtype": "uint61"}, "Did you mean 'uint16'"),
+        ({"lists": ["train.txt"]}, "lists must be a dict"),
+        ({"num_classes": True}, "num_classes .*Received: True"),
         ({"colors": [RED, RED]}, "distinct.*2 times"),
-        ({"colors": [(1, 2)]}, r"0..255. Received: \(1, 2\)"),
+        ({"colors": [(1, 2)]}, r"of 3, each .*0..255.*Received: \[\(1, 2\)\]"),
         ({"class_names": [*"abc"], "palette": [RED]}, "1 colours for 3 names"),
     ],
 )

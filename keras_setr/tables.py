@@ -1,0 +1,44 @@
+"""Tables and lists as text."""
+
+import math
+
+
+def text_table(rows, left=(0,)):
+    """Rows as lines, in columns of one width with two spaces between them.
+
+    Args:
+        rows: sequence of rows, each a sequence of str; titles are a row too.
+        left: numbers of the columns that stand to the left, as names do;
+            figures stand to the right.
+
+    Returns:
+        list of str, one per row.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def percent(value, unit="", missing="-"):
+    """A figure in percent as it is printed, to two places.
+
+    Args:
+        value: float. `missing` stands for `None` and NaN.
+        unit: str, written behind it.
+    """
+    if value is None or math.isnan(value):
+        return missing
+    return f"{value:.2f}{unit}"
+
+
+def listed(items, count=5):
+    """ "a, b and 7 more": at most `count` of a sequence of items."""
+    shown = ", ".join(str(item) for item in items[:count])
+    more = len(items) - count
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,34 @@
+import math
+
+import pytest
+
+from keras_setr.tables import listed
+from keras_setr.tables import percent
+from keras_setr.tables import text_table
+
+
+def test_names_stand_to_the_left_and_figures_to_the_right():
+    rows = [("id", "name", "share"), ("7", "sky", "1.00"), ("12", "a car", "")]
+    assert text_table(rows, left=(1,)) == [
+        "id  name   share",
+        " 7  sky     1.00",
+        "12  a car",
+    ]
+
+
+def test_rows_of_different_lengths_are_an_error():
+    with pytest.raises(ValueError):
+        text_table([("a", "b"), ("a",)])
+
+
+def test_figures_have_two_places_and_none_where_there_is_none():
+    assert percent(100 * 0.12345) == "12.35"
+    assert percent(7, " %") == "7.00 %"
+    assert percent(None) == percent(math.nan) == "-"
+    assert percent(None, " %", "not run") == "not run"
+
+
+def test_of_many_the_first_are_listed():
+    assert listed([1, 2, 3], 3) == "1, 2, 3"
+    assert listed([1, 2, 3, 4, 5], 3) == "1, 2, 3 and 2 more"
+    assert listed(()) == ""
