@@ -63,3 +63,7 @@ __all__ = [
     "workers",
     "write_submission",
 ]
+
+
+def __dir__():
+    return __all__

@@ -41,3 +41,7 @@ __all__ = [
     "upload_preset",
     "write_model_card",
 ]
+
+
+def __dir__():
+    return __all__

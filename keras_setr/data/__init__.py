@@ -33,3 +33,7 @@ __all__ = [
     "save_labels",
     "segmentation_batches",
 ]
+
+
+def __dir__():
+    return __all__

@@ -38,3 +38,7 @@ __all__ = [
     "sliding_window",
     "window_starts",
 ]
+
+
+def __dir__():
+    return __all__

@@ -1,3 +1,5 @@
+"""The layers that the encoder and the decoders are built of."""
+
 from keras_setr.layers.convolution import BatchNormalization
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.embedding import FeatureMap
@@ -19,3 +21,7 @@ __all__ = [
     "TokenEmbedding",
     "TransformerBlock",
 ]
+
+
+def __dir__():
+    return __all__

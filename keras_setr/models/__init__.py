@@ -21,3 +21,7 @@ __all__ = [
     "T_LARGE",
     "T_SMALL",
 ]
+
+
+def __dir__():
+    return __all__

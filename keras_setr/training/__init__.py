@@ -41,3 +41,7 @@ __all__ = [
     "estimate_memory",
     "miniature",
 ]
+
+
+def __dir__():
+    return __all__

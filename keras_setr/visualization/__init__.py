@@ -7,3 +7,7 @@ from keras_setr.visualization.overlays import overlay
 from keras_setr.visualization.overlays import sheet
 
 __all__ = ["color_map", "comparison", "legend", "overlay", "sheet"]
+
+
+def __dir__():
+    return __all__

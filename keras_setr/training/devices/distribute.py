@@ -3,12 +3,18 @@
 import contextlib
 import dataclasses
 import functools
-import importlib.metadata
 import os
 
 import keras
 
 from keras_setr import workers as worker_job
+from keras_setr.arguments import checked
+from keras_setr.arguments import either
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import sequence
+from keras_setr.arguments import string
 
 # The transformer's kernels, cut over the `model` axis: by columns on the way
 # into a wider layer, by rows on the way back, so that what lies between them
@@ -25,6 +31,13 @@ _MODEL_PARALLEL_LAYOUT = {
 _JAX_JOB = "KERAS_DISTRIBUTION_"
 
 
+@checked(
+    devices=optional(either(integer(1), sequence(string(), minimum_length=1))),
+    model_parallel=optional(sequence(integer(1), length=2)),
+    workers=optional(integer(1)),
+    tpu=optional(string()),
+    verbose=flag(),
+)
 def distribute(
     devices=None, *, model_parallel=None, workers=None, tpu=None, verbose=True
 ):
@@ -47,7 +60,8 @@ def distribute(
       `ModelParallel`. If `KERAS_DISTRIBUTION_NUM_PROCESSES` and its like name
       several workers, they are joined; this must then come before anything
       that JAX computes.
-    - torch: one device, up to a Keras that distributes on torch.
+    - torch: one device. Keras 3.16 begins to distribute on torch, which is
+      not tried here yet, so several workers are an error.
 
     Args:
         devices: int or list of str. How many of the devices, or which, by
@@ -73,10 +87,6 @@ def distribute(
             before it was joined.
     """
     backend = keras.config.backend()
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise ValueError(
-            f"workers must be an integer of at least 1. Received: {workers!r}."
-        )
     if model_parallel is not None and backend != "jax":
         raise ValueError(
             "model_parallel needs JAX, whose keras.distribution cuts kernels. "
@@ -160,7 +170,7 @@ def _chosen(found, devices):
     if devices is None:
         return found
     if isinstance(devices, int):
-        if not 1 <= devices <= len(found):
+        if devices > len(found):
             raise ValueError(
                 f"devices must lie between 1 and the {len(found)} that were "
                 f"found ({', '.join(found)}). Received: {devices}."
@@ -168,9 +178,9 @@ def _chosen(found, devices):
         return found[:devices]
     by_name = {name.lower(): name for name in found}
     unknown = [name for name in devices if name.lower() not in by_name]
-    if unknown or not devices:
+    if unknown:
         raise ValueError(
-            f"devices must name some of {found}. Received: {devices}."
+            f"devices must name some of {found}. Received: {list(devices)}."
         )
     return [by_name[name.lower()] for name in devices]
 
@@ -294,14 +304,7 @@ def _tensorflow_tpu(tpu, devices):
     )
 
 
-# === JAX, and torch in a Keras that distributes on it ===
-
-
-def _jax(devices, workers, model_parallel):
-    worker, num_workers = _join(devices, workers)
-    return _keras_distribution(
-        "JAX", devices, worker, num_workers, model_parallel
-    )
+# === JAX ===
 
 
 def _join(devices, workers):
@@ -313,7 +316,7 @@ def _join(devices, workers):
             raise RuntimeError(
                 "The job has several workers, and they are joined only before "
                 "anything is computed: call distribute() first in the "
-                f"program. {keras.config.backend()} says: {error}"
+                f"program. JAX says: {error}"
             ) from error
     worker, num_workers = worker_job.job()
     _check_job(devices, workers, num_workers, f"the job ({_JAX_JOB}*)")
@@ -327,7 +330,8 @@ def _named_workers(workers):
     return int(named or workers or len(addresses.split(",")))
 
 
-def _keras_distribution(name, devices, worker, num_workers, model_parallel):
+def _jax(devices, workers, model_parallel):
+    worker, num_workers = _join(devices, workers)
     found = keras.distribution.list_devices()
     chosen = _chosen(found, devices)
     reason = f"{_counted(found)} found"
@@ -337,16 +341,16 @@ def _keras_distribution(name, devices, worker, num_workers, model_parallel):
         reason = f"{num_workers} workers with {_counted(found)} in all"
     if model_parallel is not None:
         strategy = _model_parallel(chosen, num_workers, model_parallel)
-        picked = f"{name} ModelParallel {tuple(model_parallel)}"
+        picked = f"JAX ModelParallel {model_parallel}"
         num_devices = model_parallel[0]
     elif len(found) == 1:
-        return Distribution(f"{name} on {chosen[0]}", reason)
+        return Distribution(f"JAX on {chosen[0]}", reason)
     else:
         # The batches of a worker are its part already.
         strategy = keras.distribution.DataParallel(
             devices=chosen, auto_shard_dataset=False
         )
-        picked = f"{name} DataParallel"
+        picked = "JAX DataParallel"
         num_devices = len(chosen)
     return Distribution(
         picked,
@@ -365,7 +369,7 @@ def _model_parallel(devices, num_workers, shape):
             "model_parallel=(batch, model) must have as many cells as there "
             f"are devices, {len(devices)}, and batch must be a multiple of "
             f"the {num_workers} workers, each of which holds whole models. "
-            f"Received: {tuple(shape)}."
+            f"Received: {shape}."
         )
     mesh = keras.distribution.DeviceMesh(
         (batch, model), ("batch", "model"), devices
@@ -378,14 +382,14 @@ def _model_parallel(devices, num_workers, shape):
     )
 
 
+# === torch ===
+
+
 def _torch(devices, workers):
     import torch
 
     if _named_workers(workers) > 1:
-        if not hasattr(keras.src.backend.distribution_lib, "initialize"):
-            raise ValueError(_no_torch(f"{_named_workers(workers)} workers"))
-        worker, num_workers = _join(devices, workers)
-        return _keras_distribution("torch", None, worker, num_workers, None)
+        raise ValueError(_no_torch(f"{_named_workers(workers)} workers"))
     count = torch.cuda.device_count()
     found = [f"cuda:{index}" for index in range(count)] or ["cpu"]
     chosen = _chosen(found, devices)
@@ -403,9 +407,8 @@ def _torch(devices, workers):
 
 
 def _no_torch(received):
-    version = importlib.metadata.version("keras")
     return (
-        f"Keras {version} distributes nothing on torch. Received: {received}; "
-        "for several devices set KERAS_BACKEND=jax or tensorflow, whose "
-        "models read the same files"
+        "keras_setr distributes nothing on torch, as Keras up to 3.15 does "
+        f"not. Received: {received}; for several devices set "
+        "KERAS_BACKEND=jax or tensorflow, whose models read the same files"
     )
