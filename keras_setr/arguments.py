@@ -252,6 +252,13 @@ def either(*rules):
     return Rule(" or ".join(rule.text for rule in rules), take)
 
 
+def some(items, limit=5):
+    """ "a, b and 3 more" of a long list."""
+    shown = ", ".join(str(item) for item in items[:limit])
+    more = len(items) - limit
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 def nearest(name, known):
     """ "Did you mean .."" for a name that is none of the known, or ""."""
     near = difflib.get_close_matches(
@@ -290,7 +297,7 @@ def checked(*further, **rules):
         @functools.wraps(target)
         def call(*args, **kwargs):
             if rest is None or further:
-                _check_names(public, kwargs, offered)
+                check_names(public, kwargs, offered)
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError as error:
@@ -309,10 +316,11 @@ def checked(*further, **rules):
     return decorate
 
 
-def _check_names(public, given, known):
+def check_names(function, given, known):
+    """Raise `TypeError` at a given name that is none of a function's."""
     for name in given:
         if name not in known:
             raise TypeError(
-                f"{public} has no argument {name!r}. "
+                f"{function} has no argument {name!r}. "
                 + (nearest(name, known) or f"It has {', '.join(known)}.")
             )

@@ -8,26 +8,26 @@ from keras_setr.checkpoints.card import write_model_card
 from keras_setr.checkpoints.download import hash_file
 from keras_setr.checkpoints.layouts import Layout
 from keras_setr.checkpoints.layouts import recognise
+from keras_setr.checkpoints.plan import LoadPlan
 from keras_setr.checkpoints.presets import PRESETS
 from keras_setr.checkpoints.presets import Preset
 from keras_setr.checkpoints.presets import presets_of
-from keras_setr.checkpoints.sources import Source
 from keras_setr.checkpoints.sources import open_source
 from keras_setr.checkpoints.tensors import Checkpoint
 from keras_setr.checkpoints.tensors import read_file
 from keras_setr.checkpoints.tensors import read_variables
-from keras_setr.checkpoints.transfer import Copy
 from keras_setr.checkpoints.transfer import Report
+from keras_setr.checkpoints.transfer import TensorRule
 from keras_setr.checkpoints.transfer import transfer
 
 __all__ = [
     "Checkpoint",
-    "Copy",
     "Layout",
+    "LoadPlan",
     "PRESETS",
     "Preset",
     "Report",
-    "Source",
+    "TensorRule",
     "architecture",
     "decoder_arguments",
     "hash_file",

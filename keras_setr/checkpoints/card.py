@@ -70,7 +70,7 @@ def model_card(model, source, sha256=None, license=None, data_license=None):
         ("Terms of the data", data_license or "not known"),
         ("Licence of the code", "Apache-2.0"),
     ]
-    if preset is not None and preset.model is not None:
+    if preset is not None and preset.model_class is not None:
         rows += [
             (title, percent(figure, " %", "not published"))
             for title, figure in (

@@ -48,6 +48,10 @@ class Preset:
     image_size: int = 512
 
     @property
+    def model_class(self):
+        return self.model
+
+    @property
     def downloads(self):
         """Whether the file has an address to fetch it from."""
         return self.file is not None

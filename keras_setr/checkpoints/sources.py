@@ -1,129 +1,149 @@
-"""From what a user names to what it holds."""
+"""From what a user names to a layout, which tells what the name holds."""
 
 import dataclasses
-import json
 import os
 
-from keras_hub.src.utils import preset_utils
+import keras_hub
 
+from keras_setr.arguments import nearest
+from keras_setr.checkpoints import hub
 from keras_setr.checkpoints import tensors
-from keras_setr.checkpoints.download import cache_folder
-from keras_setr.checkpoints.download import download
+from keras_setr.checkpoints.architectures import architecture
+from keras_setr.checkpoints.layouts import recognise
+from keras_setr.checkpoints.preset_folder import CONFIG
+from keras_setr.checkpoints.preset_folder import OwnLayout
 from keras_setr.checkpoints.presets import PRESETS
-from keras_setr.checkpoints.presets import Preset
-
-# Counted up when converted copies of older versions must not be read again.
-_CONVERSION = 1
+from keras_setr.facts.datasets import DATASETS
+from keras_setr.files.whole import restore_folder
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What a name stands for; one of the first two is set, or neither.
+class PublishedLayout:
+    """A built-in name without its file; `Layout` has the same attributes."""
 
-    Attributes:
-        folder: str. A preset folder or handle that holds one of our classes.
-        checkpoint: `Checkpoint` of foreign tensors.
-        preset: `Preset`, where a built-in name was given.
-        copy: str. The folder that a conversion of it is kept in.
+    saved = checkpoint = None
+    ignored = ()
+
+    def __init__(self, preset):
+        self.name = preset.name
+        self.model_class = preset.model_class
+        self._encoder, self._model = architecture(preset)
+        self._classes = classes_of(preset)
+
+    def encoder_arguments(self, given):
+        return self._encoder
+
+    def model_arguments(self, given):
+        if self.model_class is None:
+            return {}
+        return {**self._model, "classes": self._classes}
+
+    def encoder_rules(self, arguments):
+        return ()
+
+    def decoder_rules(self):
+        return ()
+
+
+def classes_of(preset):
+    """`Classes` of a built-in name's dataset, or `None`."""
+    dataset = DATASETS.get(preset.dataset)
+    return dataset and dataset.classes
+
+
+def open_file_of(preset, path):
+    """The layout of a file that the user has of a built-in name.
+
+    Raises:
+        ValueError: where the file holds something else.
     """
+    layout = recognise(tensors.read_file(path), classes_of(preset))
+    encoder, model = architecture(preset)
+    published = {"model_class": preset.model_class, **encoder, **model}
+    found = {"model_class": layout.model_class, **layout.facts()}
+    wrong = [
+        f"{name} {value} instead of {published.get(name)}"
+        for name, value in found.items()
+        if value != published.get(name)
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} is not the file of {preset.name}: it has "
+            f"{', '.join(wrong)}. Its links stand on {preset.url}; to load "
+            f"this file as what it is, pass it by itself: from_preset({path!r})"
+        )
+    return layout
 
-    folder: str | None = None
-    checkpoint: tensors.Checkpoint | None = None
-    preset: Preset | None = None
-    copy: str | None = None
 
-
-def open_source(source, file=None, load_weights=True, verbose=True):
-    """Find what `from_preset` was asked for.
+def open_source(source, encoder_only=False, load_weights=True):
+    """The layout of a file, a folder or a handle.
 
     Args:
-        source: str. A built-in name, a file of tensors, a folder of KerasHub
-            or Hugging Face, or a handle (`hf://`, `kaggle://`, ..).
-        file: str. For built-in names whose file has no fixed address.
-        load_weights: bool. `False` downloads no weights of built-in names.
-        verbose: bool. Whether downloads draw a progress bar.
+        source: str. A file of tensors, a folder of KerasHub or Hugging Face,
+            or a handle (`hf://`, `kaggle://`, ..).
+        encoder_only: bool. Whether to leave the decoder of a preset folder
+            out.
+        load_weights: bool. Whether a preset folder's weights are wanted.
 
     Returns:
-        `Source`.
+        `Layout` or `OwnLayout`.
+
+    Raises:
+        FileNotFoundError, ValueError: where there is no such source, or it is
+            damaged or of an unknown kind.
     """
-    source = os.fspath(source)
-    if source in PRESETS:
-        return _open_builtin(PRESETS[source], file, load_weights, verbose)
-    if file is not None:
-        raise ValueError(
-            "file belongs to a built-in name. Received: "
-            f"file={file!r} with {source!r}; pass the file itself instead."
-        )
+    local = "://" not in source
     if os.path.isfile(source) or (
-        "://" not in source and source.lower().endswith(tensors.SUFFIXES)
+        local and source.lower().endswith(tensors.SUFFIXES)
     ):
-        return Source(checkpoint=tensors.read_file(source))
+        return recognise(tensors.read_file(source))
+    if local:
+        restore_folder(source)
     try:
-        path = preset_utils.get_file(source, preset_utils.CONFIG_FILE)
+        hub.fetch(source, CONFIG)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(_unknown(source, error)) from error
-    with open(path, encoding="utf-8") as opened:
-        config = json.load(opened)
-    if "registered_name" not in config:
-        return Source(checkpoint=_read_hugging_face(source, path))
-    if config["registered_name"].startswith("keras_setr>"):
-        return Source(folder=source)
-    import keras_hub
+    registered_name = hub.read_json(source, CONFIG).get("registered_name")
+    if registered_name is None:
+        return recognise(_read_hugging_face(source))
+    if registered_name.startswith("keras_setr>"):
+        return OwnLayout(source, source, encoder_only, load_weights)
+    return recognise(_read_keras_hub(source))
 
-    encoder = keras_hub.models.Backbone.from_preset(source)
+
+def _read_keras_hub(source):
+    """The tensors of an encoder of KerasHub's own."""
+    try:
+        encoder = keras_hub.models.Backbone.from_preset(source)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"KerasHub cannot load {source}: {error}") from error
     # Some put the model's own name before the names of their layers.
     prefix = f"{encoder.name}_"
-    return Source(
-        checkpoint=tensors.read_variables(source, encoder.weights, prefix)
-    )
+    return tensors.read_variables(source, encoder.weights, prefix)
 
 
-def _open_builtin(preset, file, load_weights, verbose):
-    if not load_weights:
-        return Source(preset=preset)
-    if file is not None:
-        return Source(checkpoint=tensors.read_file(file), preset=preset)
-    if not preset.downloads:
-        raise ValueError(
-            f"The weights of {preset.name} have no fixed address. Download "
-            f"them by the links on {preset.url} and pass the file: "
-            f'from_preset("{preset.name}", file="iter_80000.pth").'
-        )
-    copy = os.path.join(
-        cache_folder(), f"{preset.name}-{preset.sha256}-{_CONVERSION}"
-    )
-    if os.path.isdir(copy):
-        return Source(folder=copy, preset=preset)
-    path = download(
-        preset.url,
-        os.path.join(cache_folder(), preset.file),
-        preset.sha256,
-        verbose,
-    )
-    return Source(checkpoint=tensors.read_file(path), preset=preset, copy=copy)
-
-
-def _read_hugging_face(source, config_path):
-    """A folder, or the same files fetched from a hub."""
+def _read_hugging_face(source):
+    """The tensors of a folder, or of the same files fetched from a hub."""
     if os.path.isdir(source):
         return tensors.read_folder(source)
     index = "model.safetensors.index.json"
-    if preset_utils.check_file_exists(source, "model.safetensors"):
-        preset_utils.get_file(source, "model.safetensors")
-    elif preset_utils.check_file_exists(source, index):
-        parts = preset_utils.load_json(source, index)["weight_map"]
+    if hub.exists(source, "model.safetensors"):
+        hub.fetch(source, "model.safetensors")
+    elif hub.exists(source, index):
+        parts = hub.read_json(source, index)["weight_map"]
         for part in sorted(set(parts.values())):
-            preset_utils.get_file(source, part)
+            hub.fetch(source, part)
     else:
-        preset_utils.get_file(source, "pytorch_model.bin")
-    folder = tensors.read_folder(os.path.dirname(config_path))
-    return dataclasses.replace(folder, origin=source)
+        hub.fetch(source, "pytorch_model.bin")
+    folder = os.path.dirname(hub.fetch(source, CONFIG))
+    return dataclasses.replace(tensors.read_folder(folder), origin=source)
 
 
 def _unknown(source, error):
+    hint = nearest(source, PRESETS)
     return (
-        f"{source!r} names nothing that can be loaded ({error}). It may be a "
-        f"built-in name ({', '.join(sorted(PRESETS)[:3])}, .. in "
+        f"{source!r} names nothing that can be loaded ({error}). "
+        + (f"{hint} " if hint else "")
+        + f"It may be a built-in name ({', '.join(sorted(PRESETS)[:3])}, .. in "
         "SETRSegmenter.presets), a file of tensors "
         f"({', '.join(tensors.SUFFIXES)}), a folder of KerasHub or Hugging "
         "Face with its config.json, or a handle such as hf://user/model or "

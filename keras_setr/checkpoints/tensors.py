@@ -8,7 +8,6 @@ never held in memory twice.
 import collections
 import ctypes
 import dataclasses
-import json
 import mmap
 import os
 import pickle
@@ -18,6 +17,8 @@ import zipfile
 from collections.abc import Callable
 
 import numpy as np
+
+from keras_setr.checkpoints import hub
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES = (*TORCH_SUFFIXES, ".safetensors", ".npz")
@@ -96,8 +97,8 @@ def read_folder(path):
     Returns:
         `Checkpoint` with the configuration in its metadata.
     """
-    with open(os.path.join(path, "config.json"), encoding="utf-8") as file:
-        config = json.load(file)
+    path = os.fspath(path)
+    config = hub.read_json(path, "config.json")
     tensors = {}
     names = sorted(os.listdir(path))
     parts = [name for name in names if name.endswith(".safetensors")]

@@ -1,6 +1,6 @@
 """Values from a checkpoint into a model's variables, all of them or none.
 
-A layout (`layouts/`) says with `Copy` records which tensors make which
+A plan (`plan.py`) says with `TensorRule` records which tensors make which
 variable. `transfer` carries them out, writes every variable once, accounts
 for every tensor and returns a `Report`.
 """
@@ -21,7 +21,7 @@ _SHOWN = 6
 
 
 @dataclasses.dataclass(frozen=True)
-class Copy:
+class TensorRule:
     """How one variable of ours comes out of tensors of a file.
 
     Args:
@@ -44,7 +44,7 @@ class Report:
 
     Attributes:
         origin: str. Path, handle or name of what was read.
-        layout: str. The naming that was recognised.
+        layout_name: str. The naming that was recognised.
         loaded: dict from part (`"encoder"`, `"decoder"`, `"auxiliary"`) to
             `[variables written, variables]`.
         notes: list of str. Resampled positions, new classifiers and the like.
@@ -54,7 +54,7 @@ class Report:
     """
 
     origin: str
-    layout: str
+    layout_name: str
     loaded: dict = dataclasses.field(default_factory=dict)
     notes: list = dataclasses.field(default_factory=list)
     ignored: dict = dataclasses.field(
@@ -82,7 +82,7 @@ class Report:
             f"{part} {written}/{total}"
             for part, (written, total) in self.loaded.items()
         )
-        lines = [f"Loaded {self.origin} ({self.layout}): {counts}"]
+        lines = [f"Loaded {self.origin} ({self.layout_name}): {counts}"]
         lines += [f"  {note}" for note in self.notes]
         lines += [
             f"  ignored {len(names)} ({names[0]}"
@@ -102,26 +102,14 @@ def part_of(path):
     return "decoder" if layer in ("decode_head", "neck") else "encoder"
 
 
-def transfer(
-    checkpoint,
-    layout,
-    copies,
-    model,
-    ignored=(),
-    initial=(),
-    skip_mismatch=False,
-):
+def transfer(checkpoint, plan, model, skip_mismatch=False):
     """Write the values of a checkpoint into a model.
 
     Args:
         checkpoint: `Checkpoint`.
-        layout: str. Its layout's name, for the report.
-        copies: iterable of `Copy`.
-        model: a Keras model.
-        ignored: sequence of `(pattern, reason)`: tensors whose whole name
-            matches the regular expression are not needed.
-        initial: sequence of `(pattern, note)`: variables whose path matches
-            from its start keep their initial values, and the note is printed.
+        plan: `LoadPlan`. Which tensors make which variable, what is ignored
+            and what keeps its initial values.
+        model: the Keras model that was built by the plan.
         skip_mismatch: bool. Pass over what does not fit instead of raising.
 
     Returns:
@@ -131,43 +119,43 @@ def transfer(
         ValueError: where a variable gets no value, a tensor goes nowhere, or
             shapes differ.
     """
-    report = Report(checkpoint.origin, layout)
+    report = Report(checkpoint.origin, plan.layout_name)
     variables = {v.path: v for v in model.weights if _is_parameter(v)}
     resampling = getattr(model, "backbone", model).position_interpolation
     used, written = set(), set()
     for path in variables:
-        note = next((n for p, n in initial if re.match(p, path)), None)
+        note = next((n for p, n in plan.initial if re.match(p, path)), None)
         if note is not None:
             written.add(path)
             if note not in report.notes:
                 report.notes.append(note)
     counts = collections.Counter()
-    for copy in copies:
-        if any(source not in checkpoint for source in copy.sources):
+    for rule in plan.rules:
+        if any(source not in checkpoint for source in rule.sources):
             continue  # reported below, as a variable without a value
-        used.update(copy.sources)
-        if copy.target not in variables:
-            if copy.otherwise is None:
-                report.unused.extend(copy.sources)
+        used.update(rule.sources)
+        if rule.target not in variables:
+            if rule.otherwise is None:
+                report.unused.extend(rule.sources)
             else:
-                report.ignored[copy.otherwise].extend(copy.sources)
+                report.ignored[rule.otherwise].extend(rule.sources)
             continue
-        if copy.target in written:
+        if rule.target in written:
             continue
-        variable = variables[copy.target]
-        value = copy.convert(
-            *(checkpoint.tensors[s].read() for s in copy.sources)
+        variable = variables[rule.target]
+        value = rule.convert(
+            *(checkpoint.tensors[s].read() for s in rule.sources)
         )
-        if copy.target.endswith("token_embedding/positions"):
+        if rule.target.endswith("token_embedding/positions"):
             value = _fit_positions(value, variable.shape, resampling, report)
         if tuple(value.shape) != tuple(variable.shape):
             report.mismatched.append(
-                f"{copy.target} {tuple(value.shape)} -> {tuple(variable.shape)}"
+                f"{rule.target} {tuple(value.shape)} -> {tuple(variable.shape)}"
             )
         else:
             variable.assign(value)
-            counts[part_of(copy.target)] += 1
-        written.add(copy.target)
+            counts[part_of(rule.target)] += 1
+        written.add(rule.target)
     for path in variables:
         part = part_of(path)
         report.loaded.setdefault(part, [counts[part], 0])[1] += 1
@@ -175,14 +163,17 @@ def transfer(
     for name in checkpoint.tensors:
         if name in used:
             continue
-        reason = next((r for p, r in ignored if re.fullmatch(p, name)), None)
+        reason = next(
+            (r for p, r in plan.ignored if re.fullmatch(p, name)), None
+        )
         if reason is None:
             report.unused.append(name)
         else:
             report.ignored[reason].append(name)
     if report.problems() and not skip_mismatch:
         raise ValueError(
-            f"{checkpoint.origin} ({layout}) does not fit the model:\n  "
+            f"{checkpoint.origin} ({plan.layout_name}) does not fit the "
+            "model:\n  "
             + "\n  ".join(report.problems())
             + "\nPass the arguments that the file was made with, or "
             "skip_mismatch=True to load the rest and leave these at their "

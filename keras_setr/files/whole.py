@@ -232,3 +232,8 @@ def _sync_folder(path):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def is_partial(path):
+    """Whether a path is one that this process writes to be whole later."""
+    return pathlib.Path(path).name in _in_use

@@ -3,13 +3,21 @@
 import keras
 import keras_hub
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import path
+from keras_setr.arguments import sequence
 from keras_setr.checkpoints import loading
+from keras_setr.checkpoints.preset_folder import save_whole
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
 from keras_setr.layers.embedding import TokenEmbedding
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.transformer import TransformerBlock
 
+# Height, width and channels of images.
+IMAGE_SHAPE = sequence(optional(integer(1)), length=3)
 # Paper, Table 2.
 T_SMALL = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12}
 T_LARGE = {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16}
@@ -302,6 +310,7 @@ class SETRBackbone(keras_hub.models.Backbone):
         return self.blocks[layer - 1].attention_maps(before(images))
 
     @classmethod
+    @checked(preset=path(), image_shape=optional(IMAGE_SHAPE))
     def from_preset(
         cls,
         preset,
@@ -325,27 +334,21 @@ class SETRBackbone(keras_hub.models.Backbone):
                 `use_final_norm=True` keeps the norm behind the last layer.
 
         Raises:
+            TypeError: where an argument is none of the backbone's.
             ValueError: where the source is unknown or does not fit.
         """
         if image_shape is not None:
-            kwargs["image_shape"] = tuple(image_shape)
-
-        def load_saved(folder):
-            load = super(SETRBackbone, cls).from_preset
-            return load(folder, load_weights=load_weights)
-
-        return loading.load_backbone(
+            kwargs["image_shape"] = image_shape
+        return loading.load_encoder(
             cls,
             preset,
-            load_saved,
-            {
-                "load_weights": load_weights,
-                "file": file,
-                "skip_mismatch": skip_mismatch,
-                "verbose": verbose,
-            },
+            loading.LoadOptions(file, load_weights, skip_mismatch, verbose),
             kwargs,
         )
+
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """Save the encoder as a preset folder; as `SETRPUP.save_to_preset`."""
+        save_whole(super().save_to_preset, preset_dir, max_shard_size)
 
     def get_config(self):
         config = super().get_config()

@@ -11,11 +11,14 @@ from keras_setr.arguments import choice
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
+from keras_setr.arguments import path
 from keras_setr.checkpoints import loading
+from keras_setr.checkpoints.preset_folder import save_whole
 from keras_setr.classes import Classes
 from keras_setr.models import division
 from keras_setr.models import fitting
 from keras_setr.models import prediction
+from keras_setr.models.backbone import IMAGE_SHAPE
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
@@ -325,6 +328,11 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     # === Presets ===
 
     @classmethod
+    @checked(
+        preset=path(),
+        num_classes=optional(integer(2)),
+        image_shape=optional(IMAGE_SHAPE),
+    )
     def from_preset(
         cls,
         preset,
@@ -363,37 +371,42 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
                 replace the source's.
 
         Raises:
+            TypeError: where an argument is none of the model's nor of its
+                backbone's; before anything is downloaded.
             ValueError: where the source is unknown, holds another of these
                 classes, or does not fit the model.
         """
-        given = {
-            "num_classes": num_classes,
-            "image_shape": image_shape and tuple(image_shape),
-        }
-        given = {k: v for k, v in given.items() if v is not None} | kwargs
-
-        def load_saved(saved, folder):
-            if issubclass(saved, SETRSegmenter):
-                load = super(SETRSegmenter, saved).from_preset
-            else:
-                load = saved.from_preset
-            return load(folder, load_weights=load_weights)
-
+        arguments = {"num_classes": num_classes, "image_shape": image_shape}
+        arguments = {k: v for k, v in arguments.items() if v is not None}
         return loading.load_segmenter(
             cls,
-            dict(sorted((c.__name__, c) for c in _concrete(SETRSegmenter))),
+            tuple(sorted(_concrete(SETRSegmenter), key=lambda c: c.__name__)),
             preset,
-            load_saved,
-            {
-                "load_weights": load_weights,
-                "file": file,
-                "skip_mismatch": skip_mismatch,
-                "verbose": verbose,
-            },
-            given,
+            loading.LoadOptions(file, load_weights, skip_mismatch, verbose),
+            {**arguments, **kwargs},
         )
 
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """Save the model as a preset folder, whole or not at all.
+
+        Whenever the process is killed, the folder holds the preset that was
+        there before, or the new one. A model card in it stays.
+
+        Args:
+            preset_dir: path of the folder.
+            max_shard_size: number. Gigabytes from which on the encoder's
+                weights are split; `None` never splits them.
+        """
+        save_whole(super().save_to_preset, preset_dir, max_shard_size)
+
     def load_weights(self, filepath, **kwargs):
+        """`keras.Model.load_weights`, of files without an optimizer too.
+
+        Args:
+            filepath: path of a `.weights.h5` file, or of the `.json` of a
+                split one.
+            **kwargs: `skip_mismatch`, as in Keras.
+        """
         with warnings.catch_warnings():
             # Of files that hold the best weights and no optimizer.
             warnings.filterwarnings(
@@ -416,7 +429,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
         The optimizer's momenta would triple the size of a trained preset.
         """
-        return [*self.backbone._flatten_layers(), self.optimizer]
+        return [*self.backbone.layers, self.backbone, self.optimizer]
 
     def get_config(self):
         config = super().get_config()

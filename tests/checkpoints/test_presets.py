@@ -86,10 +86,72 @@ def test_names_without_an_address_say_where_to_get_the_file(tmp_path):
     path, _, _ = authors_file(tmp_path, "naive")
     with pytest.raises(ValueError, match="file belongs to a built-in name"):
         ks.SETRNaive.from_preset(path, file=path)
+
+
+def test_the_file_of_a_built_in_name_is_compared_with_its_facts(
+    tmp_path, monkeypatch
+):
+    name = "setr_naive_base_cityscapes_768_40k_b8_authors"
+    path, _, _ = authors_file(tmp_path, "naive")
+    with pytest.raises(ValueError) as error:
+        ks.SETRNaive.from_preset(name, file=path)
+    message = str(error.value)
+    assert f"{path} is not the file of {name}" in message
+    for wrong in (
+        "num_layers 2 instead of 12",
+        f"hidden_dim {ref.DIM} instead of 768",
+        "position_grid (3, 3) instead of (48, 48)",
+        "num_classes 5 instead of 19",
+    ):
+        assert wrong in message
+    # Another decoder is told before the file is opened.
+    with pytest.raises(ValueError, match="holds a SETRNaive. Call SETRNaive"):
+        ks.SETRPUP.from_preset(name, file="missing.pth")
+    path, _, _ = authors_file(tmp_path, "pup")
+    with pytest.raises(ValueError, match="model_class SETRPUP instead of"):
+        ks.SETRNaive.from_preset(name, file=path)
+    # A file whose facts are the published ones is loaded.
+    path, _, _ = authors_file(tmp_path, "naive")
+    grid = {"patch_size": ref.PATCH, "position_grid": (3, 3)}
+    monkeypatch.setattr(
+        "keras_setr.checkpoints.sources.architecture",
+        lambda preset: (
+            {"num_layers": ref.DEPTH, "hidden_dim": ref.DIM, **grid},
+            {"num_classes": 5},
+        ),
+    )
     model = ks.SETRNaive.from_preset(
         name, file=path, num_heads=3, auxiliary_layers=(1,)
     )
     assert model.num_classes == 5 and model.classes is None
+
+
+def test_arguments_of_nothing_are_refused_before_anything_is_opened():
+    for cls in (ks.SETRPUP, ks.SETRSegmenter):
+        with pytest.raises(
+            TypeError, match=rf"{cls.__name__}.from_preset has no.*'windows'"
+        ):
+            cls.from_preset("setr_pup_large_ade20k_512", windows=3)
+    with pytest.raises(TypeError, match="'filtres'. Did you mean 'filters'"):
+        ks.SETRPUP.from_preset("missing.pth", filtres=3)
+    with pytest.raises(TypeError, match="Did you mean 'load_weights'"):
+        ks.SETRPUP.from_preset("missing.pth", load_weigths=False)
+    with pytest.raises(TypeError, match="SETRBackbone.from_preset has no"):
+        ks.SETRBackbone.from_preset("missing.pth", num_classes=3)
+    # An argument of one class is none of the others.
+    with pytest.raises(TypeError, match="SETRNaive.*'feature_layers'"):
+        ks.SETRNaive.from_preset("missing.pth", feature_layers=(1, 2))
+    with pytest.raises(ValueError, match="num_classes must be an integer"):
+        ks.SETRPUP.from_preset("missing.pth", num_classes="three")
+    with pytest.raises(ValueError, match="image_shape must be a sequence"):
+        ks.SETRPUP.from_preset("missing.pth", image_shape=(480, 480))
+    with pytest.raises(ValueError, match="load_weights must be True or False"):
+        ks.SETRPUP.from_preset("missing.pth", load_weights="no")
+
+
+def test_a_misspelt_name_is_offered_the_near_ones():
+    with pytest.raises(ValueError, match="'setr_pup_large_ade20k_512'"):
+        ks.SETRPUP.from_preset("setr_pup_large_ade2k_512")
 
 
 @pytest.fixture

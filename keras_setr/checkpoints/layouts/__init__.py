@@ -3,49 +3,85 @@
 from keras_setr.checkpoints.layouts.decoders import DECODERS
 from keras_setr.checkpoints.layouts.encoders import Encoder
 from keras_setr.checkpoints.layouts.namings import ENCODERS
+from keras_setr.classes import Classes
 
 # How many keys a message shows of a checkpoint that nobody knows.
 _SHOWN = 5
 
 
 class Layout:
-    """An encoder, and a decoder if the checkpoint has one.
+    """A foreign checkpoint: an encoder, and a decoder if there is one.
 
     Attributes:
         name: str. The naming, for messages.
-        model: `"SETRNaive"`, `"SETRPUP"`, `"SETRMLA"` or `None`.
-        num_classes: int or `None`.
-        ignored: sequence of `(pattern, reason)`, as `transfer` takes it.
+        checkpoint: `Checkpoint`.
+        model_class: str. `"SETRNaive"`, `"SETRPUP"` or `"SETRMLA"`; `None`
+            for an encoder alone.
+        ignored: sequence of `(pattern, reason)` of tensors that are left out.
+        saved: `None`. Of preset folders, the model as it was saved.
     """
 
-    def __init__(self, checkpoint, encoder, decoder):
+    saved = None
+
+    def __init__(self, checkpoint, encoder, decoder, classes):
         self.checkpoint = checkpoint
         self._encoder = encoder
         self._decoder = decoder
+        self._classes = classes
         self.name = (decoder or encoder.names).name
-        self.model = decoder and decoder.model
+        self.model_class = decoder and decoder.model_class
         self.ignored = encoder.ignored + (decoder.ignored if decoder else ())
 
-    def backbone_arguments(self, given):
-        """Arguments of `SETRBackbone` under which the tensors fit."""
+    def encoder_arguments(self, given):
+        """Arguments of `SETRBackbone` under which the tensors fit.
+
+        Args:
+            given: dict of those that the user gives.
+        """
         arguments = self._encoder.arguments(given)
         if self._decoder:
             arguments.update(self._decoder.backbone_arguments())
         return arguments
 
     def model_arguments(self, given):
-        """Arguments of the segmenter beside its backbone; `{}` without one."""
-        return self._decoder.arguments(given) if self._decoder else {}
+        """Those of the segmenter beside its backbone; `{}` without one."""
+        if not self._decoder:
+            return {}
+        arguments = self._decoder.arguments(given)
+        return {**arguments, "classes": self._classes}
 
-    def encoder_copies(self, given):
-        return self._encoder.copies(given)
+    def encoder_rules(self, arguments):
+        """A `TensorRule` for each of the encoder's variables.
 
-    def decoder_copies(self):
-        return self._decoder.copies() if self._decoder else ()
+        Args:
+            arguments: dict that `encoder_arguments` has given.
+        """
+        return self._encoder.rules(arguments)
+
+    def decoder_rules(self):
+        """A `TensorRule` for each variable of decoder and auxiliary heads."""
+        return self._decoder.rules() if self._decoder else ()
+
+    def facts(self):
+        """What tells published files apart, by the arguments' names."""
+        patch_size, _, _, hidden_dim = self._encoder.patch_shape
+        facts = {
+            "num_layers": self._encoder.num_layers,
+            "hidden_dim": hidden_dim,
+            "patch_size": patch_size,
+            "position_grid": (self._encoder.square_side,) * 2,
+        }
+        if self._decoder:
+            facts["num_classes"] = self._decoder.num_classes
+        return facts
 
 
-def recognise(checkpoint):
+def recognise(checkpoint, classes=None):
     """The layout of a checkpoint, from the names of its tensors.
+
+    Args:
+        checkpoint: `Checkpoint`.
+        classes: `Classes`. Defaults to those that the file itself names.
 
     Raises:
         ValueError: where no known naming fits.
@@ -58,5 +94,11 @@ def recognise(checkpoint):
             f"{checkpoint.origin} has no layout that is known here. Its first "
             f"names: {', '.join(keys[:_SHOWN])}. Known: {', '.join(known)}."
         )
+    if classes is None and "names" in checkpoint.metadata:
+        classes = Classes(
+            checkpoint.metadata["names"], checkpoint.metadata["palette"]
+        )
     decoder = next((d for d in DECODERS if d.found(checkpoint)), None)
-    return Layout(checkpoint, encoder, decoder and decoder(checkpoint, encoder))
+    return Layout(
+        checkpoint, encoder, decoder and decoder(checkpoint, encoder), classes
+    )

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_setr.checkpoints.layouts.namings import from_torch_convolution
 from keras_setr.checkpoints.layouts.namings import same
-from keras_setr.checkpoints.transfer import Copy
+from keras_setr.checkpoints.transfer import TensorRule
 
 # Z^l behind the auxiliary heads, or MLA's streams, by model and depth.
 _PUBLISHED_LAYERS = {
@@ -26,11 +26,11 @@ _COUNTER = (r".*\.num_batches_tracked", "torch's count of batches")
 _UNUSED = "made, but never used by the authors' code"
 
 
-def _published_layers(model, num_layers, count, argument, given, origin):
+def _published_layers(model_class, num_layers, count, argument, given, origin):
     """The layers that `count` heads read."""
     if argument in given:
         return tuple(given[argument])
-    layers = _PUBLISHED_LAYERS.get((model, num_layers), ())
+    layers = _PUBLISHED_LAYERS.get((model_class, num_layers), ())
     if count > len(layers):
         raise ValueError(
             f"{origin} has {count} heads on an encoder of {num_layers} layers "
@@ -41,14 +41,14 @@ def _published_layers(model, num_layers, count, argument, given, origin):
 
 
 def _norm(target, source):
-    yield Copy(f"{target}/gamma", (f"{source}.weight",), same)
-    yield Copy(f"{target}/beta", (f"{source}.bias",), same)
+    yield TensorRule(f"{target}/gamma", (f"{source}.weight",), same)
+    yield TensorRule(f"{target}/beta", (f"{source}.bias",), same)
 
 
 def _batch_norm(target, source):
     yield from _norm(target, source)
     for ours, theirs in (("mean", "mean"), ("variance", "var")):
-        yield Copy(
+        yield TensorRule(
             f"{target}/moving_{ours}", (f"{source}.running_{theirs}",), same
         )
 
@@ -64,15 +64,17 @@ class _Decoder:
 
     def backbone_arguments(self):
         # MLA's encoder drops the class token before the first layer.
-        return {"use_class_token": False} if self.model == "SETRMLA" else {}
+        return (
+            {"use_class_token": False} if self.model_class == "SETRMLA" else {}
+        )
 
-    def copies(self):
-        if self.model == "SETRMLA":
-            yield from self._mla_copies()
+    def rules(self):
+        if self.model_class == "SETRMLA":
+            yield from self._mla_rules()
             return
-        yield from self._head_copies("decode_head", "decode_head")
+        yield from self._head_rules("decode_head", "decode_head")
         for index in range(self.num_auxiliary):
-            yield from self._head_copies(
+            yield from self._head_rules(
                 f"auxiliary_head_{index}", f"auxiliary_head.{index}"
             )
 
@@ -84,17 +86,17 @@ class _Decoder:
         return count
 
     def _convolution(self, target, source, convert=from_torch_convolution):
-        yield Copy(f"{target}/kernel", (f"{source}.weight",), convert)
+        yield TensorRule(f"{target}/kernel", (f"{source}.weight",), convert)
         if f"{source}.bias" in self.checkpoint:
-            yield Copy(f"{target}/bias", (f"{source}.bias",), same)
+            yield TensorRule(f"{target}/bias", (f"{source}.bias",), same)
 
     def _conv_norm(self, target, convolution, norm):
         yield from self._convolution(f"{target}/convolution", convolution)
         yield from _batch_norm(f"{target}/norm", norm)
 
-    def _layers(self, model, count, argument, given):
+    def _layers(self, model_class, count, argument, given):
         return _published_layers(
-            model,
+            model_class,
             self.encoder.num_layers,
             count,
             argument,
@@ -122,7 +124,7 @@ class MMSegmentation(_Decoder):
         return self._count("neck.mla.channel_proj.%d.conv.weight")
 
     @functools.cached_property
-    def model(self):
+    def model_class(self):
         if self.levels:
             return "SETRMLA"
         kernel = self._shape("decode_head.up_convs.0.0.conv.weight")[-1]
@@ -132,9 +134,13 @@ class MMSegmentation(_Decoder):
     def num_auxiliary(self):
         return self._count("auxiliary_head.%d.conv_seg.weight")
 
+    @property
+    def num_classes(self):
+        return self._shape("decode_head.conv_seg.weight")[0]
+
     def arguments(self, given):
         shape = self._shape
-        arguments = {"num_classes": shape("decode_head.conv_seg.weight")[0]}
+        arguments = {"num_classes": self.num_classes}
         if self.levels:
             arguments.update(
                 feature_layers=self._layers(
@@ -152,7 +158,7 @@ class MMSegmentation(_Decoder):
         kernel = shape(main % 0)[-1]
         arguments.update(
             auxiliary_layers=self._layers(
-                self.model, self.num_auxiliary, "auxiliary_layers", given
+                self.model_class, self.num_auxiliary, "auxiliary_layers", given
             ),
             scales=(2 if kernel == 3 else 4,) * self._count(main),
             kernel_size=kernel,
@@ -167,7 +173,7 @@ class MMSegmentation(_Decoder):
             )
         return arguments
 
-    def _head_copies(self, target, source):
+    def _head_rules(self, target, source):
         if f"{source}.norm.weight" in self.checkpoint:
             yield from _norm(f"{target}/norm", f"{source}.norm")
         count = self._count(source + ".up_convs.%d.0.conv.weight")
@@ -180,7 +186,7 @@ class MMSegmentation(_Decoder):
             f"{target}/classifier", f"{source}.conv_seg"
         )
 
-    def _mla_copies(self):
+    def _mla_rules(self):
         """Behind the sums, mmsegmentation lists the deepest level first."""
         levels = self.levels
         for level in range(levels):
@@ -237,24 +243,34 @@ class Authors(_Decoder):
         )
 
     @functools.cached_property
-    def model(self):
+    def model_class(self):
         if "decode_head.cls.weight" in self.checkpoint:
             return "SETRMLA"
         # One convolution and the classifier, or four.
-        stages = self._count("decode_head.conv_%d.weight") - 1
-        return "SETRNaive" if stages == 1 else "SETRPUP"
+        return "SETRNaive" if self.stages == 1 else "SETRPUP"
 
     @functools.cached_property
     def num_auxiliary(self):
-        mla = self.model == "SETRMLA"
+        mla = self.model_class == "SETRMLA"
         name = "aux" if mla else "conv_0"
         return self._count(f"auxiliary_head.%d.{name}.weight")
 
+    @functools.cached_property
+    def stages(self):
+        """Convolutions before the classifier of naive and PUP."""
+        return self._count("decode_head.conv_%d.weight") - 1
+
+    @property
+    def num_classes(self):
+        mla = self.model_class == "SETRMLA"
+        last = "cls" if mla else f"conv_{self.stages}"
+        return self._shape(f"decode_head.{last}.weight")[0]
+
     def arguments(self, given):
         shape = self._shape
-        if self.model == "SETRMLA":
+        if self.model_class == "SETRMLA":
             return {
-                "num_classes": shape("decode_head.cls.weight")[0],
+                "num_classes": self.num_classes,
                 "feature_layers": self._layers(
                     "SETRMLA", 4, "feature_layers", given
                 ),
@@ -267,11 +283,11 @@ class Authors(_Decoder):
                 "classifier_kernel_size": shape("decode_head.cls.weight")[-1],
                 "auxiliary": "neck" if self.num_auxiliary else None,
             }
-        stages = self._count("decode_head.conv_%d.weight") - 1
+        stages = self.stages
         arguments = {
-            "num_classes": shape(f"decode_head.conv_{stages}.weight")[0],
+            "num_classes": self.num_classes,
             "auxiliary_layers": self._layers(
-                self.model, self.num_auxiliary, "auxiliary_layers", given
+                self.model_class, self.num_auxiliary, "auxiliary_layers", given
             ),
             "scales": (2,) * (stages - 1) + (1,),
             "kernel_size": shape("decode_head.conv_0.weight")[-1],
@@ -281,7 +297,7 @@ class Authors(_Decoder):
         if self.num_auxiliary:
             first = "auxiliary_head.0.conv_0.weight"
             # Their PUP enlarges the map, their naive head does not.
-            scale = 1 if self.model == "SETRNaive" else 4
+            scale = 1 if self.model_class == "SETRNaive" else 4
             arguments.update(
                 auxiliary_scales=(scale,),
                 auxiliary_kernel_size=shape(first)[-1],
@@ -289,7 +305,7 @@ class Authors(_Decoder):
             )
         return arguments
 
-    def _head_copies(self, target, source):
+    def _head_rules(self, target, source):
         yield from _norm(f"{target}/norm", f"{source}.norm")
         stages = self._count(source + ".conv_%d.weight") - 1
         for index in range(stages):
@@ -302,7 +318,7 @@ class Authors(_Decoder):
             f"{target}/classifier", f"{source}.conv_{stages}"
         )
 
-    def _mla_copies(self):
+    def _mla_rules(self):
         for level in range(4):
             # Their level p2 is the shallowest.
             p = f"backbone.mla.mla_p{level + 2}"
@@ -330,7 +346,7 @@ class Authors(_Decoder):
             yield from self._convolution(target, source)
             if f"{source}.bias" not in self.checkpoint:
                 # Theirs has none.
-                yield Copy(
+                yield TensorRule(
                     f"{target}/bias",
                     (),
                     lambda: np.zeros(classes, "float32"),

@@ -10,7 +10,7 @@ from keras_setr.checkpoints.layouts.namings import ENCODERS
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import joined
 from keras_setr.checkpoints.layouts.namings import same
-from keras_setr.checkpoints.transfer import Copy
+from keras_setr.checkpoints.transfer import TensorRule
 
 _NO_CLASS_TOKEN = "the model has no class token"
 _NO_FINAL_NORM = "SETR has no norm behind its last layer"
@@ -78,31 +78,49 @@ class Encoder:
         return layer
 
     @functools.cached_property
+    def patch_shape(self):
+        """`(P, P, C, D)`: size and channels of the patches, and the width."""
+        kernel = self.names.patches + self.names.arrays.kernel
+        shape = self.checkpoint.shape(self._full(kernel))
+        return self.names.arrays.patch_shape(shape)
+
+    @functools.cached_property
     def registers(self):
         return next((r for r in self.names.registers if self._has(r)), None)
 
-    def _num_positions(self):
+    @property
+    def num_positions(self):
+        """Of the patches, and of special tokens where these have some."""
         return self.checkpoint.shape(self._full(self.names.positions))[-2]
 
+    @functools.cached_property
+    def _num_specials(self):
+        tokens = (self.names.class_token, self.names.distillation_token)
+        return sum(self._has(token) for token in tokens)
+
+    @functools.cached_property
+    def square_side(self):
+        """Rows of the positions where they form a square, else `None`."""
+        for specials in (self._num_specials, 0):
+            side = math.isqrt(self.num_positions - specials)
+            if side**2 == self.num_positions - specials:
+                return side
+        return None
+
     def _grid(self, patch_size, given):
-        """Rows and columns of the positions, and how many come before."""
-        count = self._num_positions()
-        specials = int(self._has(self.names.class_token)) + int(
-            self._has(self.names.distillation_token)
-        )
-        for before in dict.fromkeys((specials, 0)):
-            side = math.isqrt(count - before)
-            if side * side == count - before:
-                return (side, side), before
+        """Rows and columns of the positions."""
+        if self.square_side is not None:
+            return (self.square_side, self.square_side)
+        count = self.num_positions - self._num_specials
         shapes = [given.get("position_grid")]
         if None not in given.get("image_shape", (None,)):
             height, width = given["image_shape"][:2]
             shapes.append((height // patch_size, width // patch_size))
         for shape in shapes:
-            if shape and math.prod(shape) == count - specials:
-                return tuple(shape), specials
+            if shape and math.prod(shape) == count:
+                return tuple(shape)
         raise ValueError(
-            f"{self.checkpoint.origin} has {count - specials} positions of "
+            f"{self.checkpoint.origin} has {count} positions of "
             "patches, which form no square. Pass position_grid=(rows, "
             "columns) of the images that it was trained with."
         )
@@ -129,23 +147,25 @@ class Encoder:
         """Arguments of `SETRBackbone` under which the tensors fit.
 
         Args:
-            given: dict of the arguments that the user gives, which prevail;
-                `num_heads` and `position_grid` among them tell what the file
-                itself may not.
+            given: dict of the encoder's arguments that the user gives;
+                `num_heads`, `position_grid` and `image_shape` among them tell
+                what the file itself may not.
         """
         names, arrays = self.names, self.names.arrays
         shape = self.checkpoint.shape
-        patch_size, _, channels, dim = arrays.patch_shape(
-            shape(self._full(names.patches + arrays.kernel))
-        )
-        grid, _ = self._grid(patch_size, given)
+        patch_size, _, channels, dim = self.patch_shape
+        grid = self._grid(patch_size, given)
         bias = names.expansion + arrays.bias
         registers = self.registers
         config = self.checkpoint.metadata.get("config", {})
         arguments = {
             "num_layers": self.num_layers,
             "hidden_dim": dim,
-            "num_heads": given.get("num_heads") or self._num_heads(dim),
+            "num_heads": (
+                given["num_heads"]
+                if "num_heads" in given
+                else self._num_heads(dim)
+            ),
             "mlp_dim": shape(self._full(bias))[0],
             "image_shape": (
                 grid[0] * patch_size,
@@ -169,39 +189,43 @@ class Encoder:
             arguments["position_interpolation"] = "bicubic"
         return arguments
 
-    def copies(self, given):
-        """A `Copy` for each of the encoder's variables."""
+    def rules(self, arguments):
+        """A `TensorRule` for each of the encoder's variables.
+
+        Args:
+            arguments: dict that `arguments` has given.
+        """
         names, arrays = self.names, self.names.arrays
 
-        def copy(target, sources, convert=same, otherwise=None, layer=0):
+        def rule(target, sources, convert=same, otherwise=None, layer=0):
             if not isinstance(sources, tuple):
                 sources = (sources,)
             sources = tuple(self._full(s, layer) for s in sources)
-            return Copy(
+            return TensorRule(
                 target.format(i=layer, n=layer + 1), sources, convert, otherwise
             )
 
         def norm(target, source, **options):
-            yield copy(
+            yield rule(
                 target + "/gamma", source + arrays.scale, same, **options
             )
-            yield copy(target + "/beta", source + arrays.shift, same, **options)
+            yield rule(target + "/beta", source + arrays.shift, same, **options)
 
         def dense(target, sources, convert, **options):
             kernels = tuple(s + arrays.kernel for s in sources)
             biases = tuple(s + arrays.bias for s in sources)
-            yield copy(target + "/kernel", kernels, convert, **options)
+            yield rule(target + "/kernel", kernels, convert, **options)
             if self._has(biases[0]):
-                yield copy(target + "/bias", biases, joined, **options)
+                yield rule(target + "/bias", biases, joined, **options)
 
-        yield copy(
+        yield rule(
             "patch_embedding/kernel",
             names.patches + arrays.kernel,
             arrays.convolution,
         )
         if self._has(names.patches + arrays.bias):
-            yield copy("patch_embedding/bias", names.patches + arrays.bias)
-        yield from self._token_copies(copy, given)
+            yield rule("patch_embedding/bias", names.patches + arrays.bias)
+        yield from self._token_rules(rule, arguments)
         for layer in range(self.num_layers):
             block = "block_{n}/"
             at = {"layer": layer}
@@ -233,19 +257,16 @@ class Encoder:
                 ("mlp_scale", names.mlp_scale),
             ):
                 if self._has(theirs):
-                    yield copy(block + ours + "/scale", theirs, **at)
+                    yield rule(block + ours + "/scale", theirs, **at)
         if self._has(names.final_norm + arrays.scale):
             yield from norm(
                 "final_norm", names.final_norm, otherwise=_NO_FINAL_NORM
             )
 
-    def _token_copies(self, copy, given):
-        names, arrays = self.names, self.names.arrays
-        patch_shape = self.checkpoint.shape(
-            self._full(names.patches + arrays.kernel)
-        )
-        patch_size, _, _, dim = arrays.patch_shape(patch_shape)
-        grid, before = self._grid(patch_size, given)
+    def _token_rules(self, rule, arguments):
+        names = self.names
+        dim, grid = arguments["hidden_dim"], arguments["position_grid"]
+        before = self.num_positions - math.prod(grid)
 
         def class_position(positions):
             # Without a row of its own, it is part of the token already.
@@ -259,20 +280,20 @@ class Encoder:
             return token.reshape(-1, dim)
 
         if self._has(names.class_token):
-            yield copy(
+            yield rule(
                 "token_embedding/class_token",
                 names.class_token,
                 rows,
                 _NO_CLASS_TOKEN,
             )
-            yield copy(
+            yield rule(
                 "token_embedding/class_position",
                 names.positions,
                 class_position,
                 _NO_CLASS_TOKEN,
             )
         if self.registers:
-            yield copy("token_embedding/register_tokens", self.registers, rows)
-        yield copy(
+            yield rule("token_embedding/register_tokens", self.registers, rows)
+        yield rule(
             "token_embedding/positions", names.positions, patch_positions
         )

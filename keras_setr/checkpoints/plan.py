@@ -1,0 +1,189 @@
+"""What a load builds and how it fills it, known before anything is built."""
+
+import dataclasses
+import inspect
+
+from keras_setr.arguments import check_names
+
+_CLASSIFIERS = r"(decode_head|auxiliary_head_\d+)/classifier/"
+_DECODER = r"(decode_head|neck|auxiliary_head_\d+)/"
+# A decoder's tensors, where the encoder alone is wanted.
+_DECODER_TENSORS = (
+    r"(decode_head|auxiliary_head|neck|backbone\.mla|backbone\.norm_\d+)\..*",
+    "only the encoder was asked for",
+)
+# What every Keras model takes, in its `**kwargs`.
+_OF_KERAS = ("name", "trainable")
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Arguments that the user gives; they prevail over the source's.
+
+    Attributes:
+        encoder: dict. Of `SETRBackbone`.
+        model: dict. Of the segmenter.
+    """
+
+    encoder: dict = dataclasses.field(default_factory=dict)
+    model: dict = dataclasses.field(default_factory=dict)
+
+    def __bool__(self):
+        return bool(self.encoder or self.model)
+
+
+def split_arguments(cls, classes, arguments):
+    """What of the user's arguments is the encoder's and what the model's.
+
+    Args:
+        cls: the class whose `from_preset` is called.
+        classes: the segmenters that may come of it; `()` for an encoder.
+        arguments: dict.
+
+    Raises:
+        TypeError: where an argument belongs to none; it offers the nearest.
+    """
+    of_encoder = _parameters(cls.backbone_cls if classes else cls)
+    of_model = [name for c in classes for name in _parameters(c)]
+    known = dict.fromkeys((*of_model, *of_encoder, *_OF_KERAS))
+    function = f"{cls.__name__}.from_preset"
+    options = _parameters(cls.from_preset)
+    check_names(function, arguments, (*options, *known))
+    encoder = {n: v for n, v in arguments.items() if n in of_encoder}
+    model = {n: v for n, v in arguments.items() if n not in of_encoder}
+    return Given(encoder, model) if classes else Given({**encoder, **model})
+
+
+def _parameters(function):
+    """The names of a constructor's or function's arguments."""
+    if inspect.isclass(function):
+        function = function.__init__
+    return [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
+        and parameter.name not in ("self", "backbone")
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadPlan:
+    """What is built, and how its variables get their values.
+
+    Attributes:
+        backbone_class: a class.
+        backbone_arguments: dict.
+        layout_name: str. Of the source, for the report.
+        rules: tuple of `TensorRule`.
+        ignored: sequence of `(pattern, reason)`: tensors whose whole name
+            matches the regular expression are not needed.
+        model_class: a class, or `None` for an encoder alone.
+        model_arguments: dict. Beside the backbone.
+        initial: tuple of `(pattern, note)`: variables whose path matches from
+            its start keep their initial values, and the note is printed.
+    """
+
+    backbone_class: type
+    backbone_arguments: dict
+    layout_name: str
+    rules: tuple
+    ignored: tuple
+    model_class: type | None = None
+    model_arguments: dict = dataclasses.field(default_factory=dict)
+    initial: tuple = ()
+
+
+def plan_encoder(backbone_class, layout, given):
+    """The plan of an encoder alone.
+
+    Args:
+        backbone_class: the class to build.
+        layout: `Layout`, or another with its methods.
+        given: `Given`.
+    """
+    found = layout.encoder_arguments(given.encoder)
+    return LoadPlan(
+        backbone_class,
+        _with_given(found, given.encoder),
+        layout.name,
+        tuple(layout.encoder_rules(found)),
+        (*layout.ignored, _DECODER_TENSORS),
+    )
+
+
+def plan_model(model_class, layout, given):
+    """The plan of a segmenter.
+
+    Args:
+        model_class: the class to build.
+        layout: `Layout`, or another with its methods.
+        given: `Given`.
+
+    Raises:
+        ValueError: where nothing tells the number of classes.
+    """
+    found = layout.model_arguments(given.model)
+    arguments = {**found, **given.model}
+    num_classes = arguments.get("num_classes")
+    if num_classes is None:
+        raise ValueError(
+            "num_classes must be given: the source holds an encoder without "
+            "a decoder. Received: num_classes=None."
+        )
+    if "classes" not in given.model:
+        if not _name_all(arguments.get("classes"), num_classes):
+            arguments["classes"] = None
+    initial = ()
+    if layout.model_class is None:
+        initial = (
+            (
+                _DECODER,
+                "decoder left at its initial values: the source holds an "
+                "encoder alone",
+            ),
+        )
+    elif found["num_classes"] != num_classes:
+        initial = (
+            (
+                _CLASSIFIERS,
+                f"classifiers re-initialised: {found['num_classes']} -> "
+                f"{num_classes} classes",
+            ),
+        )
+    encoder = plan_encoder(model_class.backbone_cls, layout, given)
+    return dataclasses.replace(
+        encoder,
+        model_class=model_class,
+        model_arguments=arguments,
+        rules=(*encoder.rules, *layout.decoder_rules()),
+        ignored=layout.ignored,
+        initial=initial,
+    )
+
+
+def build(plan):
+    """The model of a plan, with initial values."""
+    backbone = plan.backbone_class(**plan.backbone_arguments)
+    if plan.model_class is None:
+        return backbone
+    return plan.model_class(backbone, **plan.model_arguments)
+
+
+def _with_given(found, given):
+    """Both, the user's prevailing; positions fit a new image size."""
+    arguments = {**found, **given}
+    image_shape = given.get("image_shape")
+    if image_shape is not None and "position_grid" not in given:
+        if None not in image_shape[:2]:
+            patch = arguments["patch_size"]
+            grid = tuple(side // patch for side in image_shape[:2])
+            arguments["position_grid"] = grid
+    return arguments
+
+
+def _name_all(classes, num_classes):
+    """Whether names, as an object or as in a configuration, fit the number."""
+    if classes is None:
+        return False
+    names = classes["names"] if isinstance(classes, dict) else classes
+    return len(names) == num_classes

@@ -1,0 +1,187 @@
+"""Preset folders that are damaged, that change, and writers that are killed."""
+
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import keras_setr as ks
+from tests import tiny
+from tests.checkpoints import reference as ref
+from tests.checkpoints.test_encoders import as_hugging_face_vit
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def array(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "preset"
+    tiny.build("naive").save_to_preset(folder)
+    return folder
+
+
+@pytest.fixture
+def preset(saved, tmp_path):
+    """A copy of a whole preset, to be damaged."""
+    return pathlib.Path(shutil.copytree(saved, tmp_path / "preset"))
+
+
+@pytest.mark.parametrize("name", ["task.weights.h5", "model.weights.h5"])
+def test_a_preset_without_some_of_its_weights_names_them(preset, name):
+    (preset / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"preset has no {name}. Copy"):
+        ks.SETRNaive.from_preset(str(preset))
+    if name == "task.weights.h5":  # which an encoder alone does not need
+        assert ks.SETRBackbone.from_preset(str(preset)).num_layers == 3
+    # Nor does a model whose weights are random.
+    ks.SETRNaive.from_preset(str(preset), load_weights=False)
+
+
+def test_decoder_weights_without_their_configuration_are_an_error(preset):
+    (preset / "task.json").unlink()
+    with pytest.raises(FileNotFoundError, match="preset has no task.json"):
+        ks.SETRNaive.from_preset(str(preset), num_classes=3)
+
+
+@pytest.mark.parametrize(
+    "name", ["task.json", "config.json", "task.weights.h5", "model.weights.h5"]
+)
+def test_a_cut_file_of_a_preset_is_named(preset, name):
+    content = (preset / name).read_bytes()
+    (preset / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=f"preset/{name}.*download"):
+        ks.SETRNaive.from_preset(str(preset))
+
+
+def test_a_configuration_of_something_else_is_named(preset):
+    config = json.loads((preset / "task.json").read_text())
+    config["config"]["backbone"]["config"]["num_legs"] = 4
+    (preset / "task.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="task.json of .*num_legs"):
+        ks.SETRNaive.from_preset(str(preset))
+    (preset / "task.json").write_text("[]")
+    with pytest.raises(ValueError, match="task.json must hold a JSON object"):
+        ks.SETRNaive.from_preset(str(preset))
+
+
+def test_a_damaged_folder_of_hugging_face_names_the_file(tmp_path):
+    as_hugging_face_vit(tmp_path, ref.random_weights())
+    (tmp_path / "config.json").write_text('{"model_type": "vit", ')
+    with pytest.raises(ValueError, match="config.json is no complete JSON"):
+        ks.SETRBackbone.from_preset(str(tmp_path))
+
+
+def test_split_weights_are_read_and_a_missing_part_is_named(tmp_path):
+    model = tiny.build("naive")
+    model.save_to_preset(tmp_path / "preset", max_shard_size=2e-5)
+    parts = sorted((tmp_path / "preset").glob("model_*.weights.h5"))
+    assert len(parts) > 1
+    again = ks.SETRNaive.from_preset(str(tmp_path / "preset"))
+    np.testing.assert_array_equal(
+        array(again.backbone.blocks[2].mlp.expansion.kernel),
+        array(model.backbone.blocks[2].mlp.expansion.kernel),
+    )
+    parts[1].unlink()
+    with pytest.raises(FileNotFoundError, match=f"has no {parts[1].name}"):
+        ks.SETRNaive.from_preset(str(tmp_path / "preset"))
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_saving_replaces_a_preset_and_keeps_its_card(preset):
+    ks.checkpoints.write_model_card(str(preset), "# card\n")
+    encoder = tiny.backbone()
+    encoder.save_to_preset(preset)
+    # Of the decoder that was there nothing is left to be taken for its own.
+    assert names(preset) == {
+        "README.md",
+        "config.json",
+        "metadata.json",
+        "model.weights.h5",
+    }
+    assert (preset / "README.md").read_text() == "# card\n"
+    assert names(preset.parent) == {"preset"}
+    with pytest.raises(ValueError, match="num_classes must be given"):
+        ks.SETRNaive.from_preset(str(preset))
+
+
+def test_saving_into_a_working_folder_leaves_the_rest(preset, monkeypatch):
+    (preset / "notes.txt").write_text("mine")
+    (preset / "logs").mkdir()
+    monkeypatch.chdir(preset)
+    tiny.backbone().save_to_preset(".")
+    assert names(preset) == {
+        "config.json",
+        "logs",
+        "metadata.json",
+        "model.weights.h5",
+        "notes.txt",
+    }
+    assert ks.SETRBackbone.from_preset(".").num_layers == 3
+
+
+def test_an_error_while_saving_leaves_the_old_preset(preset, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("no more")
+
+    model = ks.SETRNaive.from_preset(str(preset))
+    before = {p.name: p.read_bytes() for p in preset.iterdir()}
+    monkeypatch.setattr(type(model.backbone), "save_weights", fail)
+    with pytest.raises(RuntimeError, match="no more"):
+        model.save_to_preset(preset)
+    assert {p.name: p.read_bytes() for p in preset.iterdir()} == before
+    assert names(preset.parent) == {"preset"}
+
+
+WRITER = """
+import sys
+from tests import tiny
+model = tiny.build("naive")
+gamma = model.get_layer("decode_head").norm.gamma
+bias = model.backbone.patch_embedding.bias
+print("ready", flush=True)
+for number in range(1, 10**9):
+    for variable in (gamma, bias):
+        variable.assign(variable * 0 + number)
+    model.save_to_preset(sys.argv[1])
+"""
+
+
+def test_a_killed_save_leaves_the_old_preset_or_the_new_one(preset):
+    model = tiny.build("naive")
+    bias = model.backbone.patch_embedding.bias
+    bias.assign(array(bias) * 0 + 1)  # as the scales of the decoder's norm
+    model.save_to_preset(preset)
+    ks.checkpoints.write_model_card(str(preset), "# card\n")
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(preset)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0.1, 0.6))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        model = ks.SETRNaive.from_preset(str(preset))
+        # Decoder and encoder are of one and the same save.
+        gamma = array(model.get_layer("decode_head").norm.gamma)
+        bias = array(model.backbone.patch_embedding.bias)
+        assert gamma[0] >= 1
+        np.testing.assert_array_equal(bias, np.full_like(bias, gamma[0]))
+        assert (preset / "README.md").read_text() == "# card\n"
+    model.save_to_preset(preset)
