@@ -61,11 +61,9 @@ def main():
     if args.backend:
         os.environ["KERAS_BACKEND"] = args.backend
     import keras_setr as ks
+    from keras_setr.files.whole import folder_written_whole
 
     model = load(ks, args)
-    # Under another name until it is whole.
-    part = args.out.rstrip("/\\") + ".part"
-    model.save_to_preset(part)
     file = args.file or (args.source if os.path.isfile(args.source) else None)
     card = ks.checkpoints.model_card(
         model,
@@ -73,9 +71,11 @@ def main():
         sha256=file and ks.checkpoints.hash_file(file),
         license=args.license,
         data_license=args.data_license,
+        address=args.upload or args.out,
     )
-    ks.checkpoints.write_model_card(part, card)
-    os.rename(part, args.out)
+    with folder_written_whole(args.out, replace=False) as folder:
+        model.save_to_preset(folder)
+        ks.checkpoints.write_model_card(folder, card)
     print(f"{type(model).__name__} in {args.out}")
     if args.upload:
         ks.checkpoints.upload_preset(args.upload, args.out)

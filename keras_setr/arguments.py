@@ -252,13 +252,6 @@ def either(*rules):
     return Rule(" or ".join(rule.text for rule in rules), take)
 
 
-def some(items, limit=5):
-    """ "a, b and 3 more" of a long list."""
-    shown = ", ".join(str(item) for item in items[:limit])
-    more = len(items) - limit
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
 def nearest(name, known):
     """ "Did you mean .."" for a name that is none of the known, or ""."""
     near = difflib.get_close_matches(

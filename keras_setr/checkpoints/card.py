@@ -1,15 +1,21 @@
 """The model card of a preset, and its way to a hub."""
 
+import json
 import os
+import re
 
 import keras_hub
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import optional
+from keras_setr.arguments import string
+from keras_setr.checkpoints.preset_folder import CARD
 from keras_setr.checkpoints.presets import PRESETS
+from keras_setr.files.whole import written_whole
 from keras_setr.tables import percent
 from keras_setr.version import __version__
 
 _HUGGING_FACE = "hf://"
-_CARD = "README.md"
 
 # Who sets the terms of the images that the published models have seen.
 _DATA_TERMS = {
@@ -21,7 +27,21 @@ _DATA_TERMS = {
 }
 
 
-def model_card(model, source, sha256=None, license=None, data_license=None):
+@checked(
+    source=string(),
+    sha256=optional(string()),
+    license=optional(string()),
+    data_license=optional(string()),
+    address=string(),
+)
+def model_card(
+    model,
+    source,
+    sha256=None,
+    license=None,
+    data_license=None,
+    address=".",
+):
     """The text of a model card, in the form that Hugging Face reads.
 
     Args:
@@ -32,9 +52,11 @@ def model_card(model, source, sha256=None, license=None, data_license=None):
         license: str. Of the weights, as an SPDX name; known for built-in
             names.
         data_license: str. Terms of the data that the model was trained on.
+        address: str. What `from_preset` takes to load the preset: its handle
+            or its folder, by default that of the card itself.
 
     Returns:
-        str, Markdown with a YAML head.
+        str, Markdown with a YAML head. Its Python block runs as it stands.
     """
     preset = PRESETS.get(source)
     backbone = getattr(model, "backbone", model)
@@ -50,6 +72,8 @@ def model_card(model, source, sha256=None, license=None, data_license=None):
         head.append("pipeline_tag: image-segmentation")
     head += ["tags:", "- keras", "- setr", "- semantic-segmentation", "---"]
     height, width = backbone.native_size
+    channels = backbone.image_shape[-1]
+    kind = "RGB" if channels == 3 else f"{channels} channels"
     rows = [
         ("Model", f"`keras_setr.{name}`, keras_setr {__version__}"),
         ("Paper", "https://arxiv.org/abs/2012.15840"),
@@ -58,7 +82,7 @@ def model_card(model, source, sha256=None, license=None, data_license=None):
             f"{backbone.num_layers} layers, width {backbone.hidden_dim}, "
             f"{backbone.num_heads} heads, patches of {backbone.patch_size}",
         ),
-        ("Images", f"{height} x {width}, RGB in 0..255"),
+        ("Images", f"{height} x {width}, {kind} in 0..255"),
         ("Parameters", f"{model.count_params():,}"),
     ]
     if backbone is not model:
@@ -84,11 +108,19 @@ def model_card(model, source, sha256=None, license=None, data_license=None):
     use = [
         "```python",
         "import keras_setr as ks",
+        "import numpy as np",
         "",
-        f'model = ks.{name}.from_preset("hf://USER/MODEL")',
+        f"model = ks.{name}.from_preset({json.dumps(address)})",
     ]
-    if backbone is not model:
-        use.append('labels = model.segment("street.jpg")  # (H, W) integers')
+    if backbone is model:
+        size = (1, height, width, channels)
+        use.append(f'features = model(np.zeros({size}, "float32"))')
+    else:
+        size = (height, width, channels)
+        use += [
+            f'image = np.zeros({size}, "uint8")  # or a path: "street.jpg"',
+            "labels = model.segment(image)  # (H, W) integers",
+        ]
     use.append("```")
     classes = getattr(model, "classes", None)
     lines = [*head, "", f"# {source if preset else name}", ""]
@@ -102,23 +134,29 @@ def model_card(model, source, sha256=None, license=None, data_license=None):
 
 def write_model_card(folder, text):
     """Put a card into a preset folder, whole or not at all."""
-    path = os.path.join(folder, _CARD)
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(path + ".part", path)
+    with written_whole(os.path.join(folder, CARD)) as path:
+        path.write_text(text, encoding="utf-8")
 
 
 def upload_preset(uri, folder):
     """`keras_hub.upload_preset`, with the folder's own model card.
 
-    To a repository on Hugging Face without a card, KerasHub uploads one that
-    it writes over the folder's. So the card goes first.
+    The card's Python block then loads the preset from where it is uploaded
+    to. To a repository on Hugging Face without a card, KerasHub uploads one
+    that it writes over the folder's. So the card goes first.
 
     Args:
         uri: str. `hf://user/model` or `kaggle://user/model/keras/variant`.
         folder: str. A preset folder.
     """
-    card = os.path.join(folder, _CARD)
+    card = os.path.join(folder, CARD)
+    if os.path.exists(card):
+        with open(card, encoding="utf-8") as file:
+            text = file.read()
+        address = f"from_preset({json.dumps(uri)})"
+        write_model_card(
+            folder, re.sub(r"from_preset\(.*?\)$", address, text, flags=re.M)
+        )
     if uri.startswith(_HUGGING_FACE) and os.path.exists(card):
         import huggingface_hub
 
@@ -127,7 +165,7 @@ def upload_preset(uri, folder):
         )
         huggingface_hub.upload_file(
             path_or_fileobj=card,
-            path_in_repo=_CARD,
+            path_in_repo=CARD,
             repo_id=repository.repo_id,
         )
     keras_hub.upload_preset(uri, folder)

@@ -9,6 +9,8 @@ import urllib.request
 
 import keras
 
+from keras_setr.files.whole import written_whole
+
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 60
 _ATTEMPTS = 5
@@ -72,7 +74,8 @@ def download(url, path, sha256=None, verbose=True):
             "published. It was removed; download it again, and do not use "
             "the file if this repeats."
         )
-    os.replace(part, path)
+    with written_whole(path) as whole:
+        os.replace(part, whole)
     return path
 
 

@@ -144,6 +144,11 @@ def remove_partial(folder):
         _remove(path)
 
 
+def is_partial(path):
+    """Whether a path is one that this process writes to be whole later."""
+    return pathlib.Path(path).name in _in_use
+
+
 @contextlib.contextmanager
 def _partial(path):
     """A temporary name that is gone at the end; errors name `path` instead."""
@@ -232,8 +237,3 @@ def _sync_folder(path):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def is_partial(path):
-    """Whether a path is one that this process writes to be whole later."""
-    return pathlib.Path(path).name in _in_use

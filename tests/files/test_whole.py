@@ -11,6 +11,7 @@ import pytest
 
 from keras_setr.files import whole
 from keras_setr.files.whole import folder_written_whole
+from keras_setr.files.whole import is_partial
 from keras_setr.files.whole import remove_partial
 from keras_setr.files.whole import restore_folder
 from keras_setr.files.whole import written_whole
@@ -246,3 +247,10 @@ with whole.folder_written_whole(sys.argv[2]) as partial:
     assert names(folder) == expected
     remove_partial(tmp_path)
     assert names(tmp_path) == ["preset"]
+
+
+def test_what_is_being_written_can_be_told(tmp_path):
+    with folder_written_whole(tmp_path / "preset") as partial:
+        assert is_partial(partial) and is_partial(str(partial))
+        assert not is_partial(tmp_path / "preset")
+    assert not is_partial(partial)
