@@ -1,4 +1,5 @@
 import concurrent.futures
+import dataclasses
 import itertools
 import multiprocessing
 import pickle
@@ -198,11 +199,23 @@ def test_colours_and_labels_stay_aligned_through_the_reader(reader):
             {"batch_size": 4, "drop_remainder": True},
             "batch_size=4 for 3 pairs; pass batch_size=3",
         ),
+        ({"source": []}, r"source must hold a pair at least.*\[\]"),
+        ({"transform": abs}, "transform.crop_size must be .*None"),
     ],
 )
 def test_arguments_that_do_not_fit_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
-        batches(Numbered(3), **options)
+        batches(**{"source": Numbered(3), **options})
+
+
+def test_a_plan_stays_as_it_was_made():
+    plan = batches(Numbered(3), reader="threads").position.plan
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.seed = 1
+    other = dataclasses.replace(plan, seed=np.int32(1))
+    assert (other.seed, other.batch_shape, plan.seed) == (1, (2, 3, 5), 0)
+    with pytest.raises(ValueError, match="seed must be .*'1'"):
+        dataclasses.replace(plan, seed="1")
 
 
 def test_batches_go_on_in_another_process(reader):

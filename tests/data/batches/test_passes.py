@@ -50,6 +50,17 @@ def numbers(elements):
     ]
 
 
+def is_symbolic(tensor):
+    """Whether a tensor stands for values that are not there yet."""
+    if keras.backend.backend() == "tensorflow":
+        return not hasattr(tensor, "numpy")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return isinstance(tensor, jax.core.Tracer)
+    return tensor.device.type == "meta"
+
+
 class Recorded(keras.Model):
     """Keeps `numbers` of the batches that it is trained and tested on."""
 
@@ -62,14 +73,10 @@ class Recorded(keras.Model):
         return self.layer(keras.ops.cast(images, "float32") / 255)
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
-        images = None
-        try:
-            images = keras.ops.convert_to_numpy(x)
-        except Exception:
-            pass  # Keras builds the model on symbols.
-        if images is not None:
+        # Keras builds the model on symbols.
+        if not is_symbolic(x):
             seen = self.trained if training else self.tested
-            seen += numbers([(images, None)])
+            seen += numbers([(keras.ops.convert_to_numpy(x), None)])
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
 
