@@ -2,6 +2,8 @@
 
 import threading
 
+import numpy as np
+
 from keras_setr.arguments import checked
 from keras_setr.arguments import integer
 
@@ -52,6 +54,18 @@ class Position:
         """Range of the numbers of the batches of the next iterator."""
         size = self.plan.num_batches
         return range(self.step, (self.step // size + 1) * size)
+
+    def next_pairs(self):
+        """The pairs of the next pass, in order.
+
+        Returns:
+            `(steps, epochs, indices)`, int64 arrays with an entry for each
+            pair: the number of its batch, and see `BatchPlan.pairs_to_read`.
+        """
+        steps = self.next_pass()
+        epochs, indices = self.plan.pairs_to_read(steps)
+        place = np.arange(len(indices)) // self.plan.batch_size
+        return steps.start + place, epochs, indices
 
     def mark_taken(self, step):
         """Take note that batch `step` was taken from an iterator."""

@@ -2,9 +2,9 @@
 
 import concurrent.futures
 import os
+import weakref
 
 import keras
-import numpy as np
 
 from keras_setr.data.batches.plan import stack
 
@@ -14,18 +14,17 @@ def read_with_tf_data(position):
     import tensorflow as tf
 
     plan = position.plan
+    # TensorFlow keeps the functions that it is given here until the process
+    # ends; the plan, the source and its cache live as long as the dataset.
+    next_pairs = _held_weakly(position.next_pairs)
+    mark_taken = _held_weakly(position.mark_taken)
+    sample = _held_weakly(plan.sample)
     pairs_in_pass = plan.num_pairs
     if plan.all_full:
         pairs_in_pass = plan.num_batches * plan.batch_size
 
-    def next_pass():
-        steps = position.next_pass()
-        epochs, indices = plan.pairs_to_read(steps)
-        numbers = steps.start + np.arange(len(indices)) // plan.batch_size
-        return numbers, epochs, indices
-
     def pass_in_graph(_):
-        columns = tf.numpy_function(next_pass, [], [tf.int64] * 3)
+        columns = tf.numpy_function(next_pairs, [], [tf.int64] * 3)
         for column in columns:
             # The number of batches is part of the dataset and Keras' fit
             # takes it for all passes, while a first pass that starts in the
@@ -35,14 +34,14 @@ def read_with_tf_data(position):
 
     def load_in_graph(number, epoch, index):
         image, label = tf.numpy_function(
-            plan.sample, [epoch, index], [plan.image_dtype, tf.int32]
+            sample, [epoch, index], [plan.image_dtype, tf.int32]
         )
         image.set_shape(plan.image_shape)
         label.set_shape(plan.image_shape[:2])
         return number, image, label
 
     def take_in_graph(numbers, images, labels):
-        tf.numpy_function(position.mark_taken, [numbers[0]], [], stateful=True)
+        tf.numpy_function(mark_taken, [numbers[0]], [], stateful=True)
         return images, labels
 
     # With a GPU in sight, TensorFlow would place the pipeline's constants on
@@ -63,6 +62,12 @@ def read_with_tf_data(position):
     dataset = dataset.with_options(options)
     dataset.position = position
     return dataset
+
+
+def _held_weakly(method):
+    """A function that calls a method, but does not keep its object alive."""
+    method = weakref.WeakMethod(method)
+    return lambda *arguments: method()(*arguments)
 
 
 class BatchesByPass(keras.utils.PyDataset):

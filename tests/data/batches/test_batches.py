@@ -1,10 +1,12 @@
 import concurrent.futures
 import dataclasses
+import gc
 import itertools
 import multiprocessing
 import pickle
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -216,6 +218,28 @@ def test_a_plan_stays_as_it_was_made():
     assert (other.seed, other.batch_shape, plan.seed) == (1, (2, 3, 5), 0)
     with pytest.raises(ValueError, match="seed must be .*'1'"):
         dataclasses.replace(plan, seed="1")
+
+
+def test_nothing_of_batches_is_left_once_they_are_read(reader):
+    source = Numbered(4)
+    dataset = batches(source, cache=True, reader=reader)
+    for _ in range(2):
+        assert epoch(dataset)[0] == (0, 1, 2, 3)
+    if reader == "tf.data":
+        # What is on top of them keeps them alive.
+        dataset = dataset.map(lambda images, labels: (images, labels + 1))
+        gc.collect()
+        assert epoch(dataset)[0] == (1, 2, 3, 4)
+        iterator = iter(dataset)
+        del dataset
+        gc.collect()
+        assert epoch(iterator)[0] == (1, 2, 3, 4)
+        del iterator
+    else:
+        del dataset
+    source = weakref.ref(source)
+    gc.collect()
+    assert source() is None
 
 
 def test_batches_go_on_in_another_process(reader):
