@@ -9,6 +9,8 @@ import pytest
 from keras_setr import arguments
 from keras_setr.arguments import checked
 
+pytestmark = pytest.mark.no_backend
+
 
 @pytest.mark.parametrize(
     "rule, value, taken",

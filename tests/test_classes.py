@@ -3,6 +3,8 @@ import pytest
 
 from keras_setr import Classes
 
+pytestmark = pytest.mark.no_backend
+
 
 def test_names_and_colours_come_from_any_sequence():
     classes = Classes(np.array(["road", "sky"]), np.eye(2, 3, dtype="uint8"))

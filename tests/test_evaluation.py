@@ -7,6 +7,8 @@ import pytest
 from keras_setr import evaluation
 from keras_setr.classes import Classes
 
+pytestmark = pytest.mark.no_backend
+
 NAMES = ("road", "sky", "tram")
 
 #            road  sky  tram   pixels  IoU             accuracy

@@ -9,6 +9,8 @@ import pytest
 
 import keras_setr
 
+pytestmark = pytest.mark.no_backend
+
 PACKAGE = pathlib.Path(keras_setr.__file__).parent
 
 # Each part with what it may import besides itself; `facts` are data alone.

@@ -6,6 +6,8 @@ from keras_setr.tables import listed
 from keras_setr.tables import percent
 from keras_setr.tables import text_table
 
+pytestmark = pytest.mark.no_backend
+
 
 def test_names_stand_to_the_left_and_figures_to_the_right():
     rows = [("id", "name", "share"), ("7", "sky", "1.00"), ("12", "a car", "")]

@@ -5,6 +5,8 @@ from PIL import Image
 from keras_setr import visualization
 from keras_setr.classes import Classes
 
+pytestmark = pytest.mark.no_backend
+
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 CLASSES = Classes(("road", "sky", "tram"), (RED, GREEN, BLUE))
 

@@ -9,6 +9,8 @@ import pytest
 from keras_setr.checkpoints import download as module
 from keras_setr.checkpoints.download import download
 
+pytestmark = pytest.mark.no_backend
+
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
 
 

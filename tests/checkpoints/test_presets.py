@@ -60,6 +60,7 @@ def count_inference_parameters(model):
     return model.count_params() - auxiliary
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
     "name",
     [

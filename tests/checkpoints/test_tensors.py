@@ -13,6 +13,8 @@ import torch
 
 from keras_setr.checkpoints import tensors
 
+pytestmark = pytest.mark.no_backend
+
 ARRAY = np.arange(6, dtype="float32").reshape(2, 3)
 
 

@@ -3,6 +3,8 @@ import pytest
 
 from keras_setr.facts.datasets import DATASETS
 
+pytestmark = pytest.mark.no_backend
+
 
 @pytest.mark.parametrize(
     "name, classes, train",

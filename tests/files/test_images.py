@@ -14,6 +14,8 @@ from keras_setr.files.images import load_mask
 from keras_setr.files.images import mask_to_labels
 from keras_setr.files.images import save_labels
 
+pytestmark = pytest.mark.no_backend
+
 # 2 x 3 pixels, no two alike.
 GREY = np.array([[0, 40, 80], [120, 160, 255]], "uint8")
 

@@ -4,6 +4,8 @@ import pytest
 
 from keras_setr.files.text import read_text
 
+pytestmark = pytest.mark.no_backend
+
 TEXT = "Straße\nHimmel\n天空\n"
 
 

@@ -16,6 +16,8 @@ from keras_setr.files.whole import remove_partial
 from keras_setr.files.whole import restore_folder
 from keras_setr.files.whole import written_whole
 
+pytestmark = pytest.mark.no_backend
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 

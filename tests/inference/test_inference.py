@@ -11,6 +11,8 @@ from keras_setr import metrics
 from keras_setr.data import DATASETS
 from tests.goldens import mmsegmentation
 
+pytestmark = pytest.mark.no_backend
+
 
 def image(height, width, channels=2, seed=0):
     rng = np.random.default_rng(seed)

@@ -14,6 +14,12 @@ def array(x):
     return ops.convert_to_numpy(x)
 
 
+@pytest.fixture(scope="module")
+def untrained():
+    """One model for all that is refused before the first step."""
+    return tiny.build("naive")
+
+
 def dataset(images, labels, batch_size=2):
     tf = pytest.importorskip("tensorflow")
     pairs = tf.data.Dataset.from_tensor_slices((images, labels))
@@ -148,16 +154,15 @@ def test_a_schedule_with_a_length_of_its_own_keeps_it():
     assert schedule.span == (0, 40)
 
 
-def test_a_fit_of_unknown_length_asks_for_the_number_of_steps():
-    model = tiny.build("naive")
+def test_a_fit_of_unknown_length_asks_for_the_number_of_steps(untrained):
     endless = dataset(tiny.images(), tiny.labels()).repeat()
     with pytest.raises(ValueError, match="steps_per_epoch.*total_steps"):
-        model.fit(endless, verbose=0)
+        untrained.fit(endless, verbose=0)
 
 
-def test_a_given_optimizer_takes_no_learning_rate_beside_it():
+def test_a_given_optimizer_takes_no_learning_rate_beside_it(untrained):
     with pytest.raises(ValueError, match="learning_rate=0.1"):
-        tiny.build("naive").compile("sgd", learning_rate=0.1)
+        untrained.compile("sgd", learning_rate=0.1)
 
 
 def test_a_saved_model_keeps_its_optimizer(tmp_path):
@@ -214,27 +219,24 @@ def wrong_inputs():
 
 
 @pytest.mark.parametrize("problem", wrong_inputs())
-def test_wrong_arrays_are_named_before_training(problem):
+def test_wrong_arrays_are_named_before_training(problem, untrained):
     x, y, message = wrong_inputs()[problem]
-    model = tiny.build("naive")
     with pytest.raises(ValueError, match=message):
-        model.fit(x, y, verbose=0)
-    assert int(array(model.optimizer.iterations)) == 0
+        untrained.fit(x, y, verbose=0)
+    assert int(array(untrained.optimizer.iterations)) == 0
 
 
-def test_wrong_validation_data_is_named_before_training():
-    model = tiny.build("naive")
+def test_wrong_validation_data_is_named_before_training(untrained):
     x, y, message = wrong_inputs()["label"]
     with pytest.raises(ValueError, match=message):
-        model.fit(tiny.images(), tiny.labels(), validation_data=(x, y))
-    assert int(array(model.optimizer.iterations)) == 0
+        untrained.fit(tiny.images(), tiny.labels(), validation_data=(x, y))
+    assert int(array(untrained.optimizer.iterations)) == 0
 
 
-def test_wrong_shapes_of_a_dataset_are_named_before_training():
-    model = tiny.build("naive")
+def test_wrong_shapes_of_a_dataset_are_named_before_training(untrained):
     x, y, message = wrong_inputs()["size"]
     with pytest.raises(ValueError, match=message):
-        model.fit(dataset(x, y), verbose=0)
+        untrained.fit(dataset(x, y), verbose=0)
 
 
 def test_a_dataset_with_a_wrong_label_stops_the_training():
@@ -245,6 +247,6 @@ def test_a_dataset_with_a_wrong_label_stops_the_training():
         model.fit(dataset(x, y), verbose=0)
 
 
-def test_the_input_model_itself_checks_the_channels():
+def test_the_input_model_itself_checks_the_channels(untrained):
     with pytest.raises(ValueError, match="shape"):
-        tiny.build("naive")(np.zeros((1, 16, 24, 4)))
+        untrained(np.zeros((1, 16, 24, 4)))

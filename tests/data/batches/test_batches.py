@@ -15,6 +15,8 @@ from keras_setr.data.batches.batches import segmentation_batches
 from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
 
+pytestmark = pytest.mark.no_backend
+
 tf = pytest.importorskip("tensorflow")
 
 # What the threads of either reader pass on.

@@ -7,6 +7,8 @@ import keras_setr as ks
 from keras_setr.data.batches.source import JoinedSources
 from keras_setr.data.batches.source import SegmentationSource
 
+pytestmark = pytest.mark.no_backend
+
 
 class Numbers(SegmentationSource):
     """Pairs of 16 x 24 pixels whose image is filled with their number."""

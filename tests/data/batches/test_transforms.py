@@ -14,6 +14,8 @@ from keras_setr.data.batches.transforms import resize_label
 from keras_setr.data.batches.transforms import resize_region
 from keras_setr.data.batches.transforms import resized_size
 
+pytestmark = pytest.mark.no_backend
+
 COLORS = np.array([(250, 20, 30), (10, 240, 60), (40, 50, 230)], "uint8")
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from keras_setr.data.folder.class_names import read_class_names
 
+pytestmark = pytest.mark.no_backend
+
 
 @pytest.mark.parametrize(
     "content",

@@ -7,6 +7,8 @@ from PIL import Image
 from keras_setr.data.batches.transforms import TrainingTransform
 from keras_setr.data.folder.folder import SegmentationFolder
 
+pytestmark = pytest.mark.no_backend
+
 RED, GREEN, BLUE = (200, 0, 0), (0, 150, 0), (0, 0, 90)
 
 

@@ -9,6 +9,8 @@ from PIL import Image
 
 from keras_setr.data.folder.folder import SegmentationFolder
 
+pytestmark = pytest.mark.no_backend
+
 
 def write(directory, name, mask, images="images", masks="masks"):
     mask = np.array(mask, "uint8")

@@ -4,6 +4,8 @@ import pytest
 
 from keras_setr.data.folder.layouts import find_pairs
 
+pytestmark = pytest.mark.no_backend
+
 
 def touch(directory, *names):
     """Finding pairs reads names only, so empty files will do."""

@@ -20,7 +20,10 @@ tfds = pytest.importorskip(
 from keras_setr.data.published.builders.pascal_context import CATEGORIES  # noqa: E402
 from keras_setr.data.published.builders.run_lengths import decode_mask  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*holds .* images for")
+pytestmark = [
+    pytest.mark.no_backend,
+    pytest.mark.filterwarnings("ignore:.*holds .* images for"),
+]
 
 CAMVID = "KERAS_SETR_CAMVID"
 

@@ -6,6 +6,8 @@ from PIL import Image
 
 from keras_setr.data.scenes.street_scenes import StreetScenes
 
+pytestmark = pytest.mark.no_backend
+
 
 def test_a_scene_is_an_image_and_a_label_of_the_asked_size():
     scenes = StreetScenes(3, image_size=(96, 160))

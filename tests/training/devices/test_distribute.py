@@ -206,6 +206,7 @@ def test_model_parallel_trains_as_one_device_does():
 # === Workers ===
 
 
+@pytest.mark.no_backend
 def test_rows_of_a_worker_are_a_run_and_then_repeats():
     # 5 images, 2 workers of 2 devices: 3 rows each, filled up to 4.
     rows, repeated = workers.rows_of(5, 0, 2, 2)
@@ -216,6 +217,7 @@ def test_rows_of_a_worker_are_a_run_and_then_repeats():
     assert repeated.tolist() == [False, False, True, True]
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
 def test_every_row_is_counted_once_and_known_to_its_reader(size, num_workers):
@@ -282,6 +284,7 @@ class Numbered:
         return image, np.full((3, 5), index, "uint8")
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize("reader", ["tf.data", "threads", "grain"])
 @pytest.mark.parametrize("steps", [None, 3])
 def test_each_worker_reads_its_rows_of_each_batch(reader, steps):
@@ -325,6 +328,7 @@ def test_each_worker_reads_its_rows_of_each_batch(reader, steps):
         assert len(sources[0].read) == 4 and len(sources[1].read) == 4
 
 
+@pytest.mark.no_backend
 def test_a_shard_is_a_worker_of_several():
     with pytest.raises(ValueError, match=r"shard must be .*\(2, 2\)"):
         segmentation_batches(
@@ -335,6 +339,7 @@ def test_a_shard_is_a_worker_of_several():
 # === Batches that do not divide ===
 
 
+@pytest.mark.no_backend
 def test_a_part_is_filled_up_with_images_that_do_not_count():
     x = np.arange(3).reshape(3, 1, 1, 1)
     y = np.array([[[7]], [[8]], [[9]]], "uint8")
@@ -346,12 +351,14 @@ def test_a_part_is_filled_up_with_images_that_do_not_count():
     assert weight.tolist() == [1.0, 0.25]
 
 
+@pytest.mark.no_backend
 def test_labels_are_widened_for_an_ignore_class_below_zero():
     x, y = np.zeros((1, 2, 3, 1)), np.full((1, 2, 3), 4, "uint8")
     _, y, _ = divide_batch(x, y, None, 0, 1, 2, ignore_class=-1)
     assert y[:, 0, 0].tolist() == [4, -1]
 
 
+@pytest.mark.no_backend
 def test_a_batch_that_cannot_be_filled_up_is_an_error():
     x, y = np.zeros((3, 2, 3, 1)), np.zeros((3, 2, 3), "uint8")
     with pytest.raises(ValueError, match="Received: 3 images and ignore_class"):
@@ -359,6 +366,7 @@ def test_a_batch_that_cannot_be_filled_up_is_an_error():
     assert len(divide_batch(x[:2], y[:2], None, 0, 1, 2, None)[0]) == 2
 
 
+@pytest.mark.no_backend
 def test_the_same_in_a_tensorflow_graph_of_unknown_batches():
     tf = pytest.importorskip("tensorflow")
     x = np.arange(5).reshape(5, 1, 1, 1)

@@ -15,6 +15,8 @@ from tests.checkpoints.test_encoders import save
 from tests.training.recipes.published_figures import AUTHORS
 from tests.training.recipes.published_figures import PAPER
 
+pytestmark = pytest.mark.no_backend
+
 RECIPES = list(ks.recipes.values())
 
 
