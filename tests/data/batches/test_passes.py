@@ -90,6 +90,7 @@ def recorded():
     return model
 
 
+@pytest.mark.no_backend
 def test_a_pass_ends_where_the_next_begins():
     position = noise(length=4, initial_step=6).position
     assert position.next_pass() == range(6, 8)
@@ -110,6 +111,7 @@ def test_a_pass_ends_where_the_next_begins():
     assert position.next_pass() == range(8, 12)
 
 
+@pytest.mark.no_backend
 def test_seek_turns_the_batches_themselves_on_and_back(reader):
     expected = noise("threads")
     expected = numbers(itertools.chain(expected, expected, expected))
@@ -130,6 +132,7 @@ def test_seek_turns_the_batches_themselves_on_and_back(reader):
         dataset.position.seek(1.5)
 
 
+@pytest.mark.no_backend
 def test_steps_per_epoch_cuts_the_epochs_elsewhere(reader):
     whole = noise(reader, 4)
     pairs = itertools.chain.from_iterable(
@@ -142,6 +145,7 @@ def test_steps_per_epoch_cuts_the_epochs_elsewhere(reader):
     assert numbers(dataset) == expected[5:]
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize("length", LENGTHS)
 def test_batches_go_on_from_any_step(reader, length):
     expected = noise("threads", length)
@@ -158,6 +162,7 @@ def test_batches_go_on_from_any_step(reader, length):
         assert numbers(rest) == follows
 
 
+@pytest.mark.no_backend
 def test_a_look_at_the_first_batches_is_no_pass(reader):
     first, second = numbers(noise()), noise()
     next(iter(second))
@@ -204,6 +209,7 @@ def test_a_look_of_evaluate_changes_nothing(reader):
     assert model.tested == numbers(itertools.chain(expected, expected))
 
 
+@pytest.mark.no_backend
 def test_the_files_of_a_batch_are_named():
     class Named(Numbered):
         def file_name(self, index):
@@ -222,6 +228,7 @@ def test_the_files_of_a_batch_are_named():
     assert ks.data.batch_files(unnamed, 1) == ("pair 2",)
 
 
+@pytest.mark.no_backend
 def test_other_batches_and_steps_are_errors():
     with pytest.raises(ValueError, match="batches_from takes .* Received:.*7"):
         ks.data.batches_from([7], 0)
