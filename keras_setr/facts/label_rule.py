@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import cv2
 import numpy as np
 
 from keras_setr.arguments import checked
@@ -13,6 +12,7 @@ from keras_setr.arguments import mapping
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.classes import allowed_labels
+from keras_setr.opencv import cv2
 from keras_setr.tables import listed
 
 # The label of pixels that count nowhere.

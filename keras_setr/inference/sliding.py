@@ -2,7 +2,6 @@
 
 import collections
 
-import cv2
 import numpy as np
 
 from keras_setr.arguments import checked
@@ -14,6 +13,7 @@ from keras_setr.inference import blending
 from keras_setr.inference.outputs import OUTPUTS
 from keras_setr.inference.outputs import build_output
 from keras_setr.inference.views import Views
+from keras_setr.opencv import cv2
 
 # OpenCV's arrays hold no more channels than this at once.
 _OPENCV_CHANNELS = 128

@@ -1,7 +1,5 @@
 """Pairs of images and labels as batches."""
 
-import cv2
-
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import integer
@@ -11,6 +9,7 @@ from keras_setr.data.batches.position import Position
 from keras_setr.data.batches.readers import ThreadedBatches
 from keras_setr.data.batches.readers import read_with_grain
 from keras_setr.data.batches.readers import read_with_tf_data
+from keras_setr.opencv import cv2
 
 READERS = {
     "tf.data": read_with_tf_data,

@@ -12,7 +12,6 @@ handed. All but photometric distortion take any number of channels.
 import dataclasses
 import math
 
-import cv2
 import numpy as np
 
 from keras_setr.arguments import checked
@@ -23,6 +22,7 @@ from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.facts.label_rule import UNLABELLED
+from keras_setr.opencv import cv2
 
 # round((123.675, 116.28, 103.53)), the ImageNet mean on the scale 0..255:
 # what the reference pads with, which is 0 after normalisation.

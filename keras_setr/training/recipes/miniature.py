@@ -2,11 +2,11 @@
 
 import dataclasses
 
-import cv2
 import numpy as np
 
 from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.batches.source import crop_size_for
+from keras_setr.opencv import cv2
 
 _FACTOR = 1 / 16
 _STEPS = 2
