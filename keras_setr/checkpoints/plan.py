@@ -6,7 +6,10 @@ import inspect
 from keras_setr.arguments import check_names
 
 _CLASSIFIERS = r"(decode_head|auxiliary_head_\d+)/classifier/"
-_DECODER = r"(decode_head|neck|auxiliary_head_\d+)/"
+_NEW_DECODER = (
+    r"(decode_head|neck|auxiliary_head_\d+)/",
+    "decoder left at its initial values: the source holds an encoder alone",
+)
 # A decoder's tensors, where the encoder alone is wanted.
 _DECODER_TENSORS = (
     r"(decode_head|auxiliary_head|neck|backbone\.mla|backbone\.norm_\d+)\..*",
@@ -106,7 +109,7 @@ def plan_encoder(backbone_class, layout, given):
         backbone_class,
         _with_given(found, given.encoder),
         layout.name,
-        tuple(layout.encoder_rules(found)),
+        layout.rules(found, encoder_only=True),
         (*layout.ignored, _DECODER_TENSORS),
     )
 
@@ -122,6 +125,7 @@ def plan_model(model_class, layout, given):
     Raises:
         ValueError: where nothing tells the number of classes.
     """
+    encoder = layout.encoder_arguments(given.encoder)
     found = layout.model_arguments(given.model)
     arguments = {**found, **given.model}
     num_classes = arguments.get("num_classes")
@@ -135,29 +139,19 @@ def plan_model(model_class, layout, given):
             arguments["classes"] = None
     initial = ()
     if layout.model_class is None:
-        initial = (
-            (
-                _DECODER,
-                "decoder left at its initial values: the source holds an "
-                "encoder alone",
-            ),
-        )
+        initial = (_NEW_DECODER,)
     elif found["num_classes"] != num_classes:
-        initial = (
-            (
-                _CLASSIFIERS,
-                f"classifiers re-initialised: {found['num_classes']} -> "
-                f"{num_classes} classes",
-            ),
-        )
-    encoder = plan_encoder(model_class.backbone_cls, layout, given)
-    return dataclasses.replace(
-        encoder,
-        model_class=model_class,
-        model_arguments=arguments,
-        rules=(*encoder.rules, *layout.decoder_rules()),
-        ignored=layout.ignored,
-        initial=initial,
+        change = f"{found['num_classes']} -> {num_classes} classes"
+        initial = ((_CLASSIFIERS, f"classifiers re-initialised: {change}"),)
+    return LoadPlan(
+        model_class.backbone_cls,
+        _with_given(encoder, given.encoder),
+        layout.name,
+        layout.rules(encoder),
+        layout.ignored,
+        model_class,
+        arguments,
+        initial,
     )
 
 

@@ -93,21 +93,17 @@ class OwnLayout:
         del config["backbone"]
         return {**config, "preprocessor": self.saved.preprocessor}
 
-    def encoder_rules(self, arguments):
-        return [_same_place(v.path) for v in self._backbone.weights]
-
-    def decoder_rules(self):
-        of_encoder = {v.path for v in self._backbone.weights}
-        return [
-            _same_place(v.path)
+    def rules(self, arguments, encoder_only=False):
+        """Every variable goes where it comes from."""
+        return tuple(
+            TensorRule(
+                v.path,
+                (v.path,),
+                same,
+                next((r for p, r in _OPTIONAL if v.path.startswith(p)), None),
+            )
             for v in self.saved.weights
-            if v.path not in of_encoder
-        ]
-
-
-def _same_place(path):
-    reasons = (r for start, r in _OPTIONAL if path.startswith(start))
-    return TensorRule(path, (path,), same, next(reasons, None))
+        )
 
 
 def _class_name(source):

@@ -37,10 +37,7 @@ class PublishedLayout:
             return {}
         return {**self._model, "classes": self._classes}
 
-    def encoder_rules(self, arguments):
-        return ()
-
-    def decoder_rules(self):
+    def rules(self, arguments, encoder_only=False):
         return ()
 
 

@@ -50,17 +50,17 @@ class Layout:
         arguments = self._decoder.arguments(given)
         return {**arguments, "classes": self._classes}
 
-    def encoder_rules(self, arguments):
-        """A `TensorRule` for each of the encoder's variables.
+    def rules(self, arguments, encoder_only=False):
+        """A `TensorRule` for each variable.
 
         Args:
             arguments: dict that `encoder_arguments` has given.
+            encoder_only: bool. Whether to leave those of a decoder out.
         """
-        return self._encoder.rules(arguments)
-
-    def decoder_rules(self):
-        """A `TensorRule` for each variable of decoder and auxiliary heads."""
-        return self._decoder.rules() if self._decoder else ()
+        rules = tuple(self._encoder.rules(arguments))
+        if encoder_only or not self._decoder:
+            return rules
+        return (*rules, *self._decoder.rules())
 
     def facts(self):
         """What tells published files apart, by the arguments' names."""

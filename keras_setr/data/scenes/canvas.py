@@ -72,6 +72,7 @@ class Canvas:
             self.label[where][mask] = label
 
     def rectangle(self, top, bottom, left, right, color, label=None):
+        """Paints rows `top` to `bottom` of columns `left` to `right`."""
         where, y, x = self.box(top, bottom, left, right)
         mask = (y >= top) & (y < bottom) & (x >= left) & (x < right)
         self.paint(where, mask, color, label)

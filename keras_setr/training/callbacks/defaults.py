@@ -54,7 +54,8 @@ def callbacks(
         directory: path. One for each run.
         validation: whole images with labels, as for `ks.evaluate`, to score
             by sliding windows. Defaults to those behind the `validation_data`
-            of `fit`, if that is `batches()` of a folder or a dataset.
+            of `fit`, if that is `batches()` of a folder or a dataset. Labels
+            lie in `0..model.num_classes - 1`, or are the ignored class.
         validate_every: int. Epochs between these validations and previews.
         checkpoint_every: int. Steps between checkpoints within an epoch.
         resume: bool. False asks for a directory without a run.

@@ -226,7 +226,13 @@ class Recipe:
         )
 
     def compile(self, model, **overrides):
-        """`model.compile` with the learning rate and its decay."""
+        """`model.compile` with the learning rate and its decay.
+
+        Args:
+            model: a segmenter.
+            **overrides: further arguments of `model.compile`, which prevail;
+                `learning_rate` and `total_steps` among them.
+        """
         arguments = {
             "learning_rate": self.learning_rate,
             "total_steps": self.steps,

@@ -57,6 +57,7 @@ class Archive:
         self._read = lambda info: archive.extractfile(info).read()
 
     def __enter__(self):
+        """The archive itself, which is closed at the end of the block."""
         return self
 
     def __exit__(self, *error):
