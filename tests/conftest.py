@@ -5,6 +5,9 @@ import os
 
 import pytest
 
+# Tests of these take as long as whole files of others.
+LONGEST = ("test_notebooks", "test_distribute_workers", "test_exchange")
+
 
 def pytest_configure(config):
     config.addinivalue_line(
@@ -45,6 +48,11 @@ def start_backend():
 
         # On tensors this small further threads only wait for each other.
         torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    # First, so that in the end no worker waits for one of them.
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,8 @@ import keras_setr as ks
 CHANNELS, CLASSES = 3, 5
 
 # For tests of what a step computes, not of how it is compiled: tracing takes
-# TensorFlow longer than the step.
+# TensorFlow longer than the step. JAX compiles each operation anyway, which
+# takes it longer than the whole step.
 UNCOMPILED = (
     {"run_eagerly": True} if keras.config.backend() == "tensorflow" else {}
 )
