@@ -6,6 +6,8 @@ import pytest
 
 from keras_setr import opencv
 
+pytestmark = pytest.mark.no_backend
+
 
 @pytest.mark.parametrize(
     "installed, received",

@@ -9,6 +9,8 @@ from PIL import PngImagePlugin
 
 from keras_setr.files import decoding
 
+pytestmark = pytest.mark.no_backend
+
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (37, 23), "uint8")
 # What masks look like.
