@@ -163,11 +163,7 @@ def folder_run(keras, ks, args, shard):
 
 
 def build_model(ks, args, crop, folder):
-    model_class = {
-        "naive": ks.SETRNaive,
-        "pup": ks.SETRPUP,
-        "mla": ks.SETRMLA,
-    }[args.model]
+    model_class = ks.models.MODELS[args.model]
     options = {"num_classes": folder.num_classes, "classes": folder.classes}
     image = {
         "image_shape": (*crop, 3),
@@ -225,12 +221,6 @@ def recipe_run(ks, args, shard):
     if args.smoke:
         recipe, options = ks.training.miniature(recipe)
     recipe = changed(recipe, args)
-    accumulate = args.accumulate or 1
-    if recipe.batch_size % accumulate:
-        raise SystemExit(
-            f"--accumulate must divide the batch of {recipe.batch_size}, "
-            f"which it cuts into parts. Received: {accumulate}."
-        )
     print(recipe)
     if args.smoke:
         train, val = (
@@ -241,6 +231,16 @@ def recipe_run(ks, args, shard):
         train, val = recipe.load_data(
             args.data_dir, args.manual_dir, args.image_dir
         )
+    try:
+        fit_options = recipe.fit_options(
+            train,
+            args.interval,
+            1 if args.accumulate is None else args.accumulate,
+            seed=args.seed,
+            shard=shard,
+        )
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
     model = recipe.build_model(
         weights=not args.random, rematerialize=args.rematerialize, **options
     )
@@ -249,37 +249,23 @@ def recipe_run(ks, args, shard):
         gradient_accumulation_steps=args.accumulate,
         run_eagerly=args.eager,
     )
-    interval = args.interval or about_a_tenth(recipe.steps)
-    if recipe.steps % interval:
-        raise SystemExit(
-            f"--interval must divide the {recipe.steps} steps. Received: "
-            f"{interval}."
-        )
     tests = {"mean_iou": recipe.test_options()}
     if args.multi_scale or (args.smoke and recipe.miou_multi_scale):
         tests["mean_iou_multi_scale"] = recipe.test_options(multi_scale=True)
-    part = dataclasses.replace(
-        recipe, batch_size=recipe.batch_size // accumulate
-    )
     return Run(
         model,
-        part.batches(
-            train,
-            seed=args.seed,
-            steps_per_epoch=interval * accumulate,
-            shard=shard,
-        ),
+        fit_options["x"],
         val,
         # The published figures are those of the last step.
         None,
-        epochs=recipe.steps // interval,
+        epochs=fit_options["epochs"],
         tests=tests,
     )
 
 
 def changed(recipe, args):
     """The recipe with what the command line says otherwise."""
-    if args.image_scale:
+    if args.image_scale is not None:
         recipe = recipe.scaled(args.image_scale)
     changes = {
         "steps": args.steps,
@@ -287,13 +273,9 @@ def changed(recipe, args):
         "learning_rate": args.learning_rate,
         "crop_size": args.crop and tuple(args.crop),
     }
-    changes = {name: value for name, value in changes.items() if value}
-    return dataclasses.replace(recipe, **changes)
-
-
-def about_a_tenth(steps):
-    """The smallest divisor of `steps` that is at least a tenth of it."""
-    return next(n for n in range(-(-steps // 10), steps + 1) if not steps % n)
+    return dataclasses.replace(
+        recipe, **{k: v for k, v in changes.items() if v is not None}
+    )
 
 
 # === Both ===

@@ -113,6 +113,12 @@ def number(minimum=None, maximum=None, *, above=None, below=None):
     return Rule(text, take)
 
 
+def num_classes():
+    """An integer of at least 2."""
+    text = "an integer of at least 2 (a background counts as a class)"
+    return dataclasses.replace(integer(2), text=text)
+
+
 def flag():
     """True or False, NumPy's too."""
 
@@ -284,11 +290,14 @@ def checked(*further, **rules):
         known = [*kinds, *further]
         if missing := set(rules) - set(known):
             raise TypeError(f"{target.__qualname__} has no {missing}.")
-        public = target.__qualname__.removesuffix(".__init__")
+        constructs = target.__name__ == "__init__"
         offered = [n for n in known if n not in ("self", "cls", rest)]
 
         @functools.wraps(target)
         def call(*args, **kwargs):
+            # A class may have the constructor of its base.
+            public = type(args[0]) if constructs else target
+            public = public.__qualname__
             if rest is None or further:
                 check_names(public, kwargs, offered)
             try:

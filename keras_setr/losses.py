@@ -7,10 +7,31 @@ one of an image that is not.
 """
 
 import keras
-import numpy as np
 from keras import ops
 
+from keras_setr.arguments import Rule
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
+from keras_setr.arguments import optional
+from keras_setr.arguments import sequence
+from keras_setr.arguments import string
+
 AVERAGES = ("valid", "all")
+
+
+def _class_weights(value):
+    weights = sequence(number(0)).take(value)
+    if not any(weights):
+        raise ValueError
+    return tuple(float(weight) for weight in weights)
+
+
+_CLASS_WEIGHTS = Rule(
+    "one finite number of at least 0 per class, not all of them 0",
+    _class_weights,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -68,6 +89,12 @@ class PixelCrossEntropy(keras.losses.Loss):
     ```
     """
 
+    @checked(
+        ignore_class=optional(integer()),
+        average_over=choice(*AVERAGES),
+        class_weights=optional(_CLASS_WEIGHTS),
+        name=string(),
+    )
     def __init__(
         self,
         ignore_class=255,
@@ -76,14 +103,9 @@ class PixelCrossEntropy(keras.losses.Loss):
         name="pixel_cross_entropy",
     ):
         super().__init__(name=name, dtype="float32")
-        if average_over not in AVERAGES:
-            raise ValueError(
-                'average_over must be "valid" or "all". Received: '
-                f"{average_over!r}."
-            )
         self.ignore_class = ignore_class
         self.average_over = average_over
-        self.class_weights = _checked_class_weights(class_weights)
+        self.class_weights = class_weights
 
     def call(self, y_true, y_pred):
         """The loss of each pixel, `(B, H, W)`: w_i * l_i, 0 where ignored."""
@@ -120,24 +142,6 @@ class PixelCrossEntropy(keras.losses.Loss):
             "class_weights": self.class_weights,
             "name": self.name,
         }
-
-
-def _checked_class_weights(class_weights):
-    if class_weights is None:
-        return None
-    weights = np.asarray(class_weights, "float32")
-    if (
-        weights.ndim != 1
-        or not np.isfinite(weights).all()
-        or (weights < 0).any()
-        or not weights.any()
-    ):
-        raise ValueError(
-            "class_weights must hold one finite number of at least 0 per "
-            "class, not all of them 0. Received: "
-            f"class_weights={class_weights}."
-        )
-    return tuple(float(weight) for weight in class_weights)
 
 
 def _checked(y_true, y_pred, class_weights):

@@ -25,6 +25,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import integer
+from keras_setr.arguments import num_classes
+from keras_setr.arguments import optional
 from keras_setr.classes import check_labels
 
 
@@ -78,13 +82,7 @@ def pixel_accuracy(confusion, xp=np):
     return xp.sum(hit) / xp.maximum(xp.sum(truth), 1)
 
 
-def _checked_num_classes(num_classes):
-    if num_classes < 2:
-        raise ValueError(
-            "num_classes must be at least 2: one foreground class is two "
-            f"classes with the background. Received: {num_classes}."
-        )
-    return num_classes
+_RULES = {"num_classes": num_classes(), "ignore_class": optional(integer())}
 
 
 class ConfusionMatrix:
@@ -98,8 +96,9 @@ class ConfusionMatrix:
         counts: `(K, K)` int64, rows truth, columns predictions.
     """
 
+    @checked(**_RULES)
     def __init__(self, num_classes, ignore_class=255):
-        self.num_classes = _checked_num_classes(num_classes)
+        self.num_classes = num_classes
         self.ignore_class = ignore_class
         self.counts = np.zeros((num_classes, num_classes), "int64")
 
@@ -154,9 +153,10 @@ class _ConfusionMetric(keras.metrics.Metric):
 
     _BASE = 2**16
 
+    @checked(**_RULES)
     def __init__(self, num_classes, ignore_class=255, name=None, dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self.num_classes = _checked_num_classes(num_classes)
+        self.num_classes = num_classes
         self.ignore_class = ignore_class
         # The last column counts the valid pixels predicted as no class at all:
         # they are a miss of their class, though a hit of none.

@@ -33,10 +33,8 @@ class TestServer:
 
     Attributes:
         dataset: str. A name of `DATASETS`.
-        values: tuple of int. What is written for each label.
         image_name: regular expression of the test images' names.
         example: str. One of these names.
-        image_size: `(H, W)` of every image, or None where they vary.
         zipped: bool. Whether the files go into one archive.
         source: str. Where it is written.
     """
@@ -45,12 +43,20 @@ class TestServer:
     __test__ = False
 
     dataset: str
-    values: tuple
     image_name: str
     example: str
-    image_size: tuple | None
     zipped: bool
     source: str
+
+    @property
+    def values(self):
+        """What is written for each label, as the dataset's files have it."""
+        return DATASETS[self.dataset].label_values
+
+    @property
+    def image_size(self):
+        """`(H, W)` of every image, or None where they vary."""
+        return DATASETS[self.dataset].image_size
 
 
 TEST_SERVERS = {
@@ -58,22 +64,15 @@ TEST_SERVERS = {
     for server in (
         TestServer(
             "cityscapes",
-            # The labelIds of the trainIds 0..18.
-            values=(7, 8, 11, 12, 13, 17, 19, 20, 21, 22)
-            + (23, 24, 25, 26, 27, 28, 31, 32, 33),
             image_name=r"[^_]+_\d{6}_\d{6}_leftImg8bit\.png",
             example="berlin_000000_000019_leftImg8bit.png",
-            image_size=(1024, 2048),
             zipped=False,
             source="cityscapesScripts, evalPixelLevelSemanticLabeling.py",
         ),
         TestServer(
             "ade20k",
-            # 0 would be "other objects".
-            values=tuple(range(1, 151)),
             image_name=r"ADE_test_\d{8}\.jpg",
             example="ADE_test_00000001.jpg",
-            image_size=None,
             zipped=True,
             source="mmsegmentation 1.2.2, datasets/ade.py and IoUMetric",
         ),

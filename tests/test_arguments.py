@@ -158,3 +158,17 @@ def test_a_record_checks_itself_when_it_is_made_and_replaced():
 def test_a_rule_without_an_argument_is_a_mistake_of_ours():
     with pytest.raises(TypeError, match="has no {'b'}"):
         checked(b=arguments.flag())(lambda a: a)
+
+
+def test_an_inherited_constructor_is_named_after_the_class_that_is_built():
+    class Base:
+        @checked(x=arguments.integer())
+        def __init__(self, x):
+            self.x = x
+
+    class Derived(Base):
+        pass
+
+    with pytest.raises(TypeError, match="Derived has no argument 'y'"):
+        Derived(y=1)
+    assert Derived(np.int32(2)).x == 2

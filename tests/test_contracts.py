@@ -112,7 +112,7 @@ LAYERS = {
             heads.UpsamplingHead,
             {
                 "num_classes": 4,
-                "scales": (2, 4),
+                "upsampling": (2, 4),
                 "kernel_size": 3,
                 "filters": 5,
                 "use_layer_norm": True,
@@ -132,7 +132,7 @@ LAYERS = {
             {
                 "num_classes": 4,
                 "filters": (5, 7),
-                "scale": 4,
+                "upsampling": 4,
                 "align_corners": True,
                 "classifier_kernel_size": 3,
             },
@@ -196,6 +196,22 @@ def test_a_layers_config_is_its_constructors_arguments(name):
     for argument, value in case.arguments.items():
         assert config[argument] == json.loads(json.dumps(value))
     assert case.cls.from_config(config).get_config() == layer.get_config()
+
+
+@every_layer
+def test_a_layer_takes_numpys_integers_and_no_other_names_or_nan(name):
+    case = LAYERS[name]
+    numpys = {
+        argument: np.int64(value)
+        for argument, value in case.arguments.items()
+        if type(value) is int
+    }
+    assert json.dumps(case.build(**numpys).get_config())
+    with pytest.raises((TypeError, ValueError), match="no_argument"):
+        case.build(no_argument=1)
+    for argument in case.arguments:
+        with pytest.raises(ValueError, match=f"^{argument} must be .*nan"):
+            case.build(**{argument: np.nan})
 
 
 @every_layer
@@ -270,6 +286,9 @@ def test_the_backbones_config_is_its_constructors_arguments():
     assert {name: config[name] for name in arguments} == arguments
     config = json.loads(json.dumps(config))
     assert ks.SETRBackbone.from_config(config).get_config()["mlp_dim"] == 7
+    for argument in arguments:
+        with pytest.raises(ValueError, match=f"^{argument} must be .*nan"):
+            ks.SETRBackbone(**{argument: np.nan})
 
 
 @every_model
@@ -283,6 +302,35 @@ def test_a_models_config_is_its_constructors_arguments(name):
         assert getattr(again, argument) == getattr(model, argument)
     assert again.preprocessor.get_config() == model.preprocessor.get_config()
     assert again.backbone.get_config() == model.backbone.get_config()
+
+
+@every_model
+def test_a_model_takes_no_other_names_and_no_nan(name):
+    cls = type(tiny.build(name))
+    backbone = tiny.backbone()
+    with pytest.raises(TypeError, match=f"{cls.__name__} has no .*'num_cl'.*"):
+        cls(backbone, num_cl=5)
+    for argument in own_arguments(cls):
+        given = {"backbone": backbone, "num_classes": 5, argument: np.nan}
+        with pytest.raises(ValueError, match=f"^{argument} must be .*nan"):
+            cls(**given)
+    model = cls(backbone, np.int64(5), name="ours", trainable=False)
+    assert type(model.num_classes) is int and model.name == "ours"
+    assert not model.trainable_variables
+
+
+@every_model
+def test_a_model_is_the_same_whatever_keras_data_format(name):
+    model = tiny.build(name)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        other = tiny.build(name)
+        other.set_weights(model.get_weights())
+        logits = other.predict(tiny.images(), verbose=0)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    expected = model.predict(tiny.images(), verbose=0)
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
 
 
 @every_model

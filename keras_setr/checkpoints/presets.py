@@ -8,6 +8,9 @@ and DeiT's releases.
 
 import dataclasses
 
+from keras_setr.facts.datasets import DATASETS
+from keras_setr.facts.decoders import CLASSES
+
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
@@ -15,8 +18,7 @@ class Preset:
 
     Attributes:
         name: str. What `from_preset` takes.
-        model: `"SETRNaive"`, `"SETRPUP"`, `"SETRMLA"`, or `None` for an
-            encoder alone.
+        decoder: `"naive"`, `"pup"`, `"mla"`, or `None` for an encoder alone.
         description: str.
         parameters: int. Of the model without its auxiliary heads, or of the
             encoder.
@@ -34,7 +36,7 @@ class Preset:
     """
 
     name: str
-    model: str | None
+    decoder: str | None
     description: str
     parameters: int
     dataset: str
@@ -49,7 +51,8 @@ class Preset:
 
     @property
     def model_class(self):
-        return self.model
+        """The name of the class, or `None` for an encoder alone."""
+        return self.decoder and CLASSES[self.decoder]
 
     @property
     def downloads(self):
@@ -57,24 +60,23 @@ class Preset:
         return self.file is not None
 
 
-_DECODERS = {"SETRNaive": "naive", "SETRPUP": "pup", "SETRMLA": "mla"}
-
 # Parameters without auxiliary heads, by decoder, classes and crop: the sums
 # of the weights that the converted models have.
 _LARGE = 302_309_376  # 24 * 12,596,224, the layers of T-Large
 _BASE = 85_054_464  # 12 * 7,087,872, those of T-Base: 12 layers, width 768
 
 
-def _parameters(model, dim, size, num_classes, layers, filters=256):
+def _parameters(decoder, dim, size, dataset, layers, filters=256):
     """Weights of an encoder at `size`, and of the published decoder."""
+    num_classes = DATASETS[dataset].num_classes
     grid = (size // 16) ** 2
     patches = (16 * 16 * 3 + 1) * dim
-    class_token = 0 if model == "SETRMLA" else 2 * dim
+    class_token = 0 if decoder == "mla" else 2 * dim
     encoder = patches + class_token + grid * dim + layers
     norm = 4 * filters  # scale, shift and the two moving statistics
-    if model == "SETRNaive":
+    if decoder == "naive":
         head = 2 * dim + dim * filters + norm
-    elif model == "SETRPUP":
+    elif decoder == "pup":
         head = 2 * dim + 9 * dim * filters + 27 * filters**2 + 4 * norm
     else:
         half = filters // 2
@@ -84,19 +86,18 @@ def _parameters(model, dim, size, num_classes, layers, filters=256):
     return encoder + head + (filters + 1) * num_classes
 
 
-NUM_CLASSES = {"ade20k": 150, "cityscapes": 19, "pascal_context": 60}
 _MMSEGMENTATION = "https://download.openmmlab.com/mmsegmentation/v0.5/setr/"
 
 
-def _mmsegmentation(name, model, dataset, size, file, miou, multi_scale):
+def _mmsegmentation(name, decoder, dataset, size, file, miou, multi_scale):
     folder, _, _ = file.rpartition("_20")
     sha256 = file.rpartition("-")[2].removesuffix(".pth")
     return Preset(
         name=name,
-        model=model,
-        description=f"SETR-{_DECODERS[model].upper()}, ViT-L/16, {dataset}, "
+        decoder=decoder,
+        description=f"SETR-{decoder.upper()}, ViT-L/16, {dataset}, "
         f"crops of {size} x {size}, trained by mmsegmentation",
-        parameters=_parameters(model, 1024, size, NUM_CLASSES[dataset], _LARGE),
+        parameters=_parameters(decoder, 1024, size, dataset, _LARGE),
         dataset=dataset,
         url=f"{_MMSEGMENTATION}{folder}/{file}",
         file=file,
@@ -112,7 +113,7 @@ def _mmsegmentation(name, model, dataset, size, file, miou, multi_scale):
 _MMSEGMENTATION_MODELS = (
     _mmsegmentation(
         "setr_naive_large_ade20k_512",
-        "SETRNaive",
+        "naive",
         "ade20k",
         512,
         "setr_naive_512x512_160k_b16_ade20k_20210619_191258-061f24f5.pth",
@@ -121,7 +122,7 @@ _MMSEGMENTATION_MODELS = (
     ),
     _mmsegmentation(
         "setr_pup_large_ade20k_512",
-        "SETRPUP",
+        "pup",
         "ade20k",
         512,
         "setr_pup_512x512_160k_b16_ade20k_20210619_191343-7e0ce826.pth",
@@ -130,7 +131,7 @@ _MMSEGMENTATION_MODELS = (
     ),
     _mmsegmentation(
         "setr_mla_large_ade20k_512",
-        "SETRMLA",
+        "mla",
         "ade20k",
         512,
         "setr_mla_512x512_160k_b16_ade20k_20210619_191057-f9741de7.pth",
@@ -139,7 +140,7 @@ _MMSEGMENTATION_MODELS = (
     ),
     _mmsegmentation(
         "setr_mla_large_ade20k_512_b8",
-        "SETRMLA",
+        "mla",
         "ade20k",
         512,
         "setr_mla_512x512_160k_b8_ade20k_20210619_191118-c6d21df0.pth",
@@ -148,7 +149,7 @@ _MMSEGMENTATION_MODELS = (
     ),
     _mmsegmentation(
         "setr_naive_large_cityscapes_768",
-        "SETRNaive",
+        "naive",
         "cityscapes",
         768,
         "setr_naive_vit-large_8x1_768x768_80k_cityscapes_20211123_000505-"
@@ -158,7 +159,7 @@ _MMSEGMENTATION_MODELS = (
     ),
     _mmsegmentation(
         "setr_pup_large_cityscapes_768",
-        "SETRPUP",
+        "pup",
         "cityscapes",
         768,
         "setr_pup_vit-large_8x1_768x768_80k_cityscapes_20211122_155115-"
@@ -168,7 +169,7 @@ _MMSEGMENTATION_MODELS = (
     ),
     _mmsegmentation(
         "setr_mla_large_cityscapes_768",
-        "SETRMLA",
+        "mla",
         "cityscapes",
         768,
         "setr_mla_vit-large_8x1_768x768_80k_cityscapes_20211119_101003-"
@@ -179,24 +180,23 @@ _MMSEGMENTATION_MODELS = (
 )
 
 
-def _authors(model, encoder, dataset, size, steps, batch, miou, multi_scale):
-    decoder = _DECODERS[model]
+def _authors(decoder, encoder, dataset, size, steps, batch, miou, multi_scale):
     dim, layers = (1024, _LARGE) if encoder == "large" else (768, _BASE)
     words = {"large": "ViT-L/16", "base": "ViT-B/16", "deit_base": "DeiT-B/16"}
     # The authors' MLA has a 3x3 classifier, their heads biases before norms.
     return Preset(
         name=f"setr_{decoder}_{encoder}_{dataset}_{size}_{steps}_b{batch}"
         "_authors",
-        model=model,
+        decoder=decoder,
         description=f"SETR-{decoder.upper()}, {words[encoder]}, {dataset}, "
         f"crops of {size} x {size}, {steps} steps of {batch}, trained by the "
         "authors",
-        parameters=_parameters(model, dim, size, NUM_CLASSES[dataset], layers)
+        parameters=_parameters(decoder, dim, size, dataset, layers)
         + {
-            "SETRNaive": 256,
-            "SETRPUP": 4 * 256,
-            "SETRMLA": 8 * 512 * NUM_CLASSES[dataset],
-        }[model],
+            "naive": 256,
+            "pup": 4 * 256,
+            "mla": 8 * 512 * DATASETS[dataset].num_classes,
+        }[decoder],
         dataset=dataset,
         url="https://github.com/fudan-zvg/SETR#main-results",
         file=None,
@@ -213,32 +213,32 @@ def _authors(model, encoder, dataset, size, steps, batch, miou, multi_scale):
 _AUTHORS_MODELS = tuple(
     _authors(*row)
     for row in (
-        ("SETRNaive", "large", "cityscapes", 768, "40k", 8, 77.37, None),
-        ("SETRNaive", "large", "cityscapes", 768, "80k", 8, 77.90, None),
-        ("SETRPUP", "large", "cityscapes", 768, "40k", 8, 78.39, None),
-        ("SETRPUP", "large", "cityscapes", 768, "80k", 8, 79.34, None),
-        ("SETRMLA", "large", "cityscapes", 768, "40k", 8, 76.65, None),
-        ("SETRMLA", "large", "cityscapes", 768, "80k", 8, 77.24, None),
-        ("SETRNaive", "base", "cityscapes", 768, "40k", 8, 75.54, None),
-        ("SETRNaive", "base", "cityscapes", 768, "80k", 8, 76.25, None),
-        ("SETRNaive", "deit_base", "cityscapes", 768, "40k", 8, 77.85, None),
-        ("SETRNaive", "deit_base", "cityscapes", 768, "80k", 8, 78.66, None),
-        ("SETRMLA", "deit_base", "cityscapes", 768, "40k", 8, 78.04, None),
-        ("SETRMLA", "deit_base", "cityscapes", 768, "80k", 8, 78.98, None),
-        ("SETRPUP", "deit_base", "cityscapes", 768, "40k", 8, 78.79, None),
-        ("SETRPUP", "deit_base", "cityscapes", 768, "80k", 8, 79.45, None),
-        ("SETRNaive", "large", "ade20k", 512, "160k", 16, 48.06, 48.80),
-        ("SETRPUP", "large", "ade20k", 512, "160k", 16, 48.62, 50.09),
-        ("SETRMLA", "large", "ade20k", 512, "160k", 8, 47.79, 50.03),
-        ("SETRMLA", "large", "ade20k", 512, "160k", 16, 48.64, 50.28),
-        ("SETRMLA", "deit_base", "ade20k", 512, "160k", 16, 46.15, None),
-        ("SETRPUP", "deit_base", "ade20k", 512, "160k", 16, 46.34, None),
-        ("SETRNaive", "large", "pascal_context", 480, "80k", 16, 52.89, 53.61),
-        ("SETRPUP", "large", "pascal_context", 480, "80k", 16, 54.37, 55.27),
-        ("SETRMLA", "large", "pascal_context", 480, "80k", 8, 54.39, 55.39),
-        ("SETRMLA", "large", "pascal_context", 480, "80k", 16, 55.01, 55.83),
-        ("SETRMLA", "deit_base", "pascal_context", 480, "80k", 16, 52.91, None),
-        ("SETRPUP", "deit_base", "pascal_context", 480, "80k", 16, 52.00, None),
+        ("naive", "large", "cityscapes", 768, "40k", 8, 77.37, None),
+        ("naive", "large", "cityscapes", 768, "80k", 8, 77.90, None),
+        ("pup", "large", "cityscapes", 768, "40k", 8, 78.39, None),
+        ("pup", "large", "cityscapes", 768, "80k", 8, 79.34, None),
+        ("mla", "large", "cityscapes", 768, "40k", 8, 76.65, None),
+        ("mla", "large", "cityscapes", 768, "80k", 8, 77.24, None),
+        ("naive", "base", "cityscapes", 768, "40k", 8, 75.54, None),
+        ("naive", "base", "cityscapes", 768, "80k", 8, 76.25, None),
+        ("naive", "deit_base", "cityscapes", 768, "40k", 8, 77.85, None),
+        ("naive", "deit_base", "cityscapes", 768, "80k", 8, 78.66, None),
+        ("mla", "deit_base", "cityscapes", 768, "40k", 8, 78.04, None),
+        ("mla", "deit_base", "cityscapes", 768, "80k", 8, 78.98, None),
+        ("pup", "deit_base", "cityscapes", 768, "40k", 8, 78.79, None),
+        ("pup", "deit_base", "cityscapes", 768, "80k", 8, 79.45, None),
+        ("naive", "large", "ade20k", 512, "160k", 16, 48.06, 48.80),
+        ("pup", "large", "ade20k", 512, "160k", 16, 48.62, 50.09),
+        ("mla", "large", "ade20k", 512, "160k", 8, 47.79, 50.03),
+        ("mla", "large", "ade20k", 512, "160k", 16, 48.64, 50.28),
+        ("mla", "deit_base", "ade20k", 512, "160k", 16, 46.15, None),
+        ("pup", "deit_base", "ade20k", 512, "160k", 16, 46.34, None),
+        ("naive", "large", "pascal_context", 480, "80k", 16, 52.89, 53.61),
+        ("pup", "large", "pascal_context", 480, "80k", 16, 54.37, 55.27),
+        ("mla", "large", "pascal_context", 480, "80k", 8, 54.39, 55.39),
+        ("mla", "large", "pascal_context", 480, "80k", 16, 55.01, 55.83),
+        ("mla", "deit_base", "pascal_context", 480, "80k", 16, 52.91, None),
+        ("pup", "deit_base", "pascal_context", 480, "80k", 16, 52.00, None),
     )
 )
 
@@ -254,7 +254,7 @@ def _encoder(name, description, dataset, size, url, large=False):
     tokens = (16 * 16 * 3 + 1) * dim + (2 + (size // 16) ** 2) * dim
     return Preset(
         name=name,
-        model=None,
+        decoder=None,
         description=description,
         parameters=tokens + layers,
         dataset=dataset,
@@ -324,12 +324,11 @@ def presets_of(model=None):
     Returns:
         dict from name to a dict of `Preset`'s other attributes.
     """
-    return {
-        name: {
-            key: value
-            for key, value in dataclasses.asdict(preset).items()
-            if key != "name"
-        }
-        for name, preset in PRESETS.items()
-        if model is None or preset.model in (model, None)
-    }
+    facts = {}
+    for name, preset in PRESETS.items():
+        if model is None or preset.model_class in (model, None):
+            facts[name] = dataclasses.asdict(preset) | {
+                "model": preset.model_class
+            }
+            del facts[name]["name"]
+    return facts

@@ -44,6 +44,11 @@ class Dataset:
         return len(self.classes)
 
     @property
+    def label_values(self):
+        """The value on disk of each training label, in their order."""
+        return tuple(sorted(self.label_map, key=self.label_map.get))
+
+    @property
     def test_options(self):
         """The published windows and base scale, as arguments of a test.
 

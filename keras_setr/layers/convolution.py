@@ -3,14 +3,26 @@
 import keras
 from keras import ops
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
+from keras_setr.arguments import pair
+from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import config_of
+
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(filters=integer(1), kernel_size=pair(1))
 class Convolution(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` for `(B, h, w, C)`, size kept, without copies.
+    """`keras.layers.Conv2D` for `(B, h, w, C)`, without copies on torch.
 
     Args:
         filters: int. Channels of the result.
         kernel_size: int. Odd height and width of the kernel.
+        padding: `"same"`, which keeps the size, or `"valid"`.
+        data_format: `"channels_last"`, whatever Keras' configuration says.
+        **kwargs: as for `keras.layers.Conv2D`.
     """
 
     def __init__(
@@ -30,16 +42,25 @@ class Convolution(keras.layers.Conv2D):
         )
 
     def convolution_op(self, inputs, kernel):
-        if keras.config.backend() != "torch":
+        channels_last = self.data_format == "channels_last"
+        if keras.config.backend() != "torch" or not channels_last:
             return super().convolution_op(inputs, kernel)
         # Given channels last, Keras copies the maps to channels first and
         # back before each convolution. As a view they need no copy.
         x = ops.transpose(inputs, (0, 3, 1, 2))
-        x = ops.conv(x, kernel, padding="same", data_format="channels_first")
+        x = ops.conv(
+            x,
+            kernel,
+            strides=list(self.strides),
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format="channels_first",
+        )
         return ops.transpose(x, (0, 2, 3, 1))
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(momentum=number(0, 1), epsilon=number(0))
 class BatchNormalization(keras.layers.BatchNormalization):
     """Batch norm over the global batch, wherever the layer runs.
 
@@ -74,6 +95,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    filters=integer(1),
+    kernel_size=integer(1),
+    use_bias=flag(),
+)
 class ConvNormActivation(keras.layers.Layer):
     """Convolution, batch norm, ReLU: `(B, h, w, C)` to `(B, h, w, filters)`.
 
@@ -124,13 +151,7 @@ class ConvNormActivation(keras.layers.Layer):
         return (*inputs_shape[:-1], self.filters)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            filters=self.filters,
-            kernel_size=self.kernel_size,
-            use_bias=self.use_bias,
-        )
-        return config
+        return {**super().get_config(), **config_of(self, ConvNormActivation)}
 
 
 def build_classifier(num_classes, kernel_size, dtype, name="classifier"):

@@ -3,6 +3,14 @@
 import keras
 from keras import ops
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
+from keras_setr.arguments import pair
+from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import config_of
 from keras_setr.layers.initialization import EncoderInitializer
 from keras_setr.layers.resampling import INTERPOLATIONS
 from keras_setr.layers.resampling import resample_grid
@@ -29,6 +37,12 @@ def check_multiple_of_patch(height, width, patch_size):
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    hidden_dim=integer(1),
+    patch_size=integer(1),
+    use_bias=flag(),
+)
 class PatchEmbedding(keras.layers.Layer):
     """Cut an image into patches and embed each of them linearly.
 
@@ -87,16 +101,18 @@ class PatchEmbedding(keras.layers.Layer):
         )
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            hidden_dim=self.hidden_dim,
-            patch_size=self.patch_size,
-            use_bias=self.use_bias,
-        )
-        return config
+        return {**super().get_config(), **config_of(self, PatchEmbedding)}
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    grid_size=pair(1),
+    use_class_token=flag(),
+    num_register_tokens=integer(0),
+    interpolation=choice(*INTERPOLATIONS),
+    dropout_rate=number(0, 1),
+)
 class TokenEmbedding(keras.layers.Layer):
     """Flatten patch embeddings to Z^0: add positions, prepend special tokens.
 
@@ -124,12 +140,7 @@ class TokenEmbedding(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(
-                f"interpolation must be one of {INTERPOLATIONS}. Received: "
-                f"{interpolation!r}."
-            )
-        self.grid_size = tuple(grid_size)
+        self.grid_size = grid_size
         self.use_class_token = use_class_token
         self.num_register_tokens = num_register_tokens
         self.interpolation = interpolation
@@ -196,18 +207,14 @@ class TokenEmbedding(keras.layers.Layer):
         return (batch, self.num_prefix_tokens + h * w, dim)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            grid_size=self.grid_size,
-            use_class_token=self.use_class_token,
-            num_register_tokens=self.num_register_tokens,
-            interpolation=self.interpolation,
-            dropout_rate=self.dropout_rate,
-        )
-        return config
+        return {**super().get_config(), **config_of(self, TokenEmbedding)}
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    num_prefix_tokens=integer(0),
+)
 class FeatureMap(keras.layers.Layer):
     """Drop the special tokens and fold the patches back into their grid.
 
@@ -231,6 +238,4 @@ class FeatureMap(keras.layers.Layer):
         return tuple(patches_shape)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(num_prefix_tokens=self.num_prefix_tokens)
-        return config
+        return {**super().get_config(), **config_of(self, FeatureMap)}

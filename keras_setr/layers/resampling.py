@@ -141,8 +141,8 @@ def resize_bilinear(x, size, align_corners=False):
     if whole and keras.config.backend() == "jax":
         x = _upsample_axis(x, size[1] // width, axis=2)
         return _upsample_axis(x, size[0] // height, axis=1)
-    dtype = x.dtype
-    return ops.cast(ops.image.resize(x, size, "bilinear"), dtype)
+    resized = ops.image.resize(x, size, "bilinear", data_format="channels_last")
+    return ops.cast(resized, x.dtype)
 
 
 def upsample_bilinear(x, scale, align_corners=False):

@@ -3,6 +3,13 @@
 import keras
 from keras import ops
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
+from keras_setr.arguments import optional
+from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import config_of
 from keras_setr.layers.initialization import EncoderInitializer
 from keras_setr.layers.rematerialization import Dropout
 from keras_setr.layers.rematerialization import rematerialize
@@ -34,6 +41,13 @@ def _runs_on_cpu():
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    num_heads=integer(1),
+    use_bias=flag(),
+    dropout_rate=number(0, 1),
+    output_dropout_rate=number(0, 1),
+)
 class SelfAttention(keras.layers.Layer):
     """Multi-head self-attention, `(B, N, D)` to `(B, N, D)`.
 
@@ -170,17 +184,15 @@ class SelfAttention(keras.layers.Layer):
         return tuple(tokens_shape)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            num_heads=self.num_heads,
-            use_bias=self.use_bias,
-            dropout_rate=self.dropout_rate,
-            output_dropout_rate=self.output_dropout_rate,
-        )
-        return config
+        return {**super().get_config(), **config_of(self, SelfAttention)}
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    mlp_dim=integer(1),
+    dropout_rate=number(0, 1),
+)
 class MLP(keras.layers.Layer):
     """Two dense layers with an exact GELU between, `(B, N, D)` kept.
 
@@ -245,12 +257,14 @@ class MLP(keras.layers.Layer):
         return tuple(tokens_shape)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(mlp_dim=self.mlp_dim, dropout_rate=self.dropout_rate)
-        return config
+        return {**super().get_config(), **config_of(self, MLP)}
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    initial_value=number(),
+)
 class LayerScale(keras.layers.Layer):
     """A learned factor per channel on a residual branch (arXiv 2103.17239).
 
@@ -276,12 +290,22 @@ class LayerScale(keras.layers.Layer):
         return tuple(tokens_shape)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(initial_value=self.initial_value)
-        return config
+        return {**super().get_config(), **config_of(self, LayerScale)}
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    num_heads=integer(1),
+    mlp_dim=integer(1),
+    use_qkv_bias=flag(),
+    layer_scale_init=optional(number()),
+    dropout_rate=number(0, 1),
+    attention_dropout_rate=number(0, 1),
+    drop_path_rate=number(0, 1),
+    layer_norm_epsilon=number(0),
+    rematerialize=flag(),
+)
 class TransformerBlock(keras.layers.Layer):
     """One encoder layer, Z^{l-1} to Z^l, `(B, N, D)` kept (paper, eq. 3).
 
@@ -413,16 +437,4 @@ class TransformerBlock(keras.layers.Layer):
         return tuple(tokens_shape)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            num_heads=self.num_heads,
-            mlp_dim=self.mlp_dim,
-            use_qkv_bias=self.use_qkv_bias,
-            layer_scale_init=self.layer_scale_init,
-            dropout_rate=self.dropout_rate,
-            attention_dropout_rate=self.attention_dropout_rate,
-            drop_path_rate=self.drop_path_rate,
-            layer_norm_epsilon=self.layer_norm_epsilon,
-            rematerialize=self.rematerialize,
-        )
-        return config
+        return {**super().get_config(), **config_of(self, TransformerBlock)}

@@ -3,24 +3,40 @@
 import keras
 import keras_hub
 
+from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import flag
 from keras_setr.arguments import integer
+from keras_setr.arguments import number
 from keras_setr.arguments import optional
+from keras_setr.arguments import pair
 from keras_setr.arguments import path
-from keras_setr.arguments import sequence
 from keras_setr.checkpoints import loading
 from keras_setr.checkpoints.preset_folder import save_whole
+from keras_setr.layers.constructor import config_of
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
 from keras_setr.layers.embedding import TokenEmbedding
 from keras_setr.layers.embedding import check_multiple_of_patch
+from keras_setr.layers.resampling import INTERPOLATIONS
 from keras_setr.layers.transformer import TransformerBlock
 
-# Height, width and channels of images.
-IMAGE_SHAPE = sequence(optional(integer(1)), length=3)
 # Paper, Table 2.
 T_SMALL = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12}
 T_LARGE = {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16}
+
+
+def _image_shape(value):
+    height, width, channels = value
+    size = optional(integer(0))
+    return size.take(height), size.take(width), integer(1).take(channels)
+
+
+IMAGE_SHAPE = Rule(
+    "(height, width, channels), integers of which the first two may be None",
+    _image_shape,
+)
 
 
 def check_layers(layers, num_layers, argument):
@@ -104,6 +120,28 @@ class SETRBackbone(keras_hub.models.Backbone):
 
     presets = loading.PresetsOf("SETRBackbone")
 
+    @checked(
+        *("name", "trainable"),
+        num_layers=integer(1),
+        hidden_dim=integer(1),
+        num_heads=integer(1),
+        mlp_dim=optional(integer(1)),
+        image_shape=IMAGE_SHAPE,
+        patch_size=integer(1),
+        position_grid=optional(pair(1)),
+        position_interpolation=choice(*INTERPOLATIONS),
+        use_class_token=flag(),
+        num_register_tokens=integer(0),
+        use_patch_bias=flag(),
+        use_qkv_bias=flag(),
+        use_final_norm=flag(),
+        layer_scale_init=optional(number()),
+        dropout_rate=number(0, 1),
+        attention_dropout_rate=number(0, 1),
+        drop_path_rate=number(0, 1),
+        layer_norm_epsilon=number(0),
+        rematerialize=flag(),
+    )
     def __init__(
         self,
         num_layers=24,
@@ -128,20 +166,10 @@ class SETRBackbone(keras_hub.models.Backbone):
         dtype=None,
         **kwargs,
     ):
-        if num_layers < 1:
-            raise ValueError(
-                f"num_layers must be at least 1. Received: {num_layers}."
-            )
         if hidden_dim % num_heads:
             raise ValueError(
                 "num_heads must divide hidden_dim. Received: "
                 f"num_heads={num_heads}, hidden_dim={hidden_dim}."
-            )
-        image_shape = tuple(image_shape)
-        if len(image_shape) != 3 or image_shape[-1] is None:
-            raise ValueError(
-                "image_shape must be (height, width, channels), of which the "
-                f"first two may be None. Received: {image_shape}."
             )
         height, width, _ = image_shape
         check_multiple_of_patch(height, width, patch_size)
@@ -219,7 +247,7 @@ class SETRBackbone(keras_hub.models.Backbone):
         self.mlp_dim = mlp_dim
         self.image_shape = image_shape
         self.patch_size = patch_size
-        self.position_grid = tuple(position_grid)
+        self.position_grid = position_grid
         self.position_interpolation = position_interpolation
         self.use_class_token = use_class_token
         self.num_register_tokens = num_register_tokens
@@ -255,6 +283,7 @@ class SETRBackbone(keras_hub.models.Backbone):
         for block in self.blocks:
             block.rematerialize = value
 
+    @checked(num_layers=optional(integer(0)))
     def freeze(self, num_layers=None):
         """Train only what comes after the first layers.
 
@@ -293,6 +322,7 @@ class SETRBackbone(keras_hub.models.Backbone):
                 depths[layer.name] = depth + 1 if after else depth
         return depths
 
+    @checked(layer=optional(integer()))
     def attention_maps(self, images, layer=None):
         """The attention probabilities of one layer.
 
@@ -351,26 +381,4 @@ class SETRBackbone(keras_hub.models.Backbone):
         save_whole(super().save_to_preset, preset_dir, max_shard_size)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            num_layers=self.num_layers,
-            hidden_dim=self.hidden_dim,
-            num_heads=self.num_heads,
-            mlp_dim=self.mlp_dim,
-            image_shape=self.image_shape,
-            patch_size=self.patch_size,
-            position_grid=self.position_grid,
-            position_interpolation=self.position_interpolation,
-            use_class_token=self.use_class_token,
-            num_register_tokens=self.num_register_tokens,
-            use_patch_bias=self.use_patch_bias,
-            use_qkv_bias=self.use_qkv_bias,
-            use_final_norm=self.use_final_norm,
-            layer_scale_init=self.layer_scale_init,
-            dropout_rate=self.dropout_rate,
-            attention_dropout_rate=self.attention_dropout_rate,
-            drop_path_rate=self.drop_path_rate,
-            layer_norm_epsilon=self.layer_norm_epsilon,
-            rematerialize=self.rematerialize,
-        )
-        return config
+        return {**config_of(self, SETRBackbone), **super().get_config()}

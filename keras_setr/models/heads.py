@@ -6,9 +6,9 @@ the order paper / authors' code / mmsegmentation:
 
 | part            | arguments                                              |
 |-----------------|--------------------------------------------------------|
-| Naive           | kernel_size=1, scales (1,) / (1,) / (4,)               |
-| Naive auxiliary | kernel_size=1, scales (1,) / (1,) / (4,) or (4, 4)     |
-| PUP             | kernel_size=3, scales (2, 2, 2, 1) / same / (2,) * 4   |
+| Naive           | kernel_size=1, upsampling (1,) / (1,) / (4,)           |
+| Naive auxiliary | kernel_size=1, upsampling (1,) / (1,) / (4,) or (4, 4) |
+| PUP             | kernel_size=3, upsampling (2, 2, 2, 1) / same / (2,)*4 |
 | PUP auxiliary   | (1,) kernel 1 / (4,) kernel 3 / (4, 4) kernel 3        |
 | MLA neck        | filters D / 2, one 1x1, sum, 3x3 / 256 / 256           |
 | MLA head        | (D / 2, D / 4) / (128, 128) / (128, 128)               |
@@ -18,9 +18,17 @@ A last factor of 1 leaves the last upsampling to the resize that brings the
 logits to the size of the image.
 """
 
+import math
+
 import keras
 from keras import ops
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import sequence
+from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import config_of
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.convolution import build_classifier
 from keras_setr.layers.resampling import resize_bilinear
@@ -30,38 +38,61 @@ from keras_setr.layers.resampling import upsample_bilinear
 _LAYER_NORM_EPSILON = 1e-6
 
 
-def _scaled_shape(shape, scale, channels):
+# `scales` are those of a test in the rest of the package.
+_FORMER_NAMES = {
+    "scale": "upsampling",
+    "scales": "upsampling",
+    "auxiliary_scales": "auxiliary_upsampling",
+}
+
+
+def with_present_names(config):
+    """A config, be it of a file from before `upsampling` had this name."""
+    return {_FORMER_NAMES.get(name, name): v for name, v in config.items()}
+
+
+def _upsampled_shape(shape, factor, channels):
     batch, height, width = shape[:3]
     return (
         batch,
-        None if height is None else height * scale,
-        None if width is None else width * scale,
+        None if height is None else height * factor,
+        None if width is None else width * factor,
         channels,
     )
 
 
-def _classify_upsampled(x, classifier, scale, align_corners=False):
-    """Classify `x` enlarged by `scale`, at the lower resolution if it can be.
+def _classify_upsampled(x, classifier, factor, align_corners=False):
+    """Classify `x` enlarged by `factor`, at the lower resolution if possible.
 
     A 1x1 convolution commutes with bilinear upsampling, whose weights sum to
-    one: run first, it costs scale^2 times less and the result is the same.
+    one: run first, it costs factor^2 times less and the result is the same.
     """
     if classifier.kernel_size == (1, 1):
-        return upsample_bilinear(classifier(x), scale, align_corners)
-    return classifier(upsample_bilinear(x, scale, align_corners))
+        return upsample_bilinear(classifier(x), factor, align_corners)
+    return classifier(upsample_bilinear(x, factor, align_corners))
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    num_classes=integer(1),
+    upsampling=sequence(integer(1)),
+    kernel_size=integer(1),
+    filters=integer(1),
+    use_layer_norm=flag(),
+    use_bias=flag(),
+    classifier_kernel_size=integer(1),
+)
 class UpsamplingHead(keras.layers.Layer):
     """Convolutions with upsampling between, then a classifier.
 
     `(B, h, w, D)` becomes float logits `(B, s*h, s*w, K)`, s the product of
-    `scales`: [LayerNorm] then, for each scale, convolution, batch norm, ReLU
-    and bilinear upsampling; then one convolution to K classes.
+    `upsampling`: [LayerNorm] then, for each factor, convolution, batch norm,
+    ReLU and bilinear upsampling; then one convolution to K classes.
 
     Args:
         num_classes: int. K.
-        scales: sequence of int. Upsampling after each convolution; its
+        upsampling: sequence of int. Factor after each convolution; its
             length is the number of convolutions. Empty: the classifier alone.
         kernel_size: int. Of these convolutions.
         filters: int. Channels of these convolutions.
@@ -74,7 +105,7 @@ class UpsamplingHead(keras.layers.Layer):
     def __init__(
         self,
         num_classes,
-        scales=(2, 2, 2, 1),
+        upsampling=(2, 2, 2, 1),
         kernel_size=3,
         filters=256,
         use_layer_norm=True,
@@ -84,7 +115,7 @@ class UpsamplingHead(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
-        self.scales = tuple(scales)
+        self.upsampling = upsampling
         self.kernel_size = kernel_size
         self.filters = filters
         self.use_layer_norm = use_layer_norm
@@ -104,7 +135,7 @@ class UpsamplingHead(keras.layers.Layer):
                 dtype=policy,
                 name=f"convolution_{index}",
             )
-            for index in range(len(self.scales))
+            for index in range(len(upsampling))
         ]
         self.classifier = build_classifier(
             num_classes, classifier_kernel_size, policy
@@ -114,40 +145,33 @@ class UpsamplingHead(keras.layers.Layer):
         shape = tuple(features_shape)
         if self.use_layer_norm:
             self.norm.build(shape)
-        for convolution, scale in zip(self.convolutions, self.scales):
+        for convolution, factor in zip(self.convolutions, self.upsampling):
             convolution.build(shape)
-            shape = _scaled_shape(shape, scale, self.filters)
+            shape = _upsampled_shape(shape, factor, self.filters)
         self.classifier.build(shape)
 
     def call(self, features, training=None):
         x = self.norm(features) if self.use_layer_norm else features
-        scale = 1
-        for convolution, next_scale in zip(self.convolutions, self.scales):
-            x = convolution(upsample_bilinear(x, scale), training=training)
-            scale = next_scale
-        return _classify_upsampled(x, self.classifier, scale)
+        factor = 1
+        for convolution, following in zip(self.convolutions, self.upsampling):
+            x = convolution(upsample_bilinear(x, factor), training=training)
+            factor = following
+        return _classify_upsampled(x, self.classifier, factor)
 
     def compute_output_shape(self, features_shape):
-        shape = tuple(features_shape)
-        for scale in self.scales:
-            shape = _scaled_shape(shape, scale, self.num_classes)
-        return shape
+        factor = math.prod(self.upsampling)
+        return _upsampled_shape(features_shape, factor, self.num_classes)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            num_classes=self.num_classes,
-            scales=self.scales,
-            kernel_size=self.kernel_size,
-            filters=self.filters,
-            use_layer_norm=self.use_layer_norm,
-            use_bias=self.use_bias,
-            classifier_kernel_size=self.classifier_kernel_size,
-        )
-        return config
+        return {**super().get_config(), **config_of(self, UpsamplingHead)}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(with_present_names(config))
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(*KERAS_ARGUMENTS, filters=integer(1), use_layer_norm=flag())
 class MLANeck(keras.layers.Layer):
     """Fuse M encoder layers top-down (paper, section 3.3, "MLA").
 
@@ -205,12 +229,18 @@ class MLANeck(keras.layers.Layer):
         return [(*shape[:-1], self.filters) for shape in features_shapes]
 
     def get_config(self):
-        config = super().get_config()
-        config.update(filters=self.filters, use_layer_norm=self.use_layer_norm)
-        return config
+        return {**super().get_config(), **config_of(self, MLANeck)}
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    num_classes=integer(1),
+    filters=sequence(integer(1), length=2),
+    upsampling=integer(1),
+    align_corners=flag(),
+    classifier_kernel_size=integer(1),
+)
 class MLAHead(keras.layers.Layer):
     """Two convolutions a stream, upsampled, concatenated and classified.
 
@@ -222,7 +252,7 @@ class MLAHead(keras.layers.Layer):
         num_classes: int. K.
         filters: `(int, int)`. Channels of each stream's two 3x3 convolutions;
             the paper's are (D / 2, D / 4).
-        scale: int. Upsampling before the concatenation.
+        upsampling: int. Factor before the concatenation.
         align_corners: bool. Of that upsampling; the authors' code has `True`.
         classifier_kernel_size: int. The authors' code has 3.
     """
@@ -231,15 +261,15 @@ class MLAHead(keras.layers.Layer):
         self,
         num_classes,
         filters,
-        scale=4,
+        upsampling=4,
         align_corners=False,
         classifier_kernel_size=1,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
-        self.filters = tuple(filters)
-        self.scale = scale
+        self.filters = filters
+        self.upsampling = upsampling
         self.align_corners = align_corners
         self.classifier_kernel_size = classifier_kernel_size
         self.classifier = build_classifier(
@@ -272,25 +302,24 @@ class MLAHead(keras.layers.Layer):
             outputs.append(x)
         x = ops.concatenate(outputs, axis=-1)  # (B, h, w, M * filters[-1])
         return _classify_upsampled(
-            x, self.classifier, self.scale, self.align_corners
+            x, self.classifier, self.upsampling, self.align_corners
         )
 
     def compute_output_shape(self, maps_shapes):
-        return _scaled_shape(maps_shapes[0], self.scale, self.num_classes)
+        return _upsampled_shape(
+            maps_shapes[0], self.upsampling, self.num_classes
+        )
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            num_classes=self.num_classes,
-            filters=self.filters,
-            scale=self.scale,
-            align_corners=self.align_corners,
-            classifier_kernel_size=self.classifier_kernel_size,
-        )
-        return config
+        return {**super().get_config(), **config_of(self, MLAHead)}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(with_present_names(config))
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
+@checked(*KERAS_ARGUMENTS)
 class ResizeLogits(keras.layers.Layer):
     """Bring logits `(B, h, w, K)` to the size of the images, in float32.
 

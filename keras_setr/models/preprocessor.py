@@ -3,11 +3,27 @@
 import keras
 import keras_hub
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import instance
+from keras_setr.arguments import number
+from keras_setr.arguments import optional
+from keras_setr.arguments import sequence
+from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.models.backbone import SETRBackbone
 
 # On RGB in 0..255; what every published SETR was trained with.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+
+# Of `keras_hub.layers.ImageConverter`, which enter its config.
+_RESIZING = (
+    "image_size",
+    "interpolation",
+    "antialias",
+    "crop_to_aspect_ratio",
+    "pad_to_aspect_ratio",
+    "bounding_box_format",
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -17,16 +33,21 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
     Args:
         mean: sequence of float, one per channel, for values in 0..255, or in
             0..65535 for images of 16 bits.
-        std: sequence of float, one per channel.
+        std: sequence of float above 0, one per channel.
     """
 
     backbone_cls = SETRBackbone
 
+    @checked(
+        *KERAS_ARGUMENTS,
+        *_RESIZING,
+        mean=sequence(number(), minimum_length=1),
+        std=sequence(number(above=0), minimum_length=1),
+    )
     def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, **kwargs):
-        mean, std = tuple(mean), tuple(std)
-        if len(mean) != len(std) or min(std) <= 0:
+        if len(mean) != len(std):
             raise ValueError(
-                "mean and std must hold one number per channel, std above 0. "
+                "mean and std must hold one number per channel. "
                 f"Received: mean={mean}, std={std}."
             )
         # In float32 whatever the policy: bfloat16 cannot tell 254 from 255
@@ -35,6 +56,8 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         super().__init__(
             scale=[1 / s for s in std],
             offset=[-m / s for m, s in zip(mean, std)],
+            # As our layers have it, whatever Keras' configuration says.
+            data_format="channels_last",
             **kwargs,
         )
         self.mean = mean
@@ -70,7 +93,33 @@ class SETRImageSegmenterPreprocessor(
     backbone_cls = SETRBackbone
     image_converter_cls = SETRImageConverter
 
+    @checked(
+        *KERAS_ARGUMENTS,
+        *("resize_output_mask", "config_file"),
+        image_converter=optional(
+            instance(
+                "a KerasHub image converter", keras_hub.layers.ImageConverter
+            )
+        ),
+    )
     def __init__(self, image_converter=None, **kwargs):
         if image_converter is None:
             image_converter = SETRImageConverter()
         super().__init__(image_converter=image_converter, **kwargs)
+
+
+def published_preprocessor(channels):
+    """What `preprocessor="auto"` stands for.
+
+    Raises:
+        ValueError: where the images are not RGB.
+    """
+    if channels != len(IMAGENET_MEAN):
+        raise ValueError(
+            'preprocessor="auto" normalises RGB. Received: image_shape='
+            f"(.., {channels}). Pass preprocessor="
+            "SETRImageSegmenterPreprocessor(SETRImageConverter(mean=(..), "
+            f"std=(..))) with {channels} number{'s' * (channels > 1)} each, or "
+            "preprocessor=None for images that are normalised already."
+        )
+    return SETRImageSegmenterPreprocessor()

@@ -6,10 +6,15 @@ import keras
 import keras_hub
 
 from keras_setr import inference
+from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
+from keras_setr.arguments import either
 from keras_setr.arguments import flag
+from keras_setr.arguments import instance
 from keras_setr.arguments import integer
+from keras_setr.arguments import num_classes
+from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.checkpoints import loading
@@ -22,6 +27,31 @@ from keras_setr.models.backbone import IMAGE_SHAPE
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
+from keras_setr.models.preprocessor import published_preprocessor
+
+
+def _classes(value):
+    if isinstance(value, Classes):
+        return value
+    if not isinstance(value, dict):
+        raise TypeError
+    return Classes(**value)
+
+
+# Rules for the arguments that all models have.
+COMMON = {
+    "backbone": instance("a SETRBackbone", SETRBackbone),
+    "num_classes": num_classes(),
+    "preprocessor": optional(
+        either(
+            choice("auto"),
+            instance("a KerasHub preprocessor", keras_hub.models.Preprocessor),
+        )
+    ),
+    "classes": optional(Rule("a keras_setr.Classes or its config", _classes)),
+    "auxiliary_weight": number(0),
+    "ignore_class": optional(integer()),
+}
 
 
 class SETRSegmenter(keras_hub.models.ImageSegmenter):
@@ -54,9 +84,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         **kwargs,
     ):
         if preprocessor == "auto":
-            preprocessor = SETRImageSegmenterPreprocessor()
-        if isinstance(classes, dict):
-            classes = Classes(**classes)
+            preprocessor = published_preprocessor(backbone.image_shape[-1])
         if classes is not None and len(classes) != num_classes:
             raise ValueError(
                 "classes must name every class. Received: "
@@ -86,14 +114,6 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self.ignore_class = ignore_class
         self.dtype_policy = backbone.dtype_policy
         self.compile()
-
-    @staticmethod
-    def _check_num_classes(num_classes):
-        if not isinstance(num_classes, int) or num_classes < 2:
-            raise ValueError(
-                "num_classes must be an integer of at least 2 (a background "
-                f"counts as a class). Received: {num_classes!r}."
-            )
 
     def call(self, images, training=None, mask=None):
         if training:

@@ -2,93 +2,103 @@
 
 import keras
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import sequence
+from keras_setr.facts.decoders import LAYERS
+from keras_setr.facts.decoders import scaled_layers
+from keras_setr.layers.constructor import config_of
 from keras_setr.models.backbone import check_layers
 from keras_setr.models.heads import MLAHead
 from keras_setr.models.heads import MLANeck
 from keras_setr.models.heads import UpsamplingHead
+from keras_setr.models.heads import with_present_names
+from keras_setr.models.segmenter import COMMON
 from keras_setr.models.segmenter import SETRSegmenter
-
-# Z^l behind the auxiliary heads of T-Large (paper, section 4.1).
-_NAIVE_AUXILIARY = (10, 15, 20)
-_PUP_AUXILIARY = (10, 15, 20, 24)
-
-
-def _scaled_layers(layers, num_layers):
-    """T-Large's layers at the same relative depth of another encoder."""
-    return tuple(sorted({-(-layer * num_layers // 24) for layer in layers}))
-
-
-def _doublings(patch_size):
-    """How many doublings bring patches back to pixels: 16 -> 4, 14 -> 4."""
-    return max(1, (patch_size - 1).bit_length())
 
 
 class _UpsamplingSegmenter(SETRSegmenter):
-    """`SETRNaive` and `SETRPUP`: one `UpsamplingHead` on one Z^l."""
+    """`SETRNaive` and `SETRPUP`: one `UpsamplingHead` on one Z^l.
 
+    What `None` stands for differs between the two: `_auxiliary_layers` of
+    T-Large, `_kernel_size`, and `_upsampling` of patches.
+    """
+
+    @checked(
+        *("name", "trainable"),
+        **COMMON,
+        use_layer_norm=flag(),
+        feature_layer=optional(integer()),
+        auxiliary_layers=optional(sequence(integer())),
+        upsampling=optional(sequence(integer(1))),
+        kernel_size=optional(integer(1)),
+        filters=integer(1),
+        auxiliary_upsampling=sequence(integer(1)),
+        auxiliary_kernel_size=integer(1),
+        auxiliary_filters=integer(1),
+        use_bias=flag(),
+    )
     def __init__(
         self,
         backbone,
         num_classes,
-        feature_layer,
-        auxiliary_layers,
-        scales,
-        kernel_size,
-        filters,
-        auxiliary_scales,
-        auxiliary_kernel_size,
-        auxiliary_filters,
-        use_layer_norm,
-        use_bias,
-        preprocessor,
-        classes,
-        auxiliary_weight,
-        ignore_class,
+        feature_layer=None,
+        auxiliary_layers=None,
+        upsampling=None,
+        kernel_size=None,
+        filters=256,
+        auxiliary_upsampling=(1,),
+        auxiliary_kernel_size=1,
+        auxiliary_filters=256,
+        use_layer_norm=True,
+        use_bias=False,
+        preprocessor="auto",
+        classes=None,
+        auxiliary_weight=0.4,
+        ignore_class=255,
         **kwargs,
     ):
-        self._check_num_classes(num_classes)
         depth = backbone.num_layers
-        feature_layer = depth if feature_layer is None else feature_layer
+        if feature_layer is None:
+            feature_layer = depth
         check_layers((feature_layer,), depth, "feature_layer")
-        auxiliary_layers = tuple(auxiliary_layers)
+        if auxiliary_layers is None:
+            auxiliary_layers = scaled_layers(self._auxiliary_layers, depth)
         if auxiliary_layers:
             check_layers(auxiliary_layers, depth, "auxiliary_layers")
-
-        # === Layers ===
-        common = {
-            "use_layer_norm": use_layer_norm,
-            "use_bias": use_bias,
-            "dtype": backbone.dtype_policy,
-        }
-        head = UpsamplingHead(
-            num_classes,
-            scales=scales,
-            kernel_size=kernel_size,
-            filters=filters,
-            name="decode_head",
-            **common,
-        )
-        auxiliary_heads = [
-            UpsamplingHead(
-                num_classes,
-                scales=auxiliary_scales,
-                kernel_size=auxiliary_kernel_size,
-                filters=auxiliary_filters,
-                name=f"auxiliary_head_{index}",
-                **common,
-            )
-            for index in range(len(auxiliary_layers))
-        ]
+        if upsampling is None:
+            upsampling = self._upsampling(backbone.patch_size)
+        if kernel_size is None:
+            kernel_size = self._kernel_size
 
         # === Functional model ===
-        features = backbone.features
+        def logits(layer, name, *convolutions):
+            head = UpsamplingHead(
+                num_classes,
+                *convolutions,
+                use_layer_norm=use_layer_norm,
+                use_bias=use_bias,
+                dtype=backbone.dtype_policy,
+                name=name,
+            )
+            return head(backbone.features[layer])
+
+        main = upsampling, kernel_size, filters
+        auxiliary = (
+            auxiliary_upsampling,
+            auxiliary_kernel_size,
+            auxiliary_filters,
+        )
         super().__init__(
             backbone,
             num_classes,
-            logits=head(features[feature_layer]),
-            auxiliary_logits=[
-                auxiliary(features[layer])
-                for auxiliary, layer in zip(auxiliary_heads, auxiliary_layers)
+            logits(feature_layer, "decode_head", *main),
+            [
+                logits(layer, f"auxiliary_head_{index}", *auxiliary)
+                for index, layer in enumerate(auxiliary_layers)
             ],
             preprocessor=preprocessor,
             classes=classes,
@@ -100,30 +110,22 @@ class _UpsamplingSegmenter(SETRSegmenter):
         # === Config ===
         self.feature_layer = feature_layer
         self.auxiliary_layers = auxiliary_layers
-        self.scales = tuple(scales)
+        self.upsampling = upsampling
         self.kernel_size = kernel_size
         self.filters = filters
-        self.auxiliary_scales = tuple(auxiliary_scales)
+        self.auxiliary_upsampling = auxiliary_upsampling
         self.auxiliary_kernel_size = auxiliary_kernel_size
         self.auxiliary_filters = auxiliary_filters
         self.use_layer_norm = use_layer_norm
         self.use_bias = use_bias
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            feature_layer=self.feature_layer,
-            auxiliary_layers=self.auxiliary_layers,
-            scales=self.scales,
-            kernel_size=self.kernel_size,
-            filters=self.filters,
-            auxiliary_scales=self.auxiliary_scales,
-            auxiliary_kernel_size=self.auxiliary_kernel_size,
-            auxiliary_filters=self.auxiliary_filters,
-            use_layer_norm=self.use_layer_norm,
-            use_bias=self.use_bias,
-        )
-        return config
+        own = config_of(self, _UpsamplingSegmenter)
+        return {**own, **super().get_config()}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config(with_present_names(config))
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -140,21 +142,12 @@ class SETRNaive(_UpsamplingSegmenter):
         auxiliary_layers: sequence of int in 1..L, one auxiliary head each;
             `()` for none. Defaults to the paper's (10, 15, 20) of 24, or the
             same relative depths.
-        scales: upsampling after each convolution of the head;
-            mmsegmentation's is `(4,)`.
-        kernel_size: int, of these convolutions.
-        filters: int, their channels.
-        auxiliary_scales, auxiliary_kernel_size, auxiliary_filters: the same
-            for the auxiliary heads, by default the paper's 2-layer network.
-        use_layer_norm: bool. LayerNorm at the head of each head.
-        use_bias: bool. Bias before the heads' batch norms, as the authors'
-            checkpoints have it.
-        preprocessor: `"auto"` for a `SETRImageSegmenterPreprocessor` with the
-            published mean and std, your own, or `None` for images that are
-            normalised already.
-        classes: `keras_setr.Classes` or its config, names and colours.
-        auxiliary_weight: float. Of each auxiliary loss.
-        ignore_class: int. The label that counts nowhere.
+        upsampling: sequence of int. Factor after each convolution of the
+            head. Defaults to `(1,)`; mmsegmentation's is `(4,)`.
+        kernel_size: int. Of these convolutions, by default 1.
+        filters, auxiliary_upsampling, auxiliary_kernel_size,
+            auxiliary_filters, use_layer_norm, use_bias, preprocessor,
+            classes, auxiliary_weight, ignore_class: as for `SETRPUP`.
 
     Example:
 
@@ -167,49 +160,12 @@ class SETRNaive(_UpsamplingSegmenter):
     ```
     """
 
-    def __init__(
-        self,
-        backbone,
-        num_classes,
-        feature_layer=None,
-        auxiliary_layers=None,
-        scales=(1,),
-        kernel_size=1,
-        filters=256,
-        auxiliary_scales=(1,),
-        auxiliary_kernel_size=1,
-        auxiliary_filters=256,
-        use_layer_norm=True,
-        use_bias=False,
-        preprocessor="auto",
-        classes=None,
-        auxiliary_weight=0.4,
-        ignore_class=255,
-        **kwargs,
-    ):
-        if auxiliary_layers is None:
-            auxiliary_layers = _scaled_layers(
-                _NAIVE_AUXILIARY, backbone.num_layers
-            )
-        super().__init__(
-            backbone,
-            num_classes,
-            feature_layer=feature_layer,
-            auxiliary_layers=auxiliary_layers,
-            scales=scales,
-            kernel_size=kernel_size,
-            filters=filters,
-            auxiliary_scales=auxiliary_scales,
-            auxiliary_kernel_size=auxiliary_kernel_size,
-            auxiliary_filters=auxiliary_filters,
-            use_layer_norm=use_layer_norm,
-            use_bias=use_bias,
-            preprocessor=preprocessor,
-            classes=classes,
-            auxiliary_weight=auxiliary_weight,
-            ignore_class=ignore_class,
-            **kwargs,
-        )
+    _auxiliary_layers = LAYERS["naive", 24]
+    _kernel_size = 1
+
+    @staticmethod
+    def _upsampling(patch_size):
+        return (1,)
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -227,23 +183,25 @@ class SETRPUP(_UpsamplingSegmenter):
         auxiliary_layers: sequence of int in 1..L, one auxiliary head each;
             `()` for none. Defaults to the paper's (10, 15, 20, 24) of 24, or
             the same relative depths. mmsegmentation leaves the last one out.
-        scales: upsampling after each convolution of the head. Defaults to
-            doublings up to half the image's size, `(2, 2, 2, 1)` for patches
-            of 16; mmsegmentation's `(2, 2, 2, 2)` gives the same logits.
-        kernel_size: int, of these convolutions.
-        filters: int, their channels.
-        auxiliary_scales, auxiliary_kernel_size, auxiliary_filters: the same
-            for the auxiliary heads, by default the paper's 2-layer network;
-            the authors' code has `(4,)` and 3, mmsegmentation `(4, 4)` and 3.
+        upsampling: sequence of int. Factor after each convolution of the
+            head. Defaults to doublings up to half the image's size,
+            `(2, 2, 2, 1)` for patches of 16; mmsegmentation's `(2, 2, 2, 2)`
+            gives the same logits.
+        kernel_size: int. Of these convolutions, by default 3.
+        filters: int. Their channels.
+        auxiliary_upsampling, auxiliary_kernel_size, auxiliary_filters: the
+            same for the auxiliary heads, by default the paper's 2-layer
+            network; the authors' code has `(4,)` and 3, mmsegmentation
+            `(4, 4)` and 3.
         use_layer_norm: bool. LayerNorm at the head of each head.
         use_bias: bool. Bias before the heads' batch norms, as the authors'
             checkpoints have it.
         preprocessor: `"auto"` for a `SETRImageSegmenterPreprocessor` with the
-            published mean and std, your own, or `None` for images that are
-            normalised already.
+            published mean and std of RGB, your own, or `None` for images
+            that are normalised already.
         classes: `keras_setr.Classes` or its config, names and colours.
-        auxiliary_weight: float. Of each auxiliary loss.
-        ignore_class: int. The label that counts nowhere.
+        auxiliary_weight: float of at least 0. Of each auxiliary loss.
+        ignore_class: int. The label that counts nowhere, or `None`.
 
     Example:
 
@@ -257,52 +215,14 @@ class SETRPUP(_UpsamplingSegmenter):
     ```
     """
 
-    def __init__(
-        self,
-        backbone,
-        num_classes,
-        feature_layer=None,
-        auxiliary_layers=None,
-        scales=None,
-        kernel_size=3,
-        filters=256,
-        auxiliary_scales=(1,),
-        auxiliary_kernel_size=1,
-        auxiliary_filters=256,
-        use_layer_norm=True,
-        use_bias=False,
-        preprocessor="auto",
-        classes=None,
-        auxiliary_weight=0.4,
-        ignore_class=255,
-        **kwargs,
-    ):
-        if auxiliary_layers is None:
-            auxiliary_layers = _scaled_layers(
-                _PUP_AUXILIARY, backbone.num_layers
-            )
-        if scales is None:
-            doublings = _doublings(backbone.patch_size)
-            scales = (2,) * (doublings - 1) + (1,)
-        super().__init__(
-            backbone,
-            num_classes,
-            feature_layer=feature_layer,
-            auxiliary_layers=auxiliary_layers,
-            scales=scales,
-            kernel_size=kernel_size,
-            filters=filters,
-            auxiliary_scales=auxiliary_scales,
-            auxiliary_kernel_size=auxiliary_kernel_size,
-            auxiliary_filters=auxiliary_filters,
-            use_layer_norm=use_layer_norm,
-            use_bias=use_bias,
-            preprocessor=preprocessor,
-            classes=classes,
-            auxiliary_weight=auxiliary_weight,
-            ignore_class=ignore_class,
-            **kwargs,
-        )
+    _auxiliary_layers = LAYERS["pup", 24]
+    _kernel_size = 3
+
+    @staticmethod
+    def _upsampling(patch_size):
+        # How many doublings bring patches back to pixels: 16 -> 4, 14 -> 4.
+        doublings = max(1, (patch_size - 1).bit_length())
+        return (2,) * (doublings - 1) + (1,)
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -343,6 +263,18 @@ class SETRMLA(SETRSegmenter):
     ```
     """
 
+    @checked(
+        *("name", "trainable"),
+        **COMMON,
+        use_layer_norm=flag(),
+        feature_layers=optional(sequence(integer())),
+        neck_filters=optional(integer(1)),
+        head_filters=optional(sequence(integer(1), length=2)),
+        align_corners=flag(),
+        classifier_kernel_size=integer(1),
+        auxiliary=choice("encoder", "neck", None),
+        auxiliary_filters=integer(1),
+    )
     def __init__(
         self,
         backbone,
@@ -361,24 +293,18 @@ class SETRMLA(SETRSegmenter):
         ignore_class=255,
         **kwargs,
     ):
-        self._check_num_classes(num_classes)
         depth, dim = backbone.num_layers, backbone.hidden_dim
         if feature_layers is None:
-            feature_layers = _scaled_layers((6, 12, 18, 24), depth)
-        feature_layers = tuple(feature_layers)
+            feature_layers = scaled_layers(LAYERS["mla", 24], depth)
         check_layers(feature_layers, depth, "feature_layers")
-        if auxiliary not in ("encoder", "neck", None):
-            raise ValueError(
-                'auxiliary must be "encoder", "neck" or None. Received: '
-                f"{auxiliary!r}."
-            )
         if neck_filters is None:
             neck_filters = dim // 2
         if head_filters is None:
             head_filters = (dim // 2, dim // 4)
 
-        # === Layers ===
+        # === Functional model ===
         policy = backbone.dtype_policy
+        features = [backbone.features[layer] for layer in feature_layers]
         neck = MLANeck(
             neck_filters,
             use_layer_norm=use_layer_norm,
@@ -397,7 +323,7 @@ class SETRMLA(SETRSegmenter):
         auxiliary_heads = [
             UpsamplingHead(
                 num_classes,
-                scales=(1,) if on_encoder else (),
+                upsampling=(1,) if on_encoder else (),
                 kernel_size=1,
                 filters=auxiliary_filters,
                 use_layer_norm=use_layer_norm and on_encoder,
@@ -406,20 +332,13 @@ class SETRMLA(SETRSegmenter):
             )
             for index in range(len(feature_layers) if auxiliary else 0)
         ]
-
-        # === Functional model ===
-        features = [backbone.features[layer] for layer in feature_layers]
         maps = neck(features)
+        inputs = features if on_encoder else maps
         super().__init__(
             backbone,
             num_classes,
-            logits=head(maps),
-            auxiliary_logits=[
-                auxiliary_head(x)
-                for auxiliary_head, x in zip(
-                    auxiliary_heads, features if on_encoder else maps
-                )
-            ],
+            head(maps),
+            [head(x) for head, x in zip(auxiliary_heads, inputs)],
             preprocessor=preprocessor,
             classes=classes,
             auxiliary_weight=auxiliary_weight,
@@ -430,7 +349,7 @@ class SETRMLA(SETRSegmenter):
         # === Config ===
         self.feature_layers = feature_layers
         self.neck_filters = neck_filters
-        self.head_filters = tuple(head_filters)
+        self.head_filters = head_filters
         self.align_corners = align_corners
         self.classifier_kernel_size = classifier_kernel_size
         self.auxiliary = auxiliary
@@ -438,15 +357,4 @@ class SETRMLA(SETRSegmenter):
         self.use_layer_norm = use_layer_norm
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            feature_layers=self.feature_layers,
-            neck_filters=self.neck_filters,
-            head_filters=self.head_filters,
-            align_corners=self.align_corners,
-            classifier_kernel_size=self.classifier_kernel_size,
-            auxiliary=self.auxiliary,
-            auxiliary_filters=self.auxiliary_filters,
-            use_layer_norm=self.use_layer_norm,
-        )
-        return config
+        return {**config_of(self, SETRMLA), **super().get_config()}

@@ -46,7 +46,7 @@ def test_each_class_lists_its_models_and_the_encoders():
     ]
     assert len(by_mmsegmentation) == 7
     for preset in checkpoints.PRESETS.values():
-        if preset.model is not None:
+        if preset.model_class is not None:
             assert preset.dataset in DATASETS
         assert preset.downloads == (preset.sha256 is not None)
 
@@ -73,7 +73,7 @@ def test_a_model_without_weights_needs_no_file(name):
     preset = checkpoints.PRESETS[name]
     with values_follow():  # random values of 86 million parameters take long
         model = ks.SETRSegmenter.from_preset(name, load_weights=False)
-    assert type(model).__name__ == preset.model
+    assert type(model).__name__ == preset.model_class
     assert count_inference_parameters(model) == preset.parameters
     assert model.classes == DATASETS[preset.dataset].classes
     size = preset.image_size
@@ -144,7 +144,9 @@ def test_arguments_of_nothing_are_refused_before_anything_is_opened():
         ks.SETRNaive.from_preset("missing.pth", feature_layers=(1, 2))
     with pytest.raises(ValueError, match="num_classes must be an integer"):
         ks.SETRPUP.from_preset("missing.pth", num_classes="three")
-    with pytest.raises(ValueError, match="image_shape must be a sequence"):
+    with pytest.raises(
+        ValueError, match="image_shape must be .height, width, chan"
+    ):
         ks.SETRPUP.from_preset("missing.pth", image_shape=(480, 480))
     with pytest.raises(ValueError, match="load_weights must be True or False"):
         ks.SETRPUP.from_preset("missing.pth", load_weights="no")
@@ -174,12 +176,12 @@ def published(tmp_path, monkeypatch):
         "setr.safetensors": (tmp_path / "setr.safetensors").read_bytes(),
     }
     server = Server(files)
-    for name, model in (("vit", None), ("setr", "SETRNaive")):
+    for name, decoder in (("vit", None), ("setr", "naive")):
         file = f"{name}.safetensors"
         preset = dataclasses.replace(
             checkpoints.PRESETS["vit_base_patch16_384"],
             name=f"tiny_{name}",
-            model=model,
+            decoder=decoder,
             url=server.url + file,
             file=file,
             sha256=hashlib.sha256(files[file]).hexdigest()[:8],

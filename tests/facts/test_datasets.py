@@ -25,6 +25,14 @@ def test_every_label_is_reached_once_and_nothing_else(name, classes, train):
     assert dataset.splits["train"] == train
 
 
+def test_a_label_knows_its_value_on_disk():
+    # cityscapesScripts, labels.py: road 7, motorcycle 32, bicycle 33.
+    values = DATASETS["cityscapes"].label_values
+    assert (values[0], *values[17:]) == (7, 32, 33) and len(values) == 19
+    # 0 is "other objects".
+    assert DATASETS["ade20k"].label_values == tuple(range(1, 151))
+
+
 def test_the_published_test_is_there_as_arguments():
     assert DATASETS["cityscapes"].test_options == {
         "window_size": (768, 768),

@@ -89,6 +89,13 @@ def test_wrong_arguments_are_named(options, message):
         tiny.backbone(**options)
 
 
+def test_names_that_are_no_argument_are_errors():
+    with pytest.raises(TypeError, match="no argument 'depth'. It has num_lay"):
+        ks.SETRBackbone(depth=12)
+    with pytest.raises(TypeError, match="'img_size'"):
+        tiny.backbone(img_size=(16, 24))
+
+
 def test_an_attention_layer_out_of_range_is_named():
     with pytest.raises(ValueError, match=r"num_layers=3 .*Received: \[4\]"):
         tiny.backbone().attention_maps(np.zeros((1, 16, 24, 3)), layer=4)

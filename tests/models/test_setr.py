@@ -1,5 +1,7 @@
 """The three decoders: defaults, variants and errors."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -31,12 +33,12 @@ def test_other_depths_keep_the_relative_depths():
 
 
 def test_pup_doubles_as_often_as_the_patches_need():
-    for patch_size, scales in ((16, (2, 2, 2, 1)), (14, (2, 2, 2, 1))):
+    for patch_size, upsampling in ((16, (2, 2, 2, 1)), (14, (2, 2, 2, 1))):
         backbone = tiny.backbone(
             (None, None, 3), patch_size=patch_size, hidden_dim=8
         )
-        assert ks.SETRPUP(backbone, 5).scales == scales
-    assert tiny.build("pup").scales == (2, 2, 1)
+        assert ks.SETRPUP(backbone, 5).upsampling == upsampling
+    assert tiny.build("pup").upsampling == (2, 2, 1)
 
 
 def test_mla_halves_the_channels_twice_as_the_paper_says():
@@ -46,8 +48,8 @@ def test_mla_halves_the_channels_twice_as_the_paper_says():
 
 def test_a_last_doubling_in_the_head_gives_the_same_logits():
     backbone = tiny.backbone()
-    paper = ks.SETRPUP(backbone, 5, filters=8, scales=(2, 2, 1))
-    mmseg = ks.SETRPUP(backbone, 5, filters=8, scales=(2, 2, 2))
+    paper = ks.SETRPUP(backbone, 5, filters=8, upsampling=(2, 2, 1))
+    mmseg = ks.SETRPUP(backbone, 5, filters=8, upsampling=(2, 2, 2))
     tiny.set_weights_by_path(paper, scale=0.5)
     mmseg.set_weights(paper.get_weights())
     x = tiny.images().astype("float32") / 255
@@ -55,7 +57,7 @@ def test_a_last_doubling_in_the_head_gives_the_same_logits():
 
 
 def test_a_1x1_classifier_before_the_upsampling_is_the_one_after_it():
-    head = ks.models.heads.UpsamplingHead(4, scales=(4,), filters=6)
+    head = ks.models.heads.UpsamplingHead(4, upsampling=(4,), filters=6)
     x = np.random.default_rng(0).normal(size=(1, 2, 3, 5)).astype("float32")
     before = array(head(x))
     features = head.convolutions[0](head.norm(x))
@@ -82,7 +84,7 @@ def test_the_mla_neck_sums_from_the_deepest_layer_up():
     "name, options, heads",
     (
         ("naive", {"auxiliary_layers": ()}, 0),
-        ("pup", {"auxiliary_scales": (4, 4)}, 2),
+        ("pup", {"auxiliary_upsampling": (4, 4)}, 2),
         ("mla", {"auxiliary": "neck"}, 3),
         ("mla", {"auxiliary": None}, 0),
         (
@@ -90,7 +92,7 @@ def test_the_mla_neck_sums_from_the_deepest_layer_up():
             {"align_corners": True, "classifier_kernel_size": 3},
             3,
         ),
-        ("naive", {"scales": (4,), "use_bias": True}, 2),
+        ("naive", {"upsampling": (4,), "use_bias": True}, 2),
     ),
 )
 def test_published_variants_are_a_matter_of_arguments(name, options, heads):
@@ -99,7 +101,7 @@ def test_published_variants_are_a_matter_of_arguments(name, options, heads):
     outputs = keras.Model(model.input, model.output)(x)
     assert len(outputs) == 1 + heads
     assert outputs["logits"].shape == (1, 16, 24, 5)
-    if options.get("auxiliary_scales"):
+    if options.get("auxiliary_upsampling"):
         assert outputs["auxiliary_0"].shape == (1, 32, 48, 5)
     if options.get("auxiliary") == "neck":
         classifier = model.get_layer("auxiliary_head_0")
@@ -117,6 +119,12 @@ def test_published_variants_are_a_matter_of_arguments(name, options, heads):
             r"feature_layers .*num_layers=3 .*Received: \[1, 4\]",
         ),
         ("naive", {"feature_layer": 0}, "feature_layer .*from 1 to"),
+        ("pup", {"kernel_size": 0}, "kernel_size must be .* Received: 0"),
+        ("pup", {"backbone": "vit"}, "backbone must be a SETRBackbone.*'vit'"),
+        ("mla", {"preprocessor": "none"}, "'auto' or a KerasHub .*'none'"),
+        ("naive", {"classes": ["a"]}, r"a keras_setr.Classes or .*\['a'\]"),
+        ("mla", {"auxiliary_weight": -0.1}, "at least 0. Received: -0.1"),
+        ("pup", {"ignore_class": "void"}, "ignore_class must be .*or None"),
         ("pup", {"auxiliary_layers": (9,)}, "auxiliary_layers"),
         ("mla", {"auxiliary": "both"}, "auxiliary must be .*'both'"),
         (
@@ -128,9 +136,9 @@ def test_published_variants_are_a_matter_of_arguments(name, options, heads):
 )
 def test_wrong_arguments_are_named(name, options, message):
     build = {"naive": ks.SETRNaive, "pup": ks.SETRPUP, "mla": ks.SETRMLA}[name]
-    options = {"num_classes": 5, **options}
+    options = {"backbone": tiny.backbone(), "num_classes": 5, **options}
     with pytest.raises(ValueError, match=message):
-        build(tiny.backbone(), **options)
+        build(**options)
 
 
 def test_the_preprocessor_normalises_with_the_published_statistics():
@@ -143,6 +151,38 @@ def test_the_preprocessor_normalises_with_the_published_statistics():
         (255 - 103.53) / 57.375,
     ]
     np.testing.assert_allclose(y[0, 0, 0], expected, rtol=1e-5)
+
+
+def test_images_of_other_channels_need_their_own_statistics():
+    backbone = tiny.backbone((16, 24, 1))
+    with pytest.raises(ValueError, match=r"RGB.*\(\.\., 1\).*mean=.*1 number "):
+        ks.SETRNaive(backbone, 5)
+    converter = ks.SETRImageConverter(mean=(100.0,), std=(50.0,))
+    grey = ks.SETRNaive(
+        backbone, 5, preprocessor=ks.SETRImageSegmenterPreprocessor(converter)
+    )
+    images = tiny.images()[..., :1]
+    y = array(grey.preprocessor(images))
+    np.testing.assert_allclose(y, (images - 100.0) / 50, rtol=1e-5, atol=1e-5)
+    assert grey.predict(images, verbose=0).shape == (2, 16, 24, 5)
+
+
+def test_configs_from_before_upsampling_had_its_name_are_read():
+    model = tiny.build("pup", upsampling=(2, 4), auxiliary_upsampling=(4, 2))
+    config = model.get_config()
+    config["scales"] = config.pop("upsampling")
+    config["auxiliary_scales"] = config.pop("auxiliary_upsampling")
+    again = ks.SETRPUP.from_config(json.loads(json.dumps(config)))
+    assert again.upsampling == (2, 4)
+    assert again.auxiliary_upsampling == (4, 2)
+    for head, former in (("UpsamplingHead", "scales"), ("MLAHead", "scale")):
+        cls = getattr(ks.models.heads, head)
+        ours = {"num_classes": 4, "filters": 5, "upsampling": (2,)}
+        if head == "MLAHead":
+            ours.update(filters=(5, 6), upsampling=2)
+        config = cls(**ours).get_config()
+        config[former] = config.pop("upsampling")
+        assert cls.from_config(config).upsampling == ours["upsampling"]
 
 
 def test_without_preprocessor_images_are_normalised_already():

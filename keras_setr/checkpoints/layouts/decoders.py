@@ -12,32 +12,11 @@ import numpy as np
 from keras_setr.checkpoints.layouts.namings import from_torch_convolution
 from keras_setr.checkpoints.layouts.namings import same
 from keras_setr.checkpoints.transfer import TensorRule
+from keras_setr.facts.decoders import CLASSES
+from keras_setr.facts.decoders import LAYERS
 
-# Z^l behind the auxiliary heads, or MLA's streams, by model and depth.
-_PUBLISHED_LAYERS = {
-    ("SETRNaive", 24): (10, 15, 20),
-    ("SETRNaive", 12): (3, 6, 9),
-    ("SETRPUP", 24): (10, 15, 20, 24),
-    ("SETRPUP", 12): (5, 8, 10, 12),
-    ("SETRMLA", 24): (6, 12, 18, 24),
-    ("SETRMLA", 12): (3, 6, 9, 12),
-}
 _COUNTER = (r".*\.num_batches_tracked", "torch's count of batches")
 _UNUSED = "made, but never used by the authors' code"
-
-
-def _published_layers(model_class, num_layers, count, argument, given, origin):
-    """The layers that `count` heads read."""
-    if argument in given:
-        return tuple(given[argument])
-    layers = _PUBLISHED_LAYERS.get((model_class, num_layers), ())
-    if count > len(layers):
-        raise ValueError(
-            f"{origin} has {count} heads on an encoder of {num_layers} layers "
-            "and does not tell which layers feed them. Pass "
-            f"{argument}=(..), {count} of the layers 1 to {num_layers}."
-        )
-    return layers[:count]
 
 
 def _norm(target, source):
@@ -62,14 +41,17 @@ class _Decoder:
         self.checkpoint = checkpoint
         self.encoder = encoder
 
+    @property
+    def model_class(self):
+        """The name of the model's class."""
+        return CLASSES[self.decoder]
+
     def backbone_arguments(self):
         # MLA's encoder drops the class token before the first layer.
-        return (
-            {"use_class_token": False} if self.model_class == "SETRMLA" else {}
-        )
+        return {"use_class_token": False} if self.decoder == "mla" else {}
 
     def rules(self):
-        if self.model_class == "SETRMLA":
+        if self.decoder == "mla":
             yield from self._mla_rules()
             return
         yield from self._head_rules("decode_head", "decode_head")
@@ -94,15 +76,20 @@ class _Decoder:
         yield from self._convolution(f"{target}/convolution", convolution)
         yield from _batch_norm(f"{target}/norm", norm)
 
-    def _layers(self, model_class, count, argument, given):
-        return _published_layers(
-            model_class,
-            self.encoder.num_layers,
-            count,
-            argument,
-            given,
-            self.checkpoint.origin,
-        )
+    def _layers(self, count, argument, given):
+        """The encoder layers that `count` heads read."""
+        if argument in given:
+            return tuple(given[argument])
+        num_layers = self.encoder.num_layers
+        layers = LAYERS.get((self.decoder, num_layers), ())
+        if count > len(layers):
+            raise ValueError(
+                f"{self.checkpoint.origin} has {count} heads on an encoder of "
+                f"{num_layers} layers and does not tell which layers feed "
+                f"them. Pass {argument}=(..), {count} of the layers 1 to "
+                f"{num_layers}."
+            )
+        return layers[:count]
 
     def _shape(self, name):
         return self.checkpoint.shape(name)
@@ -124,11 +111,11 @@ class MMSegmentation(_Decoder):
         return self._count("neck.mla.channel_proj.%d.conv.weight")
 
     @functools.cached_property
-    def model_class(self):
+    def decoder(self):
         if self.levels:
-            return "SETRMLA"
+            return "mla"
         kernel = self._shape("decode_head.up_convs.0.0.conv.weight")[-1]
-        return "SETRNaive" if kernel == 1 else "SETRPUP"
+        return "naive" if kernel == 1 else "pup"
 
     @functools.cached_property
     def num_auxiliary(self):
@@ -144,7 +131,7 @@ class MMSegmentation(_Decoder):
         if self.levels:
             arguments.update(
                 feature_layers=self._layers(
-                    "SETRMLA", self.levels, "feature_layers", given
+                    self.levels, "feature_layers", given
                 ),
                 neck_filters=shape("neck.mla.channel_proj.0.conv.weight")[0],
                 head_filters=tuple(
@@ -158,16 +145,16 @@ class MMSegmentation(_Decoder):
         kernel = shape(main % 0)[-1]
         arguments.update(
             auxiliary_layers=self._layers(
-                self.model_class, self.num_auxiliary, "auxiliary_layers", given
+                self.num_auxiliary, "auxiliary_layers", given
             ),
-            scales=(2 if kernel == 3 else 4,) * self._count(main),
+            upsampling=(2 if kernel == 3 else 4,) * self._count(main),
             kernel_size=kernel,
             filters=shape(main % 0)[0],
         )
         if self.num_auxiliary:
             auxiliary = "auxiliary_head.0.up_convs.%d.0.conv.weight"
             arguments.update(
-                auxiliary_scales=(4,) * self._count(auxiliary),
+                auxiliary_upsampling=(4,) * self._count(auxiliary),
                 auxiliary_kernel_size=shape(auxiliary % 0)[-1],
                 auxiliary_filters=shape(auxiliary % 0)[0],
             )
@@ -243,15 +230,15 @@ class Authors(_Decoder):
         )
 
     @functools.cached_property
-    def model_class(self):
+    def decoder(self):
         if "decode_head.cls.weight" in self.checkpoint:
-            return "SETRMLA"
+            return "mla"
         # One convolution and the classifier, or four.
-        return "SETRNaive" if self.stages == 1 else "SETRPUP"
+        return "naive" if self.stages == 1 else "pup"
 
     @functools.cached_property
     def num_auxiliary(self):
-        mla = self.model_class == "SETRMLA"
+        mla = self.decoder == "mla"
         name = "aux" if mla else "conv_0"
         return self._count(f"auxiliary_head.%d.{name}.weight")
 
@@ -262,18 +249,16 @@ class Authors(_Decoder):
 
     @property
     def num_classes(self):
-        mla = self.model_class == "SETRMLA"
+        mla = self.decoder == "mla"
         last = "cls" if mla else f"conv_{self.stages}"
         return self._shape(f"decode_head.{last}.weight")[0]
 
     def arguments(self, given):
         shape = self._shape
-        if self.model_class == "SETRMLA":
+        if self.decoder == "mla":
             return {
                 "num_classes": self.num_classes,
-                "feature_layers": self._layers(
-                    "SETRMLA", 4, "feature_layers", given
-                ),
+                "feature_layers": self._layers(4, "feature_layers", given),
                 "neck_filters": shape("backbone.mla.mla_p2.0.weight")[0],
                 "head_filters": tuple(
                     shape(f"decode_head.mlahead.head2.{j}.weight")[0]
@@ -287,9 +272,9 @@ class Authors(_Decoder):
         arguments = {
             "num_classes": self.num_classes,
             "auxiliary_layers": self._layers(
-                self.model_class, self.num_auxiliary, "auxiliary_layers", given
+                self.num_auxiliary, "auxiliary_layers", given
             ),
-            "scales": (2,) * (stages - 1) + (1,),
+            "upsampling": (2,) * (stages - 1) + (1,),
             "kernel_size": shape("decode_head.conv_0.weight")[-1],
             "filters": shape("decode_head.conv_0.weight")[0],
             "use_bias": True,
@@ -297,9 +282,9 @@ class Authors(_Decoder):
         if self.num_auxiliary:
             first = "auxiliary_head.0.conv_0.weight"
             # Their PUP enlarges the map, their naive head does not.
-            scale = 1 if self.model_class == "SETRNaive" else 4
+            factor = 1 if self.decoder == "naive" else 4
             arguments.update(
-                auxiliary_scales=(scale,),
+                auxiliary_upsampling=(factor,),
                 auxiliary_kernel_size=shape(first)[-1],
                 auxiliary_filters=shape(first)[0],
             )

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.batches.source import crop_size_for
+from keras_setr.facts.decoders import scaled_layers
 from keras_setr.opencv import cv2
 
 _FACTOR = 1 / 16
@@ -39,17 +40,17 @@ def miniature(recipe):
     """
     depth = recipe.encoder_shape["num_layers"]
     hidden_dim, num_heads = _ENCODERS[depth]
-
-    def scaled(layers):
-        return tuple(-(-layer * _NUM_LAYERS // depth) for layer in layers)
-
     small = dataclasses.replace(
         recipe.scaled(_FACTOR),
         steps=_STEPS,
         batch_size=2,
         pretraining=None,
-        feature_layers=scaled(recipe.feature_layers),
-        auxiliary_layers=scaled(recipe.auxiliary_layers),
+        feature_layers=scaled_layers(
+            recipe.feature_layers, _NUM_LAYERS, of=depth
+        ),
+        auxiliary_layers=scaled_layers(
+            recipe.auxiliary_layers, _NUM_LAYERS, of=depth
+        ),
     )
     return small, {
         "num_layers": _NUM_LAYERS,

@@ -4,6 +4,16 @@ import dataclasses
 import pathlib
 
 from keras_setr import checkpoints
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import instance
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
+from keras_setr.arguments import optional
+from keras_setr.arguments import pair
+from keras_setr.arguments import path
+from keras_setr.arguments import sequence
+from keras_setr.arguments import string
 from keras_setr.data.batches.source import JoinedSources
 from keras_setr.data.batches.transforms import TrainingTransform
 from keras_setr.data.folder.folder import SegmentationFolder
@@ -11,12 +21,9 @@ from keras_setr.data.published.dataset import load_dataset
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.inference.views import PAPER_SCALES
-from keras_setr.models.setr import SETRMLA
-from keras_setr.models.setr import SETRPUP
-from keras_setr.models.setr import SETRNaive
+from keras_setr.models import MODELS
 from keras_setr.training.recipes.listing import record
 
-MODELS = {"naive": SETRNaive, "pup": SETRPUP, "mla": SETRMLA}
 # The built-in encoder that has the shape, whatever the training starts from.
 ENCODERS = {
     "large": "vit_large_patch16_384",
@@ -24,8 +31,39 @@ ENCODERS = {
     "deit_base": "deit_base_distilled_patch16_384",
 }
 _PATCH = 16
+_MIOU = instance("a dict of source -> percent", dict)
+_VARIANTS = ("authors", "mmsegmentation")
 
 
+@checked(
+    name=string(),
+    dataset=choice(*DATASETS),
+    split=string(),
+    coarse_split=optional(string()),
+    tested_on=string(),
+    crop_size=pair(1),
+    steps=integer(1),
+    batch_size=integer(1),
+    learning_rate=number(above=0),
+    decoder=choice(*MODELS),
+    variant=choice("paper", *_VARIANTS),
+    encoder=choice(*ENCODERS),
+    pretraining=optional(path()),
+    feature_layers=sequence(integer(1), minimum_length=1),
+    auxiliary_layers=sequence(integer(1)),
+    scales=sequence(number(above=0), minimum_length=1),
+    protocol=choice(*_VARIANTS),
+    miou=_MIOU,
+    miou_multi_scale=_MIOU,
+    miou_test_server=_MIOU,
+    follows=choice("paper", *_VARIANTS),
+    because=sequence(string()),
+    preset=optional(string()),
+    measured=optional(number(0, 100)),
+    hardware=optional(string()),
+    hours=optional(number(0)),
+    image_scale=number(above=0),
+)
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """A row of the paper's tables, or of a published list of results.
@@ -41,7 +79,7 @@ class Recipe:
     model = recipe.build_model()
     recipe.compile(model)
     train, val = recipe.load_data("datasets")
-    model.fit(recipe.batches(train, steps_per_epoch=8_000), epochs=10)
+    model.fit(**recipe.fit_options(train))
     print(ks.evaluate(model, val, **recipe.test_options()))
     ```
 
@@ -205,7 +243,7 @@ class Recipe:
         """
         decoder = MODELS[self.decoder]
         arguments = checkpoints.decoder_arguments(
-            decoder.__name__, self.variant, self.dataset
+            self.decoder, self.variant, self.dataset
         )
         if self.decoder == "mla":
             arguments["feature_layers"] = self.feature_layers
@@ -312,6 +350,53 @@ class Recipe:
         else:
             options["augment"] = self.transform()
         return source.batches(self.batch_size, **options)
+
+    @checked(
+        interval=optional(integer(1)),
+        accumulate=integer(1),
+    )
+    def fit_options(self, source, interval=None, accumulate=1, **options):
+        """Arguments of `model.fit` for the whole training.
+
+        Args:
+            source: a `SegmentationSource` to train on.
+            interval: int. Updates in an epoch, after which Keras logs and
+                validates; divides `steps`. Defaults to their smallest divisor
+                of at least a tenth.
+            accumulate: int. Parts in which a batch is read, where the model
+                is compiled with as many `gradient_accumulation_steps`;
+                divides `batch_size`.
+            **options: as for `batches`.
+
+        Returns:
+            dict with `x` and `epochs`.
+
+        Raises:
+            ValueError: where the interval or the parts do not divide.
+        """
+        steps = self.steps
+        if interval is None:
+            tenth = -(-steps // 10)
+            divisors = (n for n in range(tenth, steps + 1) if not steps % n)
+            interval = next(divisors)
+        if steps % interval:
+            raise ValueError(
+                f"interval must divide the {steps} steps. Received: {interval}."
+            )
+        if self.batch_size % accumulate:
+            raise ValueError(
+                f"accumulate must divide the batch of {self.batch_size}, "
+                f"which it cuts into parts. Received: {accumulate}."
+            )
+        part = dataclasses.replace(
+            self, batch_size=self.batch_size // accumulate
+        )
+        return {
+            "x": part.batches(
+                source, steps_per_epoch=interval * accumulate, **options
+            ),
+            "epochs": steps // interval,
+        }
 
     def test_options(self, multi_scale=False):
         """Arguments of `keras_setr.evaluate` for the published test."""

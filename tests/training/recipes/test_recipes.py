@@ -59,20 +59,21 @@ def test_every_figure_of_the_authors_list_is_in_a_record_and_no_other():
     assert quoted == AUTHORS
 
 
-def test_every_released_model_belongs_to_one_recipe_with_its_figures():
-    models = {n for n, p in checkpoints.PRESETS.items() if p.model is not None}
+def test_every_released_model_belongs_to_one_recipe():
+    models = {
+        n for n, p in checkpoints.PRESETS.items() if p.model_class is not None
+    }
     named = [recipe.preset for recipe in RECIPES if recipe.preset]
     assert sorted(named) == sorted(models)
     for recipe in RECIPES:
         if recipe.preset is None:
             continue
         preset = checkpoints.PRESETS[recipe.preset]
-        assert preset.dataset == recipe.dataset
-        assert next(iter(recipe.miou.values())) == preset.miou
-        multi = next(iter(recipe.miou_multi_scale.values()), None)
-        # The paper tests PUP on Cityscapes at several scales, the list not.
-        if recipe.dataset != "cityscapes" or recipe.follows != "authors":
-            assert multi == preset.miou_multi_scale
+        assert (preset.dataset, preset.decoder) == (
+            recipe.dataset,
+            recipe.decoder,
+        )
+        assert preset.image_size == recipe.crop_size[0]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
@@ -94,7 +95,7 @@ def test_a_name_says_what_is_in_the_record(recipe):
     assert recipe.because and recipe.measured is None
     if recipe.pretraining is not None:
         encoder = checkpoints.PRESETS[recipe.pretraining]
-        assert encoder.model is None
+        assert encoder.model_class is None
         assert ("large" in encoder.name) == (recipe.encoder == "large")
     assert recipe.crop_size == recipe.facts.crop_size
     assert recipe.stride == recipe.facts.stride
@@ -127,6 +128,45 @@ def test_figures_by_hand():
     assert transform == ks.data.TrainingTransform(
         (512, 512), base_scale=(512, 2048)
     )
+
+
+def test_a_record_checks_its_fields():
+    recipe = ks.recipes["setr_pup_large_ade20k_512_160k"]
+    for field, value, message in (
+        ("steps", 0, "steps must be an integer of at least 1. Received: 0"),
+        ("learning_rate", float("nan"), "learning_rate must be .*nan"),
+        ("decoder", "pub", "'naive', 'pup' or 'mla'.*Did you mean 'pup'"),
+        ("feature_layers", 24, "feature_layers must be a sequence"),
+        ("crop_size", (512.0, 512), "crop_size must be"),
+        ("miou", 48.62, "miou must be a dict"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(recipe, **{field: value})
+    with pytest.raises(TypeError, match="no argument 'step'.*'steps'"):
+        dataclasses.replace(recipe, step=10)
+    assert dataclasses.replace(recipe, crop_size=512) == recipe
+
+
+def test_fit_options_divide_the_steps_and_the_batches():
+    recipe, _ = ks.training.miniature(
+        ks.recipes["setr_naive_base_cityscapes_768_40k"]
+    )
+    recipe = dataclasses.replace(recipe, steps=36, batch_size=6)
+    train = ks.training.GeneratedImages(recipe, 3, training=True)
+    # A tenth of 36 is 3.6; 4 is the first divisor from there on.
+    options = recipe.fit_options(train)
+    assert options["epochs"] == 9 and len(options["x"]) == 4
+    options = recipe.fit_options(train, 12, accumulate=3, seed=1)
+    # 12 updates of 3 parts of 2 images.
+    assert options["epochs"] == 3 and len(options["x"]) == 36
+    images, _ = next(iter(options["x"]))
+    assert keras.ops.shape(images) == (2, 48, 48, 3)
+    with pytest.raises(ValueError, match="interval must divide the 36 .*: 10"):
+        recipe.fit_options(train, 10)
+    with pytest.raises(ValueError, match="accumulate .*batch of 6, .*: 4"):
+        recipe.fit_options(train, accumulate=4)
+    with pytest.raises(ValueError, match="interval must be .*Received: 0"):
+        recipe.fit_options(train, interval=0)
 
 
 def test_rates_are_those_of_the_configurations():

@@ -1,8 +1,5 @@
 """Where the paper, the authors' code and mmsegmentation disagree, in words."""
 
-AUTHORS_README = "authors' README"
-METAFILE = "mmsegmentation, metafile.yaml"
-
 PRETRAINING = (
     "The paper names ImageNet-21k; the authors' configurations load the ViT "
     "that was then fine-tuned on ImageNet-1k."
@@ -40,4 +37,11 @@ MMSEGMENTATION = (
     "the rates and the crops are the authors'. That it starts from the "
     "authors' encoder file is an assumption. Its scales multiply the image "
     "itself."
+)
+NO_LAST_AUXILIARY = "It has no auxiliary head on Z^24."
+NO_DEIT_ROW = "The paper has no row with DeiT."
+DEIT_PUP = (
+    "The paper has no row with DeiT. The released configuration's heads expect "
+    "1024 channels and cannot run on the encoder's 768; here they have the "
+    "encoder's."
 )
