@@ -37,31 +37,16 @@ class Blend:
         self.sink = sink
         self.bands = view.bands()
         self.lefts = view.lefts()
-        self.averages = averages
-        self._band = self._column = self._window = 0  # indices
-        # Strips of this column that its next window adds to.
-        self._upper = collections.deque()
-        # What each strip shares with the column before, and with the next.
-        self._side = collections.deque()
-        self._next_side = collections.deque()
-        # How many rows each band shares with the one before.
-        self._overlaps = [0] + [
-            upper[-1] + view.window_size[0] - lower[0]
-            for upper, lower in itertools.pairwise(self.bands)
-        ]
-        # (overlap, W', K), what two bands share: from the left as far as this
-        # band has come with the next one, and from there on with the one
-        # before. One array serves both, as rows and columns are read before
-        # anything is written over them.
-        self._between = None
+        self._shares = None
         if averages:
-            h, w = view.window_size
-            self._share = [
+            self._shares = [
                 1 / _covers(starts, window, length)
                 for starts, window, length in zip(
-                    (view.tops(), self.lefts), (h, w), view.size
+                    (view.tops(), self.lefts), view.window_size, view.size
                 )
             ]
+        self._windows = self._run()
+        next(self._windows)
 
     def corners(self, band):
         """`(top, left)` of the windows of a band, in the order of `add`."""
@@ -69,99 +54,97 @@ class Blend:
 
     def add(self, logits):
         """The next window's `(h, w, K)` float32."""
-        tops = self.bands[self._band]
-        top = tops[self._window]
-        if self._window == 0:
-            self._begin_column(logits.shape[-1])
-        self._window += 1
-        is_last = self._window == len(tops)
-        upper, self._upper = self._upper, collections.deque()
-        for row, end in self._strips(logits[0].nbytes):
-            if not top <= row < top + len(logits):
-                continue
-            part = logits[row - top : end - top]
-            if upper:
-                strip = upper.popleft()
-                strip += part
-            else:
-                strip = part.copy()
-                self._add_before(strip, row)
-            if is_last or row < tops[self._window]:
-                self._finish(strip, row)
-            else:
-                self._upper.append(strip)
-        if is_last:
-            self._end_column()
+        self._windows.send(logits)
 
-    def _begin_column(self, num_classes):
-        """Work out what of this column others share, and make room for it."""
+    def _run(self):
+        """Take the windows as they are sent, each from one `yield`."""
         h, w = self.view.window_size
-        tops, left = self.bands[self._band], self.lefts[self._column]
-        self._top, bottom = tops[0], tops[-1] + h
-        self._left, self._right = left, left + w
-        # No later window covers what lies before both of these.
-        self._next_top, self._next_left = bottom, self._right
-        if self._band + 1 < len(self.bands):
-            self._next_top = self.bands[self._band + 1][0]
-        if self._column + 1 < len(self.lefts):
-            self._next_left = self.lefts[self._column + 1]
-        if self._between is None:
-            shape = (max(self._overlaps), self.view.size[1], num_classes)
-            self._between = np.empty(shape, np.float32)
+        height, width = self.view.size
+        # No later band covers what lies before the next one's top, and no
+        # later column of the band what lies before the next one's left.
+        next_tops = [*(tops[0] for tops in self.bands[1:]), height]
+        next_lefts = [*self.lefts[1:], width]
+        # Rows that each band shares with the next one.
+        overlaps = [
+            tops[-1] + h - next_top
+            for tops, next_top in zip(self.bands, next_tops)
+        ]
+        # (overlap, W', K), what two bands share: from the left as far as this
+        # band has come with the next one, and from there on with the one
+        # before. One array serves both, as rows and columns are read before
+        # anything is written over them.
+        between = None
+        for tops, next_top, overlap in zip(
+            self.bands, next_tops, [0, *overlaps]
+        ):
+            cuts = sorted({*tops, *(top + h for top in tops), next_top})
+            # What the strips of the column before share with this one's.
+            beside = collections.deque()
+            for left, next_left in zip(self.lefts, next_lefts):
+                done = next_left - left
+                # Strips that the next window of the column adds to, and what
+                # those that are complete share with the next column.
+                begun, shared = collections.deque(), collections.deque()
+                for top, next_window in zip(tops, [*tops[1:], height]):
+                    logits = yield
+                    if between is None:
+                        shape = (max(overlaps), width, logits.shape[-1])
+                        between = np.empty(shape, np.float32)
+                    earlier, begun = begun, collections.deque()
+                    for row, end in _strips(cuts, top, top + h, logits):
+                        if earlier:
+                            strip = earlier.popleft()
+                            strip += logits[row - top : end - top]
+                        else:
+                            strip = logits[row - top : end - top].copy()
+                            first = 0
+                            if beside:
+                                part = beside.popleft()
+                                first = part.shape[1]
+                                strip[:, :first] += part
+                            # The column before has brought along what lies
+                            # over its part.
+                            part = between[row - tops[0] : overlap]
+                            part = part[: end - row, left + first : left + w]
+                            strip[: len(part), first:] += part
+                        if row >= next_window:
+                            begun.append(strip)
+                            continue
+                        shared.append(strip[:, done:].copy())
+                        strip = strip[:, :done]
+                        if row < next_top:
+                            self._average(strip, row, left)
+                            self.sink.put(row, left, strip)
+                        else:
+                            part = between[row - next_top : end - next_top]
+                            part[:, left:next_left] = strip
+                    # Nothing of a batch is held while the next one runs.
+                    logits = strip = part = None
+                beside = shared
+            self.sink.advance(next_top)
+        # Before labels are copied into wider ones.
+        between = None
+        yield
 
-    def _strips(self, row_bytes):
-        """`(row, end)` of the column's strips; windows cover them whole."""
-        tops, h = self.bands[self._band], self.view.window_size[0]
-        cuts = {*tops, *(top + h for top in tops), self._next_top}
-        step = max(_STRIP_BYTES // row_bytes, 1)
-        for begin, end in itertools.pairwise(sorted(cuts)):
+    def _average(self, block, top, left):
+        if self._shares is None:
+            return
+        rows, columns = self._shares
+        share = (
+            rows[top : top + block.shape[0], None]
+            * columns[left : left + block.shape[1]]
+        )
+        if share.min() < 1:
+            block *= share[..., None]
+
+
+def _strips(cuts, top, bottom, logits):
+    """`(row, end)` between the cuts within a window, all of one height."""
+    step = max(_STRIP_BYTES // logits[0].nbytes, 1)
+    for begin, end in itertools.pairwise(cuts):
+        if top <= begin < bottom:
             for row in range(begin, end, step):
                 yield row, min(row + step, end)
-
-    def _add_before(self, strip, row):
-        """Add what the column and the band before share with a strip."""
-        first = self._left
-        if self._side:
-            side = self._side.popleft()
-            strip[:, : side.shape[1]] += side
-            # It has brought along what lies over these columns.
-            first += side.shape[1]
-        above = self._between[row - self._top : self._overlaps[self._band]]
-        above = above[: len(strip), first : self._right]
-        strip[: len(above), first - self._left :] += above
-
-    def _finish(self, strip, row):
-        """Hand on or keep for others what the column's windows all added to."""
-        left, done = self._left, self._next_left - self._left
-        self._next_side.append(strip[:, done:].copy())
-        if row >= self._next_top:
-            below = self._between[row - self._next_top :][: len(strip)]
-            below[:, left : self._next_left] = strip[:, :done]
-            return
-        block = strip[:, :done]
-        if self.averages:
-            share = (
-                self._share[0][row : row + len(strip), None]
-                * self._share[1][left : self._next_left]
-            )
-            if share.min() < 1:
-                block *= share[..., None]
-        self.sink.put(row, left, block)
-
-    def _end_column(self):
-        self._window = 0
-        self._side, self._next_side = self._next_side, collections.deque()
-        self._column += 1
-        if self._column < len(self.lefts):
-            return
-        self._column = 0
-        self._side.clear()
-        self._band += 1
-        if self._band < len(self.bands):
-            self.sink.advance(self.bands[self._band][0])
-        else:
-            self._between = None  # before labels are copied into wider ones
-            self.sink.advance(self.view.size[0])
 
 
 def _covers(starts, window, length):
