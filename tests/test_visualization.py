@@ -62,12 +62,20 @@ def test_overlay_takes_paths_pillow_images_and_floats(tmp_path):
         np.testing.assert_array_equal(picture, expected)
 
 
+def test_overlay_shows_three_channels_and_eight_bits_of_what_there_is():
+    expected = visualization.overlay(IMAGE, LABELS, CLASSES)
+    five = np.concatenate([IMAGE, 7 * IMAGE[..., :2]], axis=-1)
+    for image in (five, five.astype("uint16") << 8, IMAGE[..., :1]):
+        picture = visualization.overlay(image, LABELS, CLASSES)
+        np.testing.assert_array_equal(picture, expected)
+
+
 def test_overlay_names_what_does_not_fit():
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\).*nearest"):
         visualization.overlay(IMAGE, LABELS.T, CLASSES)
     with pytest.raises(ValueError, match=r"0\.\.1.*1.5"):
         visualization.overlay(IMAGE, LABELS, CLASSES, alpha=1.5)
-    with pytest.raises(ValueError, match=r"\(H, W, 3\).*\(2, 3\)"):
+    with pytest.raises(ValueError, match=r"\(H, W, C\).*\(2, 3\)"):
         visualization.overlay(IMAGE[..., 0], LABELS, CLASSES)
 
 

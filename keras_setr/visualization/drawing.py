@@ -62,12 +62,17 @@ def legend(classes, present=None, width=None):
     """
     if present is None:
         present = range(len(classes))
-    entries = [
+    return draw_legend(entries(classes, present), width)
+
+
+def entries(classes, present, ignored=False):
+    """`(name, color)` of the classes among label values, for `draw_legend`."""
+    found = [
         (classes.names[label], classes.palette[label])
         for label in sorted({int(label) for label in present})
         if 0 <= label < len(classes)
     ]
-    return draw_legend(entries, width)
+    return [*found, ("ignored", None)] if ignored else found
 
 
 def checked_labels(labels):

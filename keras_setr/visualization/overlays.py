@@ -16,6 +16,7 @@ from keras_setr.visualization.drawing import blend
 from keras_setr.visualization.drawing import checked_labels
 from keras_setr.visualization.drawing import color_map
 from keras_setr.visualization.drawing import draw_legend
+from keras_setr.visualization.drawing import entries
 from keras_setr.visualization.drawing import font
 from keras_setr.visualization.drawing import hatch
 from keras_setr.visualization.drawing import legend
@@ -29,7 +30,9 @@ def overlay(image, labels, classes=None, alpha=0.5):
     """The image with its labels laid over it, a `PIL.Image`.
 
     Args:
-        image: path, `(H, W, 3)` array with values 0..255, or `PIL.Image`.
+        image: path, `PIL.Image`, or `(H, W, C)` array with values 0..255, or
+            uint16. Of more than three channels the first three are shown,
+            16 bits as 8.
         labels: `(H, W)` or `(H, W, 1)` integers.
         classes: `Classes`. Defaults to numbered ones.
         alpha: float in 0..1. Share of the colours; 0 leaves the image.
@@ -87,7 +90,9 @@ def comparison(rows, classes, titles=("image", "truth", "prediction")):
             ignored |= any(not 0 <= v < len(classes) for v in values)
             cells.append(_label_cell(labels, classes, size))
         pictures.append(cells)
-    return _compose(pictures, classes, titles, present, ignored)
+    width = 2 * MARGIN + len(titles) * (_CELL_WIDTH + _GAP) - _GAP
+    names = draw_legend(entries(classes, present, ignored), width)
+    return _arranged(pictures, names, _GAP, MARGIN, titles)
 
 
 def sheet(pairs, classes, columns=3, width=320, alpha=0.5):
@@ -111,7 +116,11 @@ def sheet(pairs, classes, columns=3, width=320, alpha=0.5):
         mixed = blend(as_rgb(image), labels, classes, alpha)
         height = max(round(mixed.shape[0] * width / mixed.shape[1]), 1)
         pictures.append(Image.fromarray(mixed).resize((width, height)))
-    return _in_rows(pictures, columns, legend(classes, present))
+    rows = [
+        pictures[first : first + columns]
+        for first in range(0, len(pictures), columns)
+    ]
+    return _arranged(rows, legend(classes, present), gap=8)
 
 
 def as_rgb(image):
@@ -123,26 +132,30 @@ def as_rgb(image):
     return image[..., :3]
 
 
-def _in_rows(pictures, columns, below, gap=8):
-    rows = [
-        pictures[first : first + columns]
-        for first in range(0, len(pictures), columns)
-    ]
+def _arranged(rows, below, gap, margin=0, titles=()):
+    """Rows of pictures of one width under headings, and one picture below."""
+    step = rows[0][0].width + gap
     heights = [max(picture.height for picture in row) for row in rows]
+    top = margin + (TEXT_SIZE + 10 if titles else 0)
     size = (
-        max(
-            len(rows[0]) * (pictures[0].width + gap) - gap,
-            below.width,
-        ),
-        sum(heights) + gap * len(rows) + below.height,
+        # A class name wider than the rows widens the legend.
+        max(2 * margin + len(rows[0]) * step - gap, below.width),
+        top + sum(heights) + gap * (len(rows) - 1) + below.height,
     )
-    sheet = Image.new("RGB", size, (255, 255, 255))
-    y = 0
+    sheet = Image.new("RGB", size, PAPER)
+    for column, title in enumerate(titles):
+        ImageDraw.Draw(sheet).text(
+            (margin + column * step + (step - gap) / 2, (margin + top) / 2 - 5),
+            title,
+            font=font(TEXT_SIZE + 2),
+            fill=INK,
+            anchor="mm",
+        )
     for row, height in zip(rows, heights):
         for column, picture in enumerate(row):
-            sheet.paste(picture, (column * (picture.width + gap), y))
-        y += height + gap
-    sheet.paste(below, (0, y))
+            sheet.paste(picture, (margin + column * step, top))
+        top += height + gap
+    sheet.paste(below, (0, top - gap))
     return sheet
 
 
@@ -153,13 +166,15 @@ def _load(image):
     if isinstance(image, Image.Image):
         image = image.convert("RGB")
     image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] != 3:
+    if image.ndim != 3:
         raise ValueError(
-            "image must be a path, a PIL.Image or an array (H, W, 3). "
+            "image must be a path, a PIL.Image or an array (H, W, C). "
             f"Received: an array {image.shape}."
         )
     # Pipelines give float images; Keras keeps them in 0..255 as well.
-    return np.clip(np.rint(image), 0, 255).astype("uint8")
+    if image.dtype.kind == "f":
+        image = np.rint(image)
+    return as_rgb(image).clip(0, 255).astype("uint8")
 
 
 def _check_size(name, labels, image):
@@ -172,55 +187,14 @@ def _check_size(name, labels, image):
 
 
 def _resized(array, size, resampling):
-    height, width = size
-    return np.asarray(
-        Image.fromarray(array).resize((width, height), resampling)
-    )
+    return Image.fromarray(array).resize(size[::-1], resampling)
 
 
 def _label_cell(labels, classes, size):
     """Labels in colour at the size of a cell, unknown values hatched."""
-    colors = _resized(
-        color_map(labels, classes), size, Image.Resampling.NEAREST
-    )
+    nearest = Image.Resampling.NEAREST
+    colors = np.array(_resized(color_map(labels, classes), size, nearest))
     unknown = (labels < 0) | (labels >= len(classes))
-    unknown = _resized(unknown, size, Image.Resampling.NEAREST)
-    return np.where((unknown & hatch(*size))[..., None], 70, colors).astype(
-        "uint8"
-    )
-
-
-def _compose(pictures, classes, titles, present, ignored):
-    entries = [
-        (classes.names[label], classes.palette[label])
-        for label in sorted(present)
-        if 0 <= label < len(classes)
-    ]
-    if ignored:
-        entries.append(("ignored", None))
-    width = 2 * MARGIN + len(titles) * (_CELL_WIDTH + _GAP) - _GAP
-    names = draw_legend(entries, width)
-    heading = TEXT_SIZE + 10
-    top = MARGIN + heading
-    height = top + sum(cells[0].shape[0] + _GAP for cells in pictures) - _GAP
-    # A class name wider than the rows widens the legend.
-    size = (max(width, names.width), height + names.height)
-    picture = Image.new("RGB", size, PAPER)
-    draw = ImageDraw.Draw(picture)
-    for column, title in enumerate(titles):
-        x = MARGIN + column * (_CELL_WIDTH + _GAP)
-        draw.text(
-            (x + _CELL_WIDTH / 2, MARGIN + heading / 2 - 5),
-            title,
-            font=font(TEXT_SIZE + 2),
-            fill=INK,
-            anchor="mm",
-        )
-    y = top
-    for cells in pictures:
-        for column, cell in enumerate(cells):
-            x = MARGIN + column * (_CELL_WIDTH + _GAP)
-            picture.paste(Image.fromarray(cell), (x, y))
-        y += cells[0].shape[0] + _GAP
-    picture.paste(names, (0, height))
-    return picture
+    unknown = np.asarray(_resized(unknown, size, nearest))
+    colors[unknown & hatch(*size)] = 70
+    return Image.fromarray(colors)
