@@ -49,7 +49,7 @@ def run(backend, arguments):
                 "KERAS_BACKEND": backend,
                 # What one process has compiled, the others need not.
                 "JAX_COMPILATION_CACHE_DIR": str(pathlib.Path(folder) / "jax"),
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             },
             cwd=FOLDER.parent,
         )

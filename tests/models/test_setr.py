@@ -15,10 +15,16 @@ def array(x):
     return ops.convert_to_numpy(x)
 
 
+@pytest.fixture(scope="module")
+def encoder():
+    return tiny.backbone()
+
+
 def deep(num_layers, **options):
     return tiny.backbone(num_layers=num_layers, hidden_dim=8, **options)
 
 
+@pytest.mark.no_backend
 def test_t_larges_auxiliary_heads_are_the_papers():
     backbone = deep(24)
     assert ks.SETRNaive(backbone, 5).auxiliary_layers == (10, 15, 20)
@@ -26,6 +32,7 @@ def test_t_larges_auxiliary_heads_are_the_papers():
     assert ks.SETRMLA(backbone, 5).feature_layers == (6, 12, 18, 24)
 
 
+@pytest.mark.no_backend
 def test_other_depths_keep_the_relative_depths():
     # 12 / 24 of 10, 15, 20, 24, rounded up.
     assert ks.SETRPUP(deep(12), 5).auxiliary_layers == (5, 8, 10, 12)
@@ -134,9 +141,9 @@ def test_published_variants_are_a_matter_of_arguments(name, options, heads):
         ),
     ),
 )
-def test_wrong_arguments_are_named(name, options, message):
+def test_wrong_arguments_are_named(name, options, message, encoder):
     build = {"naive": ks.SETRNaive, "pup": ks.SETRPUP, "mla": ks.SETRMLA}[name]
-    options = {"backbone": tiny.backbone(), "num_classes": 5, **options}
+    options = {"backbone": encoder, "num_classes": 5, **options}
     with pytest.raises(ValueError, match=message):
         build(**options)
 
