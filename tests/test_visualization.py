@@ -65,7 +65,12 @@ def test_overlay_takes_paths_pillow_images_and_floats(tmp_path):
 def test_overlay_shows_three_channels_and_eight_bits_of_what_there_is():
     expected = visualization.overlay(IMAGE, LABELS, CLASSES)
     five = np.concatenate([IMAGE, 7 * IMAGE[..., :2]], axis=-1)
-    for image in (five, five.astype("uint16") << 8, IMAGE[..., :1]):
+    for image in (
+        five,
+        five.astype("uint16") << 8,
+        five.astype("uint16"),
+        IMAGE[..., :1],
+    ):
         picture = visualization.overlay(image, LABELS, CLASSES)
         np.testing.assert_array_equal(picture, expected)
 

@@ -31,8 +31,8 @@ def overlay(image, labels, classes=None, alpha=0.5):
 
     Args:
         image: path, `PIL.Image`, or `(H, W, C)` array with values 0..255, or
-            uint16. Of more than three channels the first three are shown,
-            16 bits as 8.
+            beyond if it is uint16, which is shown as 8 bits. Of more than
+            three channels the first three are shown.
         labels: `(H, W)` or `(H, W, 1)` integers.
         classes: `Classes`. Defaults to numbered ones.
         alpha: float in 0..1. Share of the colours; 0 leaves the image.
@@ -172,9 +172,9 @@ def _load(image):
             f"Received: an array {image.shape}."
         )
     # Pipelines give float images; Keras keeps them in 0..255 as well.
-    if image.dtype.kind == "f":
-        image = np.rint(image)
-    return as_rgb(image).clip(0, 255).astype("uint8")
+    if image.dtype != np.uint16 or image.max() <= 255:
+        image = np.clip(np.rint(image), 0, 255).astype("uint8")
+    return as_rgb(image)
 
 
 def _check_size(name, labels, image):
