@@ -119,7 +119,8 @@ class BatchPlan:
         """Whether every batch has `batch_size` pairs."""
         return self.drop_remainder or self.steps_per_epoch is not None
 
-    @property
+    # Asked for with every pair.
+    @functools.cached_property
     def image_shape(self):
         """`(h, w, C)` of the images that come out."""
         height, width = pair(1).take(self.transform.crop_size)
