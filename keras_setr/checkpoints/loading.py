@@ -7,6 +7,7 @@ is built of it and how (`plan.py`), and the tensors are transferred
 
 import contextlib
 import dataclasses
+import gc
 import os
 
 import keras
@@ -103,15 +104,16 @@ def load_segmenter(cls, model_classes, name, options, arguments):
     return _carry_out(plan_model(cls, layout, given), layout, options)
 
 
-def converted_copy(preset, verbose=True):
+def open_copy(preset, encoder_only, verbose):
     """The preset folder of a built-in name, made when it is first used.
 
     Args:
         preset: `Preset`.
+        encoder_only: bool. Whether to leave the decoder out.
         verbose: bool. Whether to print the summary and a progress bar.
 
     Returns:
-        str. The folder, below `cache_folder()`.
+        `OwnLayout` of a folder below `cache_folder()`.
 
     Raises:
         ValueError: where the file has no fixed address.
@@ -126,7 +128,22 @@ def converted_copy(preset, verbose=True):
         cache_folder(), f"{preset.name}-{preset.sha256}-{_CONVERSION}"
     )
     if os.path.isdir(folder):
-        return folder
+        return OwnLayout(folder, preset.name, encoder_only)
+    model = _convert(preset, verbose)
+    # Another process may have been faster.
+    with contextlib.suppress(FileExistsError):
+        with folder_written_whole(folder, replace=False) as part:
+            model.save_to_preset(part)
+    if preset.model_class is not None and encoder_only:
+        del model  # which is larger than what is wanted
+        gc.collect()
+        return OwnLayout(folder, preset.name, encoder_only)
+    # What has just been written need not be read.
+    return OwnLayout(folder, preset.name, encoder_only, saved=model)
+
+
+def _convert(preset, verbose):
+    """All of a built-in name's file, downloaded if it is not there."""
     path = os.path.join(cache_folder(), preset.file)
     download(preset.url, path, preset.sha256, verbose)
     layout = recognise(tensors.read_file(path), sources.classes_of(preset))
@@ -136,12 +153,7 @@ def converted_copy(preset, verbose=True):
         plan = plan_encoder(_class("SETRBackbone"), layout, given)
     else:
         plan = plan_model(_class(layout.model_class), layout, Given())
-    model = _carry_out(plan, layout, LoadOptions(verbose=verbose))
-    # Another process may have been faster.
-    with contextlib.suppress(FileExistsError):
-        with folder_written_whole(folder, replace=False) as part:
-            model.save_to_preset(part)
-    return folder
+    return _carry_out(plan, layout, LoadOptions(verbose=verbose))
 
 
 def _open(name, options, encoder_only=False):
@@ -159,8 +171,7 @@ def _open(name, options, encoder_only=False):
         return sources.PublishedLayout(preset)
     if options.file is not None:
         return sources.open_file_of(preset, options.file)
-    folder = converted_copy(preset, options.verbose)
-    return OwnLayout(folder, name, encoder_only)
+    return open_copy(preset, encoder_only, options.verbose)
 
 
 def _carry_out(plan, layout, options):

@@ -54,15 +54,25 @@ class OwnLayout:
         origin: str. Its name in messages.
         encoder_only: bool. Whether to leave a decoder out.
         load_weights: bool.
+        saved: the model that has just been saved there, if it is at hand.
     """
 
     name = "keras_setr preset"
     ignored = ()
 
-    def __init__(self, source, origin, encoder_only=False, load_weights=True):
+    def __init__(
+        self,
+        source,
+        origin,
+        encoder_only=False,
+        load_weights=True,
+        saved=None,
+    ):
         self._source, self._origin = source, origin
         self._load_weights = load_weights
         self.model_class = None if encoder_only else _class_name(source)
+        if saved is not None:
+            self.saved = saved
 
     @functools.cached_property
     def saved(self):

@@ -314,19 +314,19 @@ PRESETS = {
 }
 
 
-def presets_of(model=None):
+def presets_of(model_class=None):
     """The built-in names that a model class can load, as plain dicts.
 
     Args:
-        model: `"SETRNaive"`, `"SETRPUP"` or `"SETRMLA"`, for its published
-            models and all encoders; or `None`, for everything.
+        model_class: `"SETRNaive"`, `"SETRPUP"` or `"SETRMLA"`, for its
+            published models and all encoders; or `None`, for everything.
 
     Returns:
         dict from name to a dict of `Preset`'s other attributes.
     """
     facts = {}
     for name, preset in PRESETS.items():
-        if model is None or preset.model_class in (model, None):
+        if model_class is None or preset.model_class in (model_class, None):
             facts[name] = dataclasses.asdict(preset) | {
                 "model": preset.model_class
             }

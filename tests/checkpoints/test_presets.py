@@ -259,6 +259,20 @@ def test_a_built_in_encoder_goes_under_any_decoder(published, tmp_path, capsys):
     )
 
 
+def test_a_whole_built_in_name_lends_its_encoder_when_first_used(
+    published, capsys
+):
+    backbone = ks.SETRBackbone.from_preset("tiny_setr")
+    np.testing.assert_array_equal(
+        array(backbone.blocks[1].mlp.expansion.kernel),
+        ref.random_weights()["layers"][1]["fc1"][0],
+    )
+    # All of it was kept, for whoever comes next.
+    assert "decoder" in capsys.readouterr().out
+    assert ks.SETRNaive.from_preset("tiny_setr").num_classes == 5
+    assert published.ranges == [None]
+
+
 def test_a_preset_takes_another_number_of_classes_and_size(tmp_path, capsys):
     model = tiny.build("pup", classes=ks.Classes(list("abcde")))
     tiny.set_weights_by_path(model)
