@@ -6,10 +6,11 @@ import math
 import keras
 from keras import ops
 
-from keras_setr.models.forward import batch_divisor
+from keras_setr.models.division import batch_divisor
 from keras_setr.training.preflight.memory import MemoryEstimate
-from keras_setr.training.preflight.memory import device_memory
 from keras_setr.training.preflight.memory import estimate_memory
+from keras_setr.training.preflight.memory import free_memory
+from keras_setr.training.preflight.memory import held_memory
 
 # Measured peaks lie within 30 % of the estimate.
 _TOLERANCE = 1.3
@@ -31,7 +32,7 @@ class RunDescription:
         policy: str. dtype policy of the encoder.
         rematerialize: bool.
         memory: `MemoryEstimate` of one device.
-        available: int or `None`. Bytes of memory of one device.
+        available: int or `None`. Bytes that the run may take on one device.
     """
 
     batch_size: int
@@ -85,8 +86,9 @@ def describe_run(model, batch_size, image_size=None, available=None):
         model: a compiled `SETRSegmenter`.
         batch_size: int. Images of a batch of `fit`, over all devices.
         image_size: `(H, W)` of the crops. Defaults to the model's size.
-        available: int. Bytes of memory of one device. Defaults to what the
-            device tells.
+        available: int. Bytes that the training may take on one device, what
+            the model holds already included. Defaults to that and what the
+            device says is free.
 
     Returns:
         `RunDescription`; print it.
@@ -100,7 +102,9 @@ def describe_run(model, batch_size, image_size=None, available=None):
     if image_size is None:
         image_size = backbone.native_size
     if available is None:
-        available = device_memory()
+        available = free_memory()
+        if available is not None:
+            available += held_memory(model)
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     per_device = math.ceil(batch_size / devices)
     description = RunDescription(
@@ -163,7 +167,9 @@ def _ways_out(model, run):
             "SETRBackbone(rematerialize=True), about " + _gigabytes(again.total)
         )
     if keras.backend.standardize_dtype(model.compute_dtype) == "float32":
-        ways.append('dtype="mixed_bfloat16", about half the activations')
+        ways.append(
+            'dtype="mixed_bfloat16", three quarters of most activations'
+        )
     patch = model.backbone.patch_size
     smaller = tuple(max(patch, s * 3 // 4 // patch * patch) for s in size)
     # Maps shrink with the area, attention faster: an upper bound.
@@ -179,7 +185,7 @@ def _ways_out(model, run):
     )
     return (
         f"A training step needs about {_gigabytes(run.memory.total)} on each "
-        f"device, which has {_gigabytes(run.available)}, with a batch of "
+        f"device, which has {_gigabytes(run.available)} free, with a batch of "
         f"{per_device} x {run.devices} devices of {size[0]} x {size[1]}. "
         "Ways out: " + "; ".join(ways) + "."
     )

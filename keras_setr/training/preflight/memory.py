@@ -3,16 +3,45 @@
 import contextlib
 import dataclasses
 import math
-import os
+import pathlib
 
 import keras
 import numpy as np
 
-# Beside what is kept, for what operations work in. TensorFlow runs those that
-# do not wait for each other at the same time, all updates of weights among
-# them. Calibrated with tests/benchmarks/training_memory.py on CPUs.
-_WORKING_SHARE = {"tensorflow": 0.15, "jax": 0.0, "torch": 0.0}
-_HOLDS_ALL_UPDATES = {"tensorflow": True, "jax": False, "torch": False}
+from keras_setr.models.heads import MLAHead
+from keras_setr.models.heads import MLANeck
+from keras_setr.models.heads import UpsamplingHead
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """How many values a backend keeps for the backward pass; see below.
+
+    Read off its differentiation of our layers, and calibrated with
+    tests/benchmarks/training_memory.py on CPUs.
+    """
+
+    layer: float  # of width D
+    mlp: float  # of width M
+    attention: float  # N x N, for each head
+    norm: float  # of width D, at the head of a head
+    convolution: float  # of width F, with its batch norm and ReLU
+    pixel: float  # of each head's loss, beside the logits
+    working: float = 0.0  # share of all these for operations in between
+    updates: bool = False  # of all weights at the same time
+
+
+_KEPT = {
+    # Operations that do not wait for each other run at the same time.
+    "tensorflow": _Kept(10, 4, 1, 3, 2.25, 2.3, working=0.15, updates=True),
+    "jax": _Kept(8, 5, 2, 4, 4, 3.75),
+    # Its fused attention never stores the N x N matrix.
+    "torch": _Kept(9, 2, 0, 1.3, 3, 2.5),
+}
+# Values a pixel of the images and labels, raw and normalised.
+_IMAGE = 6
+# In half precision the norms, softmax and losses still keep float32.
+_BYTES = {"float32": 4, "float16": 3, "bfloat16": 3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +77,21 @@ class MemoryEstimate:
 def estimate_memory(model, batch_size, image_size=None, rematerialize=None):
     """Estimate the memory of a step of `fit`, without running one.
 
-    Takes seconds: the step is traced on shapes.
+    Of B images of H x W, in h x w patches that make N tokens of width D, the
+    forward pass keeps as many values, with the factors of `_KEPT`:
+
+        a layer, MLP of M, m heads  B * N * (layer * D + mlp * M)
+                                    + B * attention * m * N^2
+        the same, rematerialised    B * N * D, and one whole layer at a time
+        a head's LayerNorm          B * h * w * norm * D
+        a convolution to F filters  B * h * w * convolution * F, h and w
+                                    enlarged by the upsampling before it,
+                                    + B * h * w * F if there is one
+        MLA, each of its streams    the same, and its sum and concatenation
+        each head's loss            B * H * W * (K + pixel), all in float32
+        images and labels           B * H * W * _IMAGE
+
+    To these come the weights, the gradients, and the optimizer's variables.
 
     Args:
         model: a compiled `SETRSegmenter`.
@@ -60,75 +103,67 @@ def estimate_memory(model, batch_size, image_size=None, rematerialize=None):
         `MemoryEstimate`.
     """
     backbone = model.backbone
-    if image_size is None:
-        image_size = backbone.native_size
+    height, width = image_size or backbone.native_size
     if rematerialize is None:
         rematerialize = backbone.rematerialize
-    plain = _kept(model, batch_size, image_size, False)
-    activations, one_layer = plain, 0
-    if rematerialize:
-        activations = _kept(model, batch_size, image_size, True)
-        # In the backward pass one layer at a time is there in full.
-        one_layer = max(0, plain - activations) // backbone.num_layers
+    kept = _KEPT[keras.config.backend()]
+    grid = height // backbone.patch_size, width // backbone.patch_size
+    one_layer = _layer(backbone, grid, kept)
+    tokens = math.prod(grid) * backbone.hidden_dim
+    maps = backbone.num_layers * (tokens if rematerialize else one_layer)
+    maps += _decoder(model, grid, kept)
+    per_pixel = len(model.outputs) * (model.num_classes + kept.pixel) + _IMAGE
+    width_of_map = _BYTES.get(model.compute_dtype, 4) * batch_size
+    activations = int(
+        width_of_map * maps + 4 * batch_size * height * width * per_pixel
+    )
     trainable = _sum_sizes(model.trainable_variables)
-    backend = keras.config.backend()
-    updates = trainable if _HOLDS_ALL_UPDATES[backend] else 0
     return MemoryEstimate(
         weights=_sum_sizes(model.variables),
         optimizer=_optimizer_size(model.optimizer, trainable),
         gradients=trainable,
         activations=activations,
-        working=one_layer
-        + updates
-        + int(_WORKING_SHARE[backend] * activations),
+        working=int(
+            width_of_map * one_layer * rematerialize
+            + kept.updates * trainable
+            + kept.working * activations
+        ),
     )
 
 
-def device_memory():
-    """Bytes of memory of one device, or `None` where nothing tells.
+def _layer(backbone, grid, kept):
+    """Values of one transformer layer and one image."""
+    tokens = backbone.num_prefix_tokens + math.prod(grid)
+    attention = kept.attention
+    if backbone.attention_dropout_rate:
+        # Scores, probabilities and mask: no fused kernel drops any.
+        attention = max(attention, 3)
+    width = kept.layer * backbone.hidden_dim + kept.mlp * backbone.mlp_dim
+    return tokens * (width + attention * backbone.num_heads * tokens)
 
-    That of the first GPU or TPU; on CPUs the machine's, or its container's.
-    """
-    backend = keras.config.backend()
-    if backend == "jax":
-        import jax
 
-        device = jax.local_devices()[0]
-        if device.platform != "cpu":
-            return (device.memory_stats() or {}).get("bytes_limit")
-    elif backend == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.mem_get_info()[1]
-    else:
-        import tensorflow as tf
-
-        if tf.config.list_physical_devices("GPU"):
-            from tensorflow.python.client import device_lib
-
-            devices = device_lib.list_local_devices()
-            return next(
-                d.memory_limit for d in devices if d.device_type == "GPU"
+def _decoder(model, grid, kept):
+    """Values of all heads up to their own logits, of one image."""
+    dim = model.backbone.hidden_dim
+    width = 0  # of all maps, as many values a patch
+    for layer in model.layers:
+        if isinstance(layer, UpsamplingHead):
+            width += kept.norm * dim
+            enlarged = 1
+            for factor in (1, *layer.upsampling)[: len(layer.upsampling)]:
+                enlarged *= factor**2
+                copies = kept.convolution + (factor > 1)
+                width += enlarged * copies * layer.filters
+        elif isinstance(layer, MLANeck):
+            copies = 2 * kept.convolution + 1
+            width += len(layer.projections) * (
+                kept.norm * dim + copies * layer.filters
             )
-        if tf.config.list_physical_devices("TPU"):
-            return None
-    return _system_memory()
-
-
-def _system_memory():
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None  # Windows
-    for path in (
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ):
-        with contextlib.suppress(OSError, ValueError):
-            with open(path) as file:
-                total = min(total, int(file.read()))
-    return total
+        elif isinstance(layer, MLAHead):
+            width += len(layer.streams) * (
+                kept.convolution * sum(layer.filters) + layer.filters[-1]
+            )
+    return math.prod(grid) * width
 
 
 def _optimizer_size(optimizer, trainable):
@@ -142,158 +177,77 @@ def _optimizer_size(optimizer, trainable):
 
 
 def _sum_sizes(variables):
-    return sum(_size(v.shape, v.dtype) for v in variables)
+    def width(variable):
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+
+    return sum(math.prod(v.shape) * width(v) for v in variables)
 
 
-def _size(shape, dtype):
-    dtype = keras.backend.standardize_dtype(dtype)
-    width = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
-    return math.prod(shape) * width
+def held_memory(model):
+    """Bytes of a step's memory that the model holds already."""
+    held = _sum_sizes(model.variables)
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return held + (_sum_sizes(optimizer.variables) if optimizer.built else 0)
 
 
-def _kept(model, batch_size, image_size, rematerialize):
-    """Bytes that the forward pass keeps for the backward pass.
+def free_memory():
+    """Bytes of one device that nothing holds, or `None` where nothing tells.
 
-    The forward pass and the loss are traced on shapes alone, without a
-    computation or an allocation, and what the backend's differentiation
-    reads again is added up: each tensor once, weights left out.
+    Of the first GPU or TPU; on CPUs of the machine, or of its container.
     """
-    channels = model.backbone.image_shape[-1]
-    images = (batch_size, *image_size, channels)
-    labels = (batch_size, *image_size)
-    trace = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
-    before = [block.rematerialize for block in model.backbone.blocks]
-    model.backbone.rematerialize = rematerialize
+    backend = keras.config.backend()
+    if backend == "jax":
+        import jax
+
+        device = jax.local_devices()[0]
+        if device.platform != "cpu":
+            told = device.memory_stats() or {}
+            if "bytes_limit" not in told:
+                return None
+            return told["bytes_limit"] - told.get("bytes_in_use", 0)
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+            return torch.cuda.mem_get_info()[0] + kept
+    else:
+        import tensorflow as tf
+
+        if tf.config.list_physical_devices("GPU"):
+            in_use = tf.config.experimental.get_memory_info("GPU:0")["current"]
+            return _tensorflow_gpu_limit() - in_use
+        if tf.config.list_physical_devices("TPU"):
+            return None
+    return _free_system_memory()
+
+
+def _tensorflow_gpu_limit():
+    """Bytes of the first GPU that TensorFlow may take.
+
+    Nothing public tells; seen with TensorFlow 2.21.0.
+    """
+    from tensorflow.python.client import device_lib
+
+    devices = device_lib.list_local_devices()
+    return next(d.memory_limit for d in devices if d.device_type == "GPU")
+
+
+def _free_system_memory():
+    """Of Linux, or of its container's limit; `None` on other systems."""
     try:
-        return trace[keras.config.backend()](model, images, labels)
-    finally:
-        for block, value in zip(model.backbone.blocks, before):
-            block.rematerialize = value
-
-
-def _loss(model, images, labels):
-    outputs = model(images, training=True)
-    return model.compute_loss(images, labels, outputs, None, training=True)
-
-
-def _tensorflow(model, images, labels):
-    import tensorflow as tf
-
-    kept = {}  # device -> tensors
-
-    def step(images, labels):
-        graph = tf.compat.v1.get_default_graph()
-        device = tf.no_op().device  # of this replica
-
-        def operations():
-            return [op for op in graph.get_operations() if op.device == device]
-
-        variables = [v.value for v in model.trainable_variables]
-        with tf.GradientTape() as tape:
-            loss = _loss(model, images, labels)
-        forward = set(operations())
-        tape.gradient(loss, variables)
-        found = kept.setdefault(device, {})
-        for operation in operations():
-            if operation in forward:
-                continue
-            for x in operation.inputs:
-                known = x.shape.is_fully_defined() and x.dtype != tf.resource
-                if known and x.op in forward and _is_computed(x.op):
-                    found[x.ref()] = _size(x.shape, x.dtype.name)
-
-    strategy = model.distribute_strategy
-    tf.function(
-        lambda *batch: strategy.run(step, args=batch)
-    ).get_concrete_function(
-        tf.TensorSpec(images, "float32"), tf.TensorSpec(labels, "int32")
-    )
-    return max(sum(found.values()) for found in kept.values())
-
-
-def _is_computed(operation):
-    return operation.type not in ("ReadVariableOp", "Const", "Placeholder")
-
-
-def _jax(model, images, labels):
-    import jax
-
-    def shape_of(variable):
-        return jax.ShapeDtypeStruct(variable.shape, variable.dtype)
-
-    def residuals(trainable, non_trainable, images, labels):
-        def loss(trainable):
-            mapping = list(zip(model.trainable_variables, trainable))
-            mapping += zip(model.non_trainable_variables, non_trainable)
-            with keras.StatelessScope(state_mapping=mapping):
-                return _loss(model, images, labels)
-
-        return jax.vjp(loss, trainable)[1]
-
-    traced = jax.make_jaxpr(residuals)(
-        [shape_of(v) for v in model.trainable_variables],
-        [shape_of(v) for v in model.non_trainable_variables],
-        jax.ShapeDtypeStruct(images, "float32"),
-        jax.ShapeDtypeStruct(labels, "int32"),
-    ).jaxpr
-    # What has the shape of a weight is one: activations have a batch.
-    weights = {(tuple(v.shape), v.dtype) for v in model.trainable_variables}
-    kept = {id(v): v.aval for v in traced.outvars}
-    return sum(
-        _size(x.shape, x.dtype)
-        for x in kept.values()
-        if (x.shape, str(x.dtype)) not in weights
-    )
-
-
-@contextlib.contextmanager
-def _without_drop_path(model):
-    """Its mask is a value per image, made from a seed that must be a number."""
-    dropouts = [
-        (layer, layer.rate)
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.Dropout) and layer.noise_shape
-    ]
-    for layer, _ in dropouts:
-        layer.rate = 0.0
-    try:
-        yield
-    finally:
-        for layer, rate in dropouts:
-            layer.rate = rate
-
-
-def _torch(model, images, labels):
-    import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    kept = {}
-
-    def keep(x):
-        storage = x.untyped_storage()
-        # With the storage, so that its address is not used anew.
-        kept[storage._cdata] = storage
-        return x
-
-    with FakeTensorMode(), _without_drop_path(model):
-        given = [
-            torch.empty(
-                tuple(v.shape),
-                dtype=v.value.dtype,
-                device=v.value.device,
-                requires_grad=v.trainable,
-            )
-            for v in model.variables
-        ]
-        weights = {x.untyped_storage()._cdata for x in given}
-        mapping = list(zip(model.variables, given))
-        with (
-            keras.StatelessScope(state_mapping=mapping),
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x),
-        ):
-            _loss(
-                model,
-                torch.empty(images),
-                torch.empty(labels, dtype=torch.int32),
-            )
-    return sum(x.nbytes() for key, x in kept.items() if key not in weights)
+        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
+        free = dict(line.split(":") for line in lines)["MemAvailable"]
+        free = 1024 * int(free.removesuffix("kB"))
+    except (OSError, KeyError):
+        return None
+    group = pathlib.Path("/sys/fs/cgroup")
+    # No such files outside of a container; "max" where there is no limit.
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        limit = int((group / "memory.max").read_text())
+        lines = (group / "memory.stat").read_text().splitlines()
+        told = {name: int(n) for name, n in map(str.split, lines)}
+        used = int((group / "memory.current").read_text())
+        free = min(free, limit - used + told["inactive_file"])
+    return max(0, free)

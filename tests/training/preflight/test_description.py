@@ -4,6 +4,7 @@ import keras
 import pytest
 
 import keras_setr as ks
+from keras_setr.training.preflight import description
 from tests import tiny
 
 BACKEND = keras.config.backend()
@@ -64,6 +65,42 @@ def test_memory_grows_with_the_batch_and_shrinks_by_rematerialisation(model):
     # The momentum and the accumulated gradients of each trainable weight.
     trainable = 4 * sum(keras.ops.size(v) for v in model.trainable_variables)
     assert four.optimizer == pytest.approx(2 * int(trainable), rel=0.01)
+
+
+def test_activations_follow_the_formula():
+    # A grid of 2 x 3 and the class token make N = 7 tokens of width D = 8.
+    backbone = ks.SETRBackbone(
+        num_layers=2,
+        hidden_dim=8,
+        num_heads=2,
+        mlp_dim=32,
+        patch_size=8,
+        image_shape=(16, 24, 3),
+    )
+    model = ks.SETRNaive(backbone, 3, auxiliary_layers=(), filters=4)
+    values = {
+        # 2 * (7 * (9 * 8 + 2 * 32)) + 6 * (1.3 * 8 + 3 * 4)
+        # + 384 * (3 + 2.5 + 6)
+        "torch": 1904 + 134.4 + 4416,
+        # 2 * (7 * (8 * 8 + 5 * 32) + 2 * 2 * 49) + 6 * (4 * 8 + 4 * 4)
+        # + 384 * (3 + 3.75 + 6)
+        "jax": 3528 + 288 + 4896,
+        # 2 * (7 * (10 * 8 + 4 * 32) + 2 * 49) + 6 * (3 * 8 + 2.25 * 4)
+        # + 384 * (3 + 2.3 + 6)
+        "tensorflow": 3108 + 198 + 4339.2,
+    }[BACKEND]
+    estimate = ks.training.estimate_memory(model, 5)
+    assert estimate.activations == pytest.approx(4 * 5 * values, abs=1)
+
+
+def test_memory_is_compared_with_what_is_free(model, monkeypatch):
+    monkeypatch.setattr(description, "free_memory", lambda: 10**6)
+    run = ks.training.describe_run(model, 1)
+    # The model itself lies outside of what is free.
+    assert run.available >= 10**6 + run.memory.weights
+    assert run.available <= 10**6 + run.memory.weights + run.memory.optimizer
+    monkeypatch.setattr(description, "free_memory", lambda: None)
+    assert ks.training.describe_run(model, 1).available is None
 
 
 def test_a_step_that_cannot_fit_names_the_ways_out(model):
