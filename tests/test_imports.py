@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import pydoc
 import subprocess
 import sys
 
@@ -118,6 +119,21 @@ def test_every_public_name_exists_and_is_listed_in_order():
     for name in keras_setr.__all__:
         assert hasattr(keras_setr, name)
     assert list(keras_setr.__all__) == sorted(keras_setr.__all__)
+
+
+def test_dir_shows_public_names_only():
+    parts = [m for m in vars(keras_setr).values() if hasattr(m, "__path__")]
+    parts = [m for m in parts if hasattr(m, "__all__")]
+    assert len(parts) >= 6
+    for module in (keras_setr, *parts):
+        assert dir(module) == sorted(module.__all__)
+
+
+def test_help_shows_ours_before_what_keras_has():
+    text = pydoc.plain(pydoc.render_doc(keras_setr.SETRPUP))
+    ours = text[: text.index("inherited from keras_hub.")]
+    for name in ("compile", "fit", "predict", "segment", "from_preset"):
+        assert f" {name}(" in ours
 
 
 def test_the_package_itself_imports_no_drawing_or_other_backend():

@@ -58,7 +58,7 @@ _TFDS_NAMES = {
 def load_dataset(name, split, data_dir=None, manual_dir=None):
     """A split of a published dataset, prepared first if it is not yet.
 
-    ```python
+    ```python no_run
     train = ks.data.load_dataset("ade20k", "train", manual_dir="~/Downloads")
     model.fit(train.batches(8, crop_size=512), epochs=20)
     ```

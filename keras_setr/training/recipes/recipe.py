@@ -73,7 +73,7 @@ class Recipe:
     warm-up, auxiliary losses at 0.4, and the augmentation of
     `TrainingTransform` on sizes relative to the dataset's base scale.
 
-    ```python
+    ```python no_run
     recipe = ks.recipes["setr_pup_large_cityscapes_768_80k"]
     print(recipe)
     model = recipe.build_model()
