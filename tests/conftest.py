@@ -6,7 +6,12 @@ import os
 import pytest
 
 # Tests of these take as long as whole files of others.
-LONGEST = ("test_notebooks", "test_distribute_workers", "test_exchange")
+LONGEST = (
+    "test_notebooks",
+    "test_distribute_workers",
+    "test_exchange",
+    "test_without_tensorflow",
+)
 
 
 def pytest_configure(config):
