@@ -16,6 +16,7 @@ from keras_setr.checkpoints.tensors import read_variables
 from keras_setr.checkpoints.transfer import TensorRule
 from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import is_partial
+from keras_setr.files.whole import remove_partial
 from keras_setr.layers.initialization import values_follow
 
 CONFIG = "config.json"
@@ -222,6 +223,8 @@ def save_whole(save, folder, max_shard_size):
     folder = pathlib.Path(os.path.realpath(folder))
     if is_partial(folder):  # KerasHub saves parts of parts by themselves
         return save(str(folder), max_shard_size)
+    # As large as presets are, none is left behind by a killed process.
+    remove_partial(folder.parent, folder.name)
     if _is_replaceable(folder):
         with folder_written_whole(folder) as part:
             save(str(part), max_shard_size)

@@ -134,14 +134,20 @@ def restore_folder(path):
             os.rename(former, path)
 
 
-def remove_partial(folder):
+def remove_partial(folder, name=""):
     """Remove what killed processes left half-written in a folder.
 
     What a live process writes stays: on this machine a process is looked up,
     and of others, what changed within an hour counts as live.
+
+    Args:
+        folder: path.
+        name: str. Of the file or folder that was being written; by default,
+            whatever it was.
     """
     for path in _abandoned(pathlib.Path(folder), "partial"):
-        _remove(path)
+        if not name or path.name.endswith(f"-{name[-_LONGEST_END:]}"):
+            _remove(path)
 
 
 def is_partial(path):

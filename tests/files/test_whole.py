@@ -251,6 +251,14 @@ with whole.folder_written_whole(sys.argv[2]) as partial:
     assert names(tmp_path) == ["preset"]
 
 
+def test_what_is_left_of_one_name_can_be_removed_alone(tmp_path):
+    for name in ("preset", "other"):
+        kill(hold(tmp_path / name, "folder_written_whole"))
+    remove_partial(tmp_path, "preset")
+    (left,) = names(tmp_path)
+    assert left.endswith("-other")
+
+
 def test_what_is_being_written_can_be_told(tmp_path):
     with folder_written_whole(tmp_path / "preset") as partial:
         assert is_partial(partial) and is_partial(str(partial))
