@@ -96,6 +96,24 @@ def layer_decay_multipliers(depths, num_layers, decay):
     }
 
 
+def unwrapped(optimizer):
+    """The optimizer itself, where mixed_float16 has wrapped it.
+
+    Keras makes it a `LossScaleOptimizer`, which has neither the schedule nor
+    the number of batches that are accumulated.
+    """
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def schedule_of(optimizer):
+    """The schedule of an optimizer's rate; None where the rate is a number."""
+    # Private in Keras 3.15, whose `learning_rate` is the rate of this step.
+    schedule = getattr(unwrapped(optimizer), "_learning_rate", None)
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return schedule
+    return None
+
+
 class _RatePerVariable:
     """A learning rate for each variable, to be mixed into an optimizer.
 
@@ -121,13 +139,16 @@ class _RatePerVariable:
                 return factor
         return 1.0
 
-    def _get_current_learning_rate(self):
-        schedule = self._learning_rate
-        if isinstance(
-            schedule, keras.optimizers.schedules.LearningRateSchedule
-        ):
-            return schedule(self.iterations)
-        return super()._get_current_learning_rate()
+    @property
+    def learning_rate(self):
+        schedule = schedule_of(self)
+        if schedule is None:
+            return super().learning_rate
+        return schedule(self.iterations)
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate):
+        keras.optimizers.Optimizer.learning_rate.fset(self, learning_rate)
 
     def _apply_weight_decay(self, variables):
         """Left to `_rate_after_decay`, which knows each variable's rate."""
@@ -137,10 +158,9 @@ class _RatePerVariable:
         index = self._get_variable_index(variable)
         multiplier = self._multipliers[index]
         if multiplier != 1.0:
-            if isinstance(self._learning_rate, PolynomialDecay):
-                learning_rate = self._learning_rate.multiplied(
-                    multiplier, self.iterations
-                )
+            schedule = schedule_of(self)
+            if isinstance(schedule, PolynomialDecay):
+                learning_rate = schedule.multiplied(multiplier, self.iterations)
             else:
                 learning_rate = learning_rate * multiplier
         learning_rate = ops.cast(learning_rate, variable.dtype)
@@ -161,8 +181,9 @@ class SGD(_RatePerVariable, keras.optimizers.SGD):
     """SGD with momentum and a learning-rate factor per part of the model.
 
     v <- momentum * v + g and w <- w - lr * v: torch's form, in which the
-    published models were trained. `keras.optimizers.SGD` keeps lr inside v,
-    which differs whenever lr changes between steps.
+    published models were trained; with `nesterov=True`, w <- w - lr * (g +
+    momentum * v). `keras.optimizers.SGD` keeps lr inside v, which differs
+    whenever lr changes between steps.
 
     Args:
         learning_rate: float or schedule.
@@ -190,14 +211,14 @@ class SGD(_RatePerVariable, keras.optimizers.SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         learning_rate = self._rate_after_decay(variable, learning_rate)
-        velocity = ops.cast(gradient, variable.dtype)
+        step = gradient = ops.cast(gradient, variable.dtype)
         if self.momentum:
             accumulated = self.momentums[self._get_variable_index(variable)]
-            velocity = accumulated * self.momentum + velocity
-            self.assign(accumulated, velocity)
+            step = accumulated * self.momentum + gradient
+            self.assign(accumulated, step)
             if self.nesterov:
-                velocity = gradient + self.momentum * velocity
-        self.assign_sub(variable, learning_rate * velocity)
+                step = gradient + self.momentum * step
+        self.assign_sub(variable, learning_rate * step)
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")

@@ -10,6 +10,7 @@ from keras_setr.optimizers import SGD
 from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import PolynomialDecay
 from keras_setr.optimizers import layer_decay_multipliers
+from keras_setr.optimizers import schedule_of
 
 
 def rate(schedule, step):
@@ -62,6 +63,29 @@ def test_momentum_is_torchs():
     for _ in range(2):
         optimizer.apply([ops.ones((1,))], [w])
     np.testing.assert_allclose(ops.convert_to_numpy(w), [4.881], rtol=1e-6)
+
+
+def test_nesterov_looks_ahead_as_torchs():
+    # v = 1, then 1.9, and w -= 0.1 * (g + 0.9 v): 5 - 0.19 - 0.271.
+    optimizer = SGD(0.1, momentum=0.9, nesterov=True)
+    w = variable("w", 5.0)
+    for _ in range(2):
+        optimizer.apply([ops.ones((1,))], [w])
+    np.testing.assert_allclose(ops.convert_to_numpy(w), [4.539], rtol=1e-6)
+
+
+def test_the_rate_that_is_set_later_counts_updates_as_well():
+    optimizer = SGD(0.1, momentum=0.0, gradient_accumulation_steps=2)
+    optimizer.learning_rate = 0.2
+    assert float(optimizer.learning_rate) == pytest.approx(0.2)
+    decay = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.1, 0.01])
+    optimizer.learning_rate = decay
+    assert schedule_of(optimizer) is decay
+    w = variable("w", 5.0)
+    for _ in range(4):
+        optimizer.apply([ops.ones((1,))], [w])
+    # Two updates: 5 - 0.1 - 0.01.
+    np.testing.assert_allclose(ops.convert_to_numpy(w), [4.89], rtol=1e-6)
 
 
 def test_multipliers_apply_to_the_variables_they_name():
@@ -173,7 +197,7 @@ def test_both_survive_serialisation(cls):
     config = keras.optimizers.serialize(optimizer)
     again = keras.optimizers.deserialize(config)
     assert again.get_config() == optimizer.get_config()
-    assert again._learning_rate.get_config() == {
+    assert schedule_of(again).get_config() == {
         "initial_learning_rate": 0.02,
         "decay_steps": 7,
         "end_learning_rate": 1e-3,

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_setr as ks
+from keras_setr.optimizers import schedule_of
 from tests import tiny
 
 
@@ -65,7 +66,7 @@ def test_accumulated_batches_make_the_update_of_their_union():
             shuffle=False,
             verbose=0,
         )
-        assert model.optimizer._learning_rate.span == (0, 2)
+        assert schedule_of(model.optimizer).span == (0, 2)
         trained.append([array(v) for v in model.weights])
     for a, b in zip(*trained, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_setr as ks
+from keras_setr.optimizers import schedule_of
 from tests import tiny
 from tests.training import tiny_run
 
@@ -89,7 +90,7 @@ def test_compile_without_arguments_is_the_papers_recipe():
     assert isinstance(optimizer, ks.optimizers.SGD)
     assert optimizer.momentum == 0.9
     assert optimizer.weight_decay is None
-    schedule = optimizer._learning_rate
+    schedule = schedule_of(optimizer)
     assert schedule.initial_learning_rate == 0.001
     assert schedule.end_learning_rate == 1e-4
     assert schedule.power == 0.9
@@ -124,7 +125,7 @@ def test_training_learns_reports_and_decays_over_the_fit():
     assert history["val_pixel_accuracy"][-1] == 1.0
     assert {"mean_iou", "pixel_accuracy", "val_mean_iou"} <= set(history)
     # 5 epochs of 3 steps; the next fit begins at the full rate again.
-    schedule = model.optimizer._learning_rate
+    schedule = schedule_of(model.optimizer)
     assert schedule.span == (0, 15)
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
     model.fit(dataset(x, constant), epochs=1, verbose=0)
@@ -172,7 +173,7 @@ def test_a_saved_model_keeps_its_optimizer(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.optimizer.learning_rate_multipliers == {"head": 10.0}
-    assert loaded.optimizer._learning_rate.decay_steps == 40
+    assert schedule_of(loaded.optimizer).decay_steps == 40
     assert int(array(loaded.optimizer.iterations)) == 1
     for a, b in zip(
         loaded.optimizer.variables, model.optimizer.variables, strict=True

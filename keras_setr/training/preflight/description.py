@@ -7,6 +7,8 @@ import keras
 from keras import ops
 
 from keras_setr.models.division import batch_divisor
+from keras_setr.optimizers import schedule_of
+from keras_setr.optimizers import unwrapped
 from keras_setr.training.preflight.memory import MemoryEstimate
 from keras_setr.training.preflight.memory import estimate_memory
 from keras_setr.training.preflight.memory import free_memory
@@ -105,7 +107,7 @@ def describe_run(model, batch_size, image_size=None, available=None):
         available = free_memory()
         if available is not None:
             available += held_memory(model)
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = unwrapped(model.optimizer)
     per_device = math.ceil(batch_size / devices)
     description = RunDescription(
         batch_size=per_device,
@@ -134,8 +136,7 @@ def _count(variables):
 
 
 def _rates(model, optimizer):
-    schedule = optimizer._learning_rate
-    base = getattr(schedule, "initial_learning_rate", None)
+    base = getattr(schedule_of(optimizer), "initial_learning_rate", None)
     if base is None:
         base = float(ops.convert_to_numpy(optimizer.learning_rate))
     encoder = {v.path for v in model.backbone.trainable_variables}

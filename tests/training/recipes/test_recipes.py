@@ -10,6 +10,7 @@ import pytest
 import keras_setr as ks
 from keras_setr import checkpoints
 from keras_setr.layers.initialization import values_follow
+from keras_setr.optimizers import schedule_of
 from tests.checkpoints import reference as ref
 from tests.checkpoints.test_encoders import save
 from tests.training.recipes.published_figures import AUTHORS
@@ -197,7 +198,7 @@ def test_heads_learn_ten_times_as_fast_as_encoder_and_neck():
     for variable in model.trainable_variables:
         part = variable.path.split("/")[0].rstrip("0123456789").rstrip("_")
         factor = model.optimizer.multiplier(variable.path)
-        schedule = model.optimizer._learning_rate
+        schedule = schedule_of(model.optimizer)
         rates.setdefault(part, set()).add(
             tuple(
                 round(float(schedule.multiplied(factor, step)), 6)
