@@ -4,6 +4,8 @@ Batches are global: every worker is given the same ones, or ones that hold at
 least its own rows (`batches(shard=...)`), and computes its part.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 
@@ -35,6 +37,13 @@ def worker_of(model):
     elif keras.distribution.distribution() is None:
         return 0, 1
     return workers.job()
+
+
+def variable_scope(model):
+    """Where the variables of a model may be made, read and assigned."""
+    if keras.config.backend() == "tensorflow":
+        return model.distribute_strategy.scope()
+    return contextlib.nullcontext()
 
 
 def division_of(model):

@@ -3,6 +3,8 @@
 Each function is handed the model; Keras and KerasHub do the rest.
 """
 
+import warnings
+
 import keras
 import keras_hub
 from keras import ops
@@ -13,11 +15,14 @@ from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
 from keras_setr.models import division
 from keras_setr.models import inputs
+from keras_setr.models import keras_internals
 from keras_setr.models.runs import Run
 from keras_setr.optimizers import SGD
 from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import PolynomialDecay
 from keras_setr.optimizers import layer_decay_multipliers
+from keras_setr.optimizers import schedule_of
+from keras_setr.optimizers import unwrapped
 
 
 def compile_options(model, optimizer, loss, metrics, jit_compile, **automatic):
@@ -70,7 +75,9 @@ def prepare(model, x, y=None, sample_weight=None):
     x, y, sample_weight = division.divide_batch(
         x, y, sample_weight, *model._division, model.ignore_class
     )
-    return keras_hub.models.Task.preprocess_samples(model, x, y, sample_weight)
+    return keras_hub.models.ImageSegmenter.preprocess_samples(
+        model, x, y, sample_weight
+    )
 
 
 def _checked(model, x, y):
@@ -104,7 +111,7 @@ def auxiliary_loss(model, y, main, auxiliary, sample_weight):
     total = 0.0
     for logits in auxiliary:
         logits = resize_bilinear(ops.cast(logits, "float32"), (height, width))
-        loss = model._compile_loss(y, logits, sample_weight)
+        loss = keras_internals.compiled_loss(model, y, logits, sample_weight)
         total = total + model.auxiliary_weight * loss
     return total
 
@@ -116,6 +123,11 @@ def fit(
     batch_size=None,
     sample_weight=None,
     validation_data=None,
+    *,
+    callbacks=None,
+    epochs=1,
+    initial_epoch=0,
+    steps_per_epoch=None,
     **kwargs,
 ):
     """`SETRSegmenter.fit`; see there."""
@@ -124,66 +136,83 @@ def fit(
         _check_training_data(model, *validation_data[:2])
     elif validation_data is not None:
         _check_training_data(model, validation_data, None)
-    _set_decay_steps(model, x, batch_size, kwargs)
-    # BackupAndRestore leaves it set, and the next fit would skip epochs.
-    model._initial_epoch = None
-    if inputs.is_tf_dataset(x):
-        # Its order is its own, and Keras warns where it is to shuffle it.
-        kwargs.setdefault("shuffle", False)
-    run = Run(model, x, batch_size, validation_data, kwargs)
-    if run.listeners:
-        x = _start(run)
-        kwargs["initial_epoch"] = run.epoch
-    with run.short_first_epoch():
-        return _fit(
-            model, x, y, batch_size, sample_weight, validation_data, kwargs
-        )
-
-
-def _start(run):
-    """The batches of a run, after its callbacks have said where."""
-    model = run.model
-    if keras.config.backend() == "tensorflow":
-        with model.distribute_strategy.scope():
-            model._symbolic_build()
-    else:
-        model._symbolic_build()
-    for callback in run.listeners:
-        callback.before_fit(run)
-    return run.batches_from_start()
-
-
-def _fit(model, x, y, batch_size, sample_weight, validation_data, kwargs):
-    if isinstance(x, keras.utils.PyDataset):
-        # KerasHub takes tf.data and Grain only.
-        return keras.Model.fit(
-            model,
-            inputs.Preprocessed(x, model.preprocess_samples),
-            validation_data=inputs.preprocessed(
-                validation_data, model.preprocess_samples
-            ),
-            **kwargs,
-        )
-    return keras_hub.models.Task.fit(
-        model,
-        x=x,
-        y=y,
-        batch_size=batch_size,
-        sample_weight=sample_weight,
-        validation_data=validation_data,
-        **kwargs,
+    model.run = Run(
+        x,
+        batch_size,
+        validation_data,
+        callbacks,
+        epochs,
+        initial_epoch,
+        steps_per_epoch,
     )
+    _spread_decay(model, model.run)
+    build_scores(model)
+    keras_internals.start_in_epoch(model, initial_epoch)
+    kwargs.update(
+        callbacks=callbacks, epochs=epochs, steps_per_epoch=steps_per_epoch
+    )
+    try:
+        # What a callback silences is heard again after the fit.
+        with warnings.catch_warnings():
+            if isinstance(x, keras.utils.PyDataset):
+                # KerasHub takes tf.data and Grain only.
+                return keras.Model.fit(
+                    model,
+                    inputs.preprocessed(x, model.preprocess_samples),
+                    validation_data=inputs.preprocessed(
+                        validation_data, model.preprocess_samples
+                    ),
+                    **kwargs,
+                )
+            if inputs.is_tf_dataset(x):
+                # Its order is its own; Keras warns where it is to shuffle it.
+                kwargs.setdefault("shuffle", False)
+            return keras_hub.models.ImageSegmenter.fit(
+                model,
+                x,
+                y,
+                batch_size,
+                sample_weight,
+                validation_data,
+                **kwargs,
+            )
+    finally:
+        model.run = None
+
+
+def build_scores(model):
+    """Build loss, metrics and optimizer on symbols.
+
+    Keras would look at a first batch to do so, which the epoch then misses;
+    on TensorFlow it would do so within the first step, when a callback can no
+    longer restore the metrics.
+    """
+    if model._scores_are_built:
+        return
+
+    class Scores(keras.Operation):
+        def call(self, y, logits):
+            loss = model.compute_loss(None, y, logits)
+            return loss, model.compute_metrics(None, y, logits)
+
+    size = model.backbone.native_size
+    with division.variable_scope(model):
+        Scores().compute_output_spec(
+            keras.KerasTensor((1, *size), "int32"),
+            keras.KerasTensor((1, *size, model.num_classes), "float32"),
+        )
+        model.optimizer.build(model.trainable_variables)
+    model._scores_are_built = True
 
 
 def evaluate(model, x=None, y=None, **kwargs):
     """`SETRSegmenter.evaluate`; see there."""
-    # What Keras cached within `fit` is preprocessed.
-    cached = kwargs.get("_use_cached_eval_dataset", False)
-    if isinstance(x, keras.utils.PyDataset) and not cached:
+    build_scores(model)
+    if isinstance(x, keras.utils.PyDataset):
         # KerasHub takes tf.data and Grain only.
-        x = inputs.Preprocessed(x, model.preprocess_samples)
+        x = inputs.preprocessed(x, model.preprocess_samples)
         return keras.Model.evaluate(model, x, **kwargs)
-    return keras_hub.models.Task.evaluate(model, x, y, **kwargs)
+    return keras_hub.models.ImageSegmenter.evaluate(model, x, y, **kwargs)
 
 
 def _check_training_data(model, x, y):
@@ -197,28 +226,23 @@ def _check_training_data(model, x, y):
         )
 
 
-def _set_decay_steps(model, x, batch_size, fit_arguments):
+def _spread_decay(model, run):
     """Spread a schedule that leaves its length open over this fit."""
-    # mixed_float16 wraps the optimizer into one that scales the loss.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    schedule = getattr(optimizer, "_learning_rate", None)
+    schedule = schedule_of(model.optimizer)
     if not isinstance(schedule, PolynomialDecay) or schedule.decay_steps:
         return
-    steps = fit_arguments.get("steps_per_epoch")
-    if steps is None:
-        steps = inputs.count_batches(x, batch_size or 32)
-    if steps is None:
+    if run.steps_per_epoch is None:
         raise ValueError(
             "The learning rate decays over the whole training, but the "
             "number of steps is not known: this dataset has no length. "
             "Pass fit(steps_per_epoch=...) or compile(total_steps=...)."
         )
-    first_epoch = fit_arguments.get("initial_epoch", 0)
+    optimizer = unwrapped(model.optimizer)
     iterations = int(ops.convert_to_numpy(optimizer.iterations))
     batches = optimizer.gradient_accumulation_steps or 1
     schedule.spread(
-        iterations - first_epoch * steps // batches,
-        max(1, fit_arguments.get("epochs", 1) * steps // batches),
+        iterations - run.epoch * run.steps_per_epoch // batches,
+        max(1, run.epochs * run.steps_per_epoch // batches),
     )
     # The schedule is a constant of the compiled step.
     model.train_function = None
@@ -263,8 +287,7 @@ def _automatic_optimizer(
 
 def _check_accumulation(model, optimizer):
     """Raise where Keras would fail at the first step."""
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    batches = getattr(optimizer, "gradient_accumulation_steps", None)
+    batches = getattr(unwrapped(optimizer), "gradient_accumulation_steps", None)
     if not batches or keras.config.backend() != "tensorflow":
         return
     replicas = model.distribute_strategy.num_replicas_in_sync

@@ -54,13 +54,16 @@ class Preprocessed(keras.utils.PyDataset):
 
 
 def preprocessed(data, function):
-    """Validation data of any kind, passed through a function.
+    """Data of any kind, passed through a function, once.
 
     Args:
         data: a `PyDataset`, a `tf.data.Dataset`, arrays `(x, y)` or
             `(x, y, sample_weight)`, or None.
         function: callable `(x, y, sample_weight) -> batch`.
     """
+    if isinstance(data, Preprocessed):
+        # Keras' fit evaluates on what it was given.
+        return data
     if isinstance(data, keras.utils.PyDataset):
         return Preprocessed(data, function)
     if is_tf_dataset(data):

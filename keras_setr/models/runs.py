@@ -1,25 +1,31 @@
-"""A `fit` as callbacks see it before it starts, and where it starts."""
+"""A `fit` as its callbacks see it, and where it starts."""
 
-import contextlib
 import warnings
 
 import keras
 
 from keras_setr.models import inputs
+from keras_setr.models import keras_internals
 
 
 class Run:
-    """What one `fit` is going to do.
+    """What one `fit` is going to do: `model.run` as long as it goes on.
 
-    Each callback with a method `before_fit(run)` is called with it, after
-    model, metrics and optimizer are built and before a batch is read. It may
-    set where the run starts.
+    Callbacks read it from `on_train_begin` on, when model, metrics and
+    optimizer are built and no batch was read.
+
+    Args:
+        batches: what was passed to `fit` as `x`.
+        batch_size: int or None. Of arrays.
+        validation_data: what was passed to `fit`.
+        callbacks: what was passed to `fit`, or None.
+        epochs: int. The epoch before which the run ends.
+        initial_epoch: int. The epoch that it starts in.
+        steps_per_epoch: int or None. As for `fit`.
 
     Attributes:
-        model: the model.
-        batches: what was passed to `fit` as `x`.
-        callbacks: flat list of all callbacks passed to `fit`.
-        epochs: int. The epoch before which the run ends.
+        batches, epochs: as given.
+        callbacks: flat list.
         steps_per_epoch: int, or None where `batches` have no known length.
         epoch: int. The epoch that it starts in.
         step: int. The steps of that epoch that are done already.
@@ -28,41 +34,42 @@ class Run:
         last_checkpoint: path of the newest checkpoint, or None.
     """
 
-    def __init__(self, model, batches, batch_size, validation_data, options):
-        self.model = model
+    def __init__(
+        self,
+        batches,
+        batch_size=None,
+        validation_data=None,
+        callbacks=None,
+        epochs=1,
+        initial_epoch=0,
+        steps_per_epoch=None,
+    ):
         self.batches = batches
         self._batch_size = batch_size or 32  # of arrays, as in Keras
         self._validation_data = validation_data
-        callbacks = options.get("callbacks") or []
         # Keras takes its own list of them as well.
-        callbacks = getattr(callbacks, "callbacks", callbacks)
+        callbacks = getattr(callbacks, "callbacks", callbacks or [])
         self.callbacks = keras.tree.flatten(callbacks)
-        self.epochs = options.get("epochs", 1)
-        self.epoch = options.get("initial_epoch", 0)
+        self.epochs = epochs
+        self.epoch = initial_epoch
         self.step = self.steps = 0
         self.last_checkpoint = None
-        steps = options.get("steps_per_epoch")
         # With fit(steps_per_epoch=..) Keras reads on where the last epoch
         # ended, so that no epoch can be shorter than the others.
-        self._passes_are_epochs = steps is None
-        if steps is None:
-            steps = inputs.count_batches(batches, self._batch_size)
-        self.steps_per_epoch = steps
+        self._passes_are_epochs = steps_per_epoch is None
+        if steps_per_epoch is None:
+            steps_per_epoch = inputs.count_batches(batches, self._batch_size)
+        self.steps_per_epoch = steps_per_epoch
 
     @property
-    def listeners(self):
-        """The callbacks that ask to be told of the run."""
-        return [c for c in self.callbacks if hasattr(c, "before_fit")]
-
-    @property
-    def _numbered(self):
-        """Whether these are batches of `keras_setr.data`, with numbers."""
-        return hasattr(self.batches, "position")
+    def _position(self):
+        """Where batches of `keras_setr.data` stand; None of others."""
+        return getattr(self.batches, "position", None)
 
     @property
     def starts_within_epochs(self):
         """Whether an epoch can be started in its middle."""
-        return self._numbered and self._passes_are_epochs
+        return self._position is not None and self._passes_are_epochs
 
     @property
     def validation_images(self):
@@ -73,8 +80,8 @@ class Run:
     @property
     def batch_shape(self):
         """`(B, H, W)` of a batch over all devices; None where not known."""
-        if self._numbered:
-            return self.batches.position.plan.batch_shape
+        if self._position is not None:
+            return self._position.plan.batch_shape
         if inputs.is_tf_dataset(self.batches):
             spec = self.batches.element_spec
             images = spec[0] if isinstance(spec, tuple) else spec
@@ -87,7 +94,7 @@ class Run:
     @property
     def batch_settings(self):
         """What makes a batch what it is, as far as that is known."""
-        return self.batches.position.plan.settings if self._numbered else {}
+        return self._position.plan.settings if self._position else {}
 
     def steps_before(self, epoch):
         """Steps from the start of the training to that of `epoch`."""
@@ -96,22 +103,19 @@ class Run:
 
     def file_names(self, steps):
         """The files of the batch after so many steps; None if not known."""
-        if not self._numbered:
-            return None
-        return self.batches.position.plan.files(steps)
+        return self._position.plan.files(steps) if self._position else None
 
-    def batches_from_start(self):
-        """The batches from where the run starts."""
-        if self._numbered:
-            self.batches.position.seek(self.steps)
-        return self.batches
+    def start_at(self, model, epoch, step, steps):
+        """Start elsewhere, as a callback may decide in `on_train_begin`.
 
-    @contextlib.contextmanager
-    def short_first_epoch(self):
-        """Where the first epoch ends before the length that Keras is told."""
-        if not self.step:
-            yield
-            return
-        with warnings.catch_warnings():
+        Args:
+            model: the model that is fitted.
+            epoch, step, steps: the attributes.
+        """
+        self.epoch, self.step, self.steps = epoch, step, steps
+        keras_internals.start_in_epoch(model, epoch)
+        if self._position is not None:
+            self._position.seek(steps)
+        if step:
+            # The first epoch is shorter than Keras was told.
             warnings.filterwarnings("ignore", "Your input ran out of data")
-            yield

@@ -22,6 +22,7 @@ from keras_setr.checkpoints.preset_folder import save_whole
 from keras_setr.classes import Classes
 from keras_setr.models import division
 from keras_setr.models import fitting
+from keras_setr.models import keras_internals
 from keras_setr.models import prediction
 from keras_setr.models.backbone import IMAGE_SHAPE
 from keras_setr.models.backbone import SETRBackbone
@@ -104,6 +105,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         # The same graph without what only training needs.
         self._inference = keras.Function(images, logits)
         self._predictor = prediction.Predictor(self, head_logits)
+        self.run = None
 
         # === Config ===
         self.backbone = backbone
@@ -193,6 +195,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         super().compile(**options, **kwargs)
         # Threads that read batches do not see what Keras distributes over.
         self._division = division.division_of(self)
+        self._scores_are_built = False
 
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)
@@ -233,22 +236,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         main, _ = fitting.logits_of_heads(y_pred)
         return super().compute_metrics(x, y, main, sample_weight)
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras looks at a first batch here, which the epoch then misses.
-        if self._distribute_strategy is not None:
-            with self._distribute_strategy.scope():
-                self._symbolic_build(data_batch=data_batch)
-
-    def _symbolic_build(self, iterator=None, data_batch=None):
-        if data_batch is None:
-            size = self.backbone.native_size
-            channels = self.backbone.image_shape[-1]
-            data_batch = (
-                keras.KerasTensor((1, *size, channels), "float32"),
-                keras.KerasTensor((1, *size), "int32"),
-                None,
-            )
-        super()._symbolic_build(data_batch=data_batch)
+    _maybe_symbolic_build = keras_internals.symbolic_build_without_data
 
     # === Prediction ===
 

@@ -12,6 +12,7 @@ from keras_setr import metrics
 from keras_setr.layers import BatchNormalization
 from keras_setr.models.division import batch_divisor
 from tests import tiny
+from tests.training import tiny_run
 
 BACKEND = keras.config.backend()
 
@@ -115,6 +116,12 @@ def test_a_setr_trains_and_predicts_on_two_devices(two_devices):
     assert np.isfinite(history["loss"]).all()
     assert 0 < history["pixel_accuracy"][-1] < 1
     assert model.predict(tiny.images(), verbose=0).shape == (2, 16, 24, 5)
+
+
+def test_a_fit_on_two_devices_looks_at_no_batch_before(two_devices):
+    model, batches = tiny.build("naive"), tiny_run.batches()
+    model.fit(batches, validation_data=tiny_run.validation(), verbose=0)
+    assert batches.position.step == 5
 
 
 def test_rematerialised_layers_train_on_two_devices(two_devices):

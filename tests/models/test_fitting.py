@@ -147,6 +147,21 @@ def test_batches_of_threads_validate_on_images_of_any_kind(kind):
     assert logs["val_loss"][-1] == pytest.approx(expected["loss"], rel=1e-5)
 
 
+@pytest.mark.parametrize("reader", ["tf.data", "threads"])
+def test_each_epoch_takes_one_pass_and_no_look_before(reader):
+    if reader == "tf.data":
+        pytest.importorskip("tensorflow")
+    model = tiny.build("naive")
+    model.compile(**tiny.UNCOMPILED)
+    # Passes of 5 batches to train on, of 2 to validate.
+    batches, validation = tiny_run.batches(reader), tiny_run.validation(reader)
+    model.evaluate(validation, verbose=0)
+    assert validation.position.step == 2
+    model.fit(batches, validation_data=validation, epochs=2, verbose=0)
+    assert batches.position.step == 2 * 5
+    assert validation.position.step == 3 * 2
+
+
 def test_a_schedule_with_a_length_of_its_own_keeps_it():
     model = tiny.build("naive")
     schedule = ks.optimizers.PolynomialDecay(0.01, decay_steps=40)

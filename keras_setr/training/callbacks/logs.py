@@ -19,7 +19,8 @@ class Preflight(keras.callbacks.Callback):
     step that cannot fit into the memory is an error here.
     """
 
-    def before_fit(self, run):
+    def on_train_begin(self, logs=None):
+        run = self.model.run
         if run.batch_shape is None:
             workers.say(
                 "The batches do not tell their size, so that the memory of a "
@@ -27,7 +28,7 @@ class Preflight(keras.callbacks.Callback):
             )
             return
         batch_size, *image_size = run.batch_shape
-        workers.say(describe_run(run.model, batch_size, image_size))
+        workers.say(describe_run(self.model, batch_size, image_size))
 
 
 class CSVLog(keras.callbacks.Callback):
@@ -101,41 +102,32 @@ class TimeLeft(keras.callbacks.Callback):
     epochs that are left.
     """
 
-    def before_fit(self, run):
-        self._run = run
+    def on_train_begin(self, logs=None):
         self._line = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self._say()
         self._started = self._trained = time.perf_counter()
-        self._images = self._images_before = None
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if self._images_before is None:
-            # Those before an interruption, in the middle of an epoch.
-            self._images_before = self._count_images()
+        self._steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
         self._trained = time.perf_counter()
-
-    def on_test_begin(self, logs=None):
-        # Keras is about to count anew.
-        self._images = self._count_images()
+        self._steps = batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._images is None:
-            self._images = self._count_images()
-        run = self._run
+        run = self.model.run
         seconds = time.perf_counter() - self._started
-        if epoch == run.epoch:
-            # A part of an epoch, maybe.
+        if epoch == run.epoch and run.step:
+            # A part of an epoch.
             seconds *= run.steps_per_epoch / (run.steps_per_epoch - run.step)
         left = (run.epochs - epoch - 1) * seconds
-        images = self._images - self._images_before
-        trained = max(self._trained - self._started, 1e-9)
+        rate = self._steps / max(self._trained - self._started, 1e-9)
+        unit = "batches"
+        if run.batch_shape is not None:
+            rate, unit = rate * run.batch_shape[0], "images"
         self._line = (
-            f"Epoch {epoch + 1} of {run.epochs}: {images / trained:.1f} "
-            f"images/s in training, {_duration(left)} left."
+            f"Epoch {epoch + 1} of {run.epochs}: {rate:.1f} {unit}/s in "
+            f"training, {_duration(left)} left."
         )
 
     def on_train_end(self, logs=None):
@@ -146,11 +138,6 @@ class TimeLeft(keras.callbacks.Callback):
         if self._line is not None:
             workers.say(self._line)
         self._line = None
-
-    def _count_images(self):
-        """Images of the epoch so far: the loss is a mean over them."""
-        loss = self.model.metrics[0]
-        return float(keras.ops.convert_to_numpy(loss.count))
 
 
 def _duration(seconds):

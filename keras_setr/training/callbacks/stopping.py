@@ -6,6 +6,11 @@ import warnings
 import keras
 
 from keras_setr import workers
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
+from keras_setr.arguments import string
 
 
 def not_finite_error(what, run, epoch, step, value="NaN or infinite"):
@@ -43,9 +48,6 @@ class FiniteLoss(keras.callbacks.Callback):
     # for the one before it.
     async_safe = True
 
-    def before_fit(self, run):
-        self._run = run
-
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
         self._found = None
@@ -65,18 +67,18 @@ class FiniteLoss(keras.callbacks.Callback):
     def _check(self):
         if self._found is not None:
             batch, loss = self._found
-            run = self._run
+            run = self.model.run
             offset = run.step if self._epoch == run.epoch else 0
             raise not_finite_error(
                 "The loss", run, self._epoch, offset + batch, loss
             )
 
 
-class EarlyStopping(keras.callbacks.Callback):
+class EarlyStopping(keras.callbacks.EarlyStopping):
     """Stops when a score has not improved for a while.
 
-    Unlike Keras' own it goes on counting after an interruption, and epochs
-    without the score do not count.
+    As Keras' own, but that it goes on counting after an interruption, and says
+    nothing of epochs without the score, which do not count.
 
     Args:
         patience: int. The training stops at the score that many after the
@@ -87,24 +89,19 @@ class EarlyStopping(keras.callbacks.Callback):
 
     Attributes:
         best: float or None.
-        stopped: bool.
+        stopped_epoch: int. The epoch that it stopped after, or 0.
     """
 
+    @checked(
+        patience=integer(1),
+        monitor=string(),
+        mode=choice("max", "min"),
+        min_delta=number(0),
+    )
     def __init__(
         self, patience, monitor="val_mean_iou", mode="max", min_delta=0.0
     ):
-        super().__init__()
-        if patience < 1:
-            raise ValueError(
-                f"patience must be at least 1. Received: {patience}."
-            )
-        self.patience = patience
-        self.monitor = monitor
-        self.mode = mode
-        self.min_delta = min_delta
-
-    def on_train_begin(self, logs=None):
-        self.best, self.wait, self.stopped = None, 0, False
+        super().__init__(monitor, min_delta, patience, mode=mode)
 
     def get_state(self):
         return {"best": self.best, "wait": self.wait}
@@ -112,19 +109,15 @@ class EarlyStopping(keras.callbacks.Callback):
     def set_state(self, state):
         self.best, self.wait = state["best"], state["wait"]
 
-    def on_epoch_end(self, epoch, logs=None):
+    def get_monitor_value(self, logs):
         score = (logs or {}).get(self.monitor)
-        if score is None:
-            return
-        if is_better(score, self.best, self.mode, self.min_delta):
-            self.best, self.wait = score, 0
-            return
-        self.wait += 1
-        if self.wait >= self.patience:
-            self.stopped = self.model.stop_training = True
+        if score is not None and math.isnan(score):
+            # The worst there is: nothing would be better than NaN.
+            return -math.inf if self.mode == "max" else math.inf
+        return score
 
     def on_train_end(self, logs=None):
-        if self.stopped:
+        if self.stopped_epoch:
             workers.say(
                 f"Stopped early: {self.monitor} has not improved on "
                 f"{self.best:.4f} in {self.wait} validations."
@@ -135,13 +128,3 @@ class EarlyStopping(keras.callbacks.Callback):
                 f"had. Received: {sorted(logs)}.",
                 stacklevel=2,
             )
-
-
-def is_better(score, best, mode, min_delta=0.0):
-    """Whether a score is an improvement; the first that is a number is."""
-    if math.isnan(score):
-        return False
-    if best is None:
-        return True
-    gain = score - best if mode == "max" else best - score
-    return gain > min_delta

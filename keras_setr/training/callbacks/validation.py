@@ -1,5 +1,6 @@
 """Validation on whole images, previews of them, and the best weights."""
 
+import math
 import pathlib
 
 import keras
@@ -7,15 +8,17 @@ import keras
 from keras_setr import visualization
 from keras_setr import workers
 from keras_setr.arguments import checked
+from keras_setr.arguments import choice
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
+from keras_setr.arguments import path
+from keras_setr.arguments import string
 from keras_setr.classes import Classes
 from keras_setr.evaluation import evaluate
 from keras_setr.files.whole import written_whole
 from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import Views
-from keras_setr.training.callbacks.stopping import is_better
 from keras_setr.visualization.overlays import as_rgb
 
 
@@ -54,9 +57,9 @@ class SlidingWindowValidation(keras.callbacks.Callback):
         self.views = Views(**views)
         self.result = None
 
-    def before_fit(self, run):
+    def on_train_begin(self, logs=None):
         if self.dataset is None:
-            self.dataset = run.validation_images
+            self.dataset = self.model.run.validation_images
 
     def on_epoch_end(self, epoch, logs=None):
         if self.dataset is None:
@@ -119,9 +122,9 @@ class Previews(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.views = Views(**views)
 
-    def before_fit(self, run):
+    def on_train_begin(self, logs=None):
         if self.dataset is None:
-            self.dataset = run.validation_images
+            self.dataset = self.model.run.validation_images
 
     def on_epoch_end(self, epoch, logs=None):
         if self.dataset is None:
@@ -162,6 +165,7 @@ class BestWeights(keras.callbacks.Callback):
         best: float or None.
     """
 
+    @checked(path=path(), monitor=string(), mode=choice("max", "min"))
     def __init__(self, path, monitor="val_mean_iou", mode="max"):
         super().__init__()
         self.path = pathlib.Path(path)
@@ -183,7 +187,7 @@ class BestWeights(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         score = (logs or {}).get(self.monitor)
-        if score is None or not is_better(score, self.best, self.mode):
+        if score is None or not self._is_better(score):
             return
         self.best = score
         if workers.is_chief():
@@ -192,6 +196,14 @@ class BestWeights(keras.callbacks.Callback):
                 keras.saving.save_weights(
                     model, partial, objects_to_skip=[model.optimizer]
                 )
+
+    def _is_better(self, score):
+        """Whether it is an improvement; the first that is a number is."""
+        if self.best is None or math.isnan(score):
+            return not math.isnan(score)
+        if self.mode == "max":
+            return score > self.best
+        return score < self.best
 
 
 def is_due(epoch, every, params):

@@ -51,21 +51,23 @@ class Checkpoints(keras.callbacks.Callback):
         self.resume = resume
         self._folder = CheckpointFolder(self.directory / "checkpoints")
 
-    def before_fit(self, run):
+    def on_train_begin(self, logs=None):
+        run = self._run = self.model.run
         if run.steps_per_epoch is None:
             raise ValueError(
                 "Checkpoints need to know how many steps an epoch has, but "
                 "this dataset has no length. Pass fit(steps_per_epoch=...)."
             )
-        self._run = run
         self._pending = None
         self._stopped = False
         self._seed = state.seed_of_torch()
         self._description = state.describe(
-            run.model,
+            self.model,
             steps_per_epoch=run.steps_per_epoch,
             batches=run.batch_settings,
         )
+        # A run is the same whatever was read of its batches before.
+        run.start_at(self.model, run.epoch, 0, 0)
         newest = self._folder.newest()
         if newest is not None:
             self._restore(*newest)
@@ -93,24 +95,24 @@ class Checkpoints(keras.callbacks.Callback):
                 + "\nStart with the settings of the checkpoint to go on, or "
                 "name another directory to start anew."
             )
-        state.restore_variables(run.model, arrays)
-        state.restore_decay_span(run.model, record["decay_span"])
+        state.restore_variables(self.model, arrays)
+        state.restore_decay_span(self.model, record["decay_span"])
         run.last_checkpoint = path
-        run.epoch, run.step = record["epoch"], record["step"]
-        run.steps = record["steps"]
         self._seed = record["seed"]
-        done = f"epoch {run.epoch} of {run.epochs}"
-        if record["stopped"] or run.epoch >= run.epochs:
+        epoch, step = record["epoch"], record["step"]
+        done = f"epoch {epoch} of {run.epochs}"
+        if record["stopped"] or epoch >= run.epochs:
             workers.say(
                 f"The run in {self.directory} is finished "
                 f"{'early, ' if record['stopped'] else ''}after {done}; its "
                 "weights are loaded and nothing is trained."
             )
-            run.epoch, run.step = max(run.epoch, run.epochs), 0
+            run.start_at(self.model, max(epoch, run.epochs), 0, record["steps"])
             return
+        run.start_at(self.model, epoch, step, record["steps"])
         self._pending = record, arrays
         workers.say(
-            f"Going on from {path}: {done} done, then {run.step} of "
+            f"Going on from {path}: {done} done, then {step} of "
             f"{run.steps_per_epoch} steps."
         )
 
@@ -161,7 +163,9 @@ class Checkpoints(keras.callbacks.Callback):
             # Another callback broke the epoch off; validation has since
             # cleared its metrics, so the checkpoint before stays the last.
             return
-        self._stopped = any(getattr(c, "stopped", 0) for c in self._others())
+        self._stopped = any(
+            getattr(c, "stopped_epoch", 0) for c in self._others()
+        )
         self._save(epoch + 1, 0)
 
     def _save(self, epoch, step):

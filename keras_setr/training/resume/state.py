@@ -1,15 +1,19 @@
 """All that the rest of a training depends on, as arrays and JSON."""
 
-import contextlib
 import json
 import random
 
 import keras
 import numpy as np
 from keras import ops
+
+# Of Keras 3.15; there is no public name for the generator behind layers and
+# data that were given no seed.
 from keras.src.random import seed_generator
 
+from keras_setr.models.division import variable_scope
 from keras_setr.optimizers import PolynomialDecay
+from keras_setr.optimizers import schedule_of
 
 
 def iterate_arrays(model):
@@ -18,7 +22,7 @@ def iterate_arrays(model):
     On several workers each of them must go through all of it: to read a
     variable may take all of them.
     """
-    with _scope(model):
+    with variable_scope(model):
         for group, variables in _groups(model).items():
             for index, variable in enumerate(variables):
                 yield f"{group}/{index}", _to_numpy(variable)
@@ -29,20 +33,20 @@ def iterate_arrays(model):
 def restore_variables(model, arrays):
     """Assign the variables of model and optimizer; metrics come later."""
     groups = _groups(model)
-    with _scope(model):
+    with variable_scope(model):
         for group in ("model", "optimizer"):
             _assign(group, groups[group], arrays)
 
 
 def restore_metrics(model, arrays):
     """Assign what the metrics have counted in the epoch so far."""
-    with _scope(model):
+    with variable_scope(model):
         _assign("metrics", _groups(model)["metrics"], arrays)
 
 
 def restore_generators(model, arrays):
     """Set every random generator to where it was."""
-    with _scope(model):
+    with variable_scope(model):
         _assign("random", _groups(model)["random"], arrays)
     version, internal = 3, arrays["python_random"]
     random.setstate((version, tuple(int(i) for i in internal), None))
@@ -87,17 +91,13 @@ def decay_span(model):
 
 
 def restore_decay_span(model, span):
+    """Set it again before the first step, which takes it for a constant."""
     if span is not None:
         _schedule(model).span = tuple(span)
-        # The schedule is a constant of the compiled step.
-        model.train_function = None
 
 
 def _schedule(model):
-    # Loss scaling wraps the optimizer that has the schedule.
-    optimizer = model.optimizer
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    schedule = getattr(optimizer, "_learning_rate", None)
+    schedule = schedule_of(model.optimizer)
     return schedule if isinstance(schedule, PolynomialDecay) else None
 
 
@@ -184,13 +184,6 @@ def _host_generators():
             state = torch.cuda.get_rng_state(index).numpy()
             states[f"torch_random_cuda_{index}"] = state
     return states
-
-
-def _scope(model):
-    """Where variables may be read and assigned."""
-    if keras.config.backend() == "tensorflow":
-        return model.distribute_strategy.scope()
-    return contextlib.nullcontext()
 
 
 def _flatten(value, name=""):

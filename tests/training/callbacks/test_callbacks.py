@@ -10,6 +10,7 @@ from keras import ops
 from PIL import Image
 
 import keras_setr as ks
+from keras_setr.models import fitting
 from keras_setr.models.runs import Run
 from tests import tiny
 from tests.training import tiny_run
@@ -34,10 +35,17 @@ def scenes():
     return tiny_run.Scenes(3, seed=1)
 
 
-def run_of(model, **options):
-    model._symbolic_build()
-    validation = tiny_run.validation()
-    return Run(model, tiny_run.batches(), None, validation, options)
+def begin(callback, model, batches=None, **options):
+    """Let a callback see a fit begin."""
+    fitting.build_scores(model)
+    model.run = Run(
+        tiny_run.batches() if batches is None else batches,
+        validation_data=tiny_run.validation(),
+        callbacks=[callback],
+        **options,
+    )
+    callback.set_model(model)
+    callback.on_train_begin()
 
 
 class Breakdown(keras.callbacks.Callback):
@@ -55,8 +63,8 @@ def test_a_loss_that_is_no_number_stops_with_step_files_and_checkpoint(
     seen = []
 
     class Files(keras.callbacks.Callback):
-        def before_fit(self, run):
-            seen.append(run.file_names(5))
+        def on_train_begin(self, logs=None):
+            seen.append(self.model.run.file_names(5))
 
     with pytest.raises(FloatingPointError) as error:
         model.fit(
@@ -85,9 +93,7 @@ def test_a_loss_that_is_no_number_stops_with_step_files_and_checkpoint(
 
 def test_no_checkpoint_holds_a_weight_that_is_no_number(model, tmp_path):
     callback = ks.training.Checkpoints(tmp_path, every=3)
-    run = run_of(model, epochs=2, callbacks=[callback])
-    callback.set_model(model)
-    callback.before_fit(run)
+    begin(callback, model, epochs=2)
     callback.on_epoch_begin(0)
     callback.on_train_batch_begin(2)
     variable = model.trainable_variables[0]
@@ -100,18 +106,15 @@ def test_no_checkpoint_holds_a_weight_that_is_no_number(model, tmp_path):
 
 def test_checkpoints_of_batches_without_a_length_ask_for_it(model, tmp_path):
     endless = keras.utils.PyDataset()
-    callback = ks.training.Checkpoints(tmp_path)
-    run = Run(model, endless, None, None, {"callbacks": [callback]})
     with pytest.raises(ValueError, match="steps_per_epoch"):
-        callback.before_fit(run)
+        begin(ks.training.Checkpoints(tmp_path), model, endless)
 
 
 def test_whole_images_are_scored_in_place_of_crops(model, scenes):
     callback = ks.training.SlidingWindowValidation(every=2, stride=(8, 12))
     # By default those behind the validation batches of fit.
-    callback.before_fit(run_of(model))
+    begin(callback, model)
     assert len(callback.dataset) == 3
-    callback.set_model(model)
     callback.set_params({"epochs": 5})
     crops = {"loss": 1.0, "val_loss": 2.0, "val_mean_iou": 0.5}
     renamed = {"loss": 1.0, "val_loss": 2.0, "val_crop_mean_iou": 0.5}
@@ -182,13 +185,13 @@ def test_early_stopping_counts_on_after_an_interruption(model, capsys):
     first = stopping()
     epoch_end(first, 0, val_mean_iou=0.5)
     epoch_end(first, 1, val_mean_iou=0.505)
-    assert not first.stopped
+    assert not first.stopped_epoch
     again = stopping()
     again.set_state(first.get_state())
     epoch_end(again, 2, loss=1.0)  # not validated
     assert not model.stop_training
     epoch_end(again, 3, val_mean_iou=0.4)
-    assert again.stopped and model.stop_training
+    assert again.stopped_epoch == 3 and model.stop_training
     again.on_train_end()
     assert "has not improved on 0.5000 in 2 validations" in (
         capsys.readouterr().out
@@ -220,13 +223,11 @@ def test_each_epoch_has_one_row(tmp_path):
 
 def test_a_run_is_described_before_its_first_step(model, capsys):
     callback = ks.callbacks("run")[0]
-    callback.before_fit(run_of(model))
+    begin(callback, model)
     printed = capsys.readouterr().out
     assert printed.startswith("batch 2 = 2 x 1 devices x 1 accumulated")
     assert "crop 16 x 24; learning rate encoder 0.001, decoder 0.01" in printed
-    run = run_of(model)
-    run.batches = iter([])
-    callback.before_fit(run)
+    begin(callback, model, iter([]))
     assert "do not tell their size" in capsys.readouterr().out
     assert ks.callbacks("run", preflight=False)[0] is not callback
 

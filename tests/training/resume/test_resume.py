@@ -15,6 +15,7 @@ from keras import ops
 
 import keras_setr as ks
 from keras_setr.files.whole import written_whole
+from keras_setr.models import fitting
 from keras_setr.training.resume import state
 from keras_setr.training.resume.checkpoint_folder import CheckpointFolder
 from keras_setr.training.resume.checkpoint_folder import read_checkpoint
@@ -137,7 +138,9 @@ def test_a_finished_run_says_so_and_trains_nothing(uninterrupted, capsys):
     assert_same_weights(model, weights)
     assert checkpoints(directory) == before
     assert len(read_log(directory)) == 2
-    assert model._initial_epoch is None
+    # The next fit begins at its first epoch.
+    model.fit(tiny.images(), tiny.labels(), verbose=0)
+    assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 11
 
 
 def test_a_run_of_another_configuration_is_named(uninterrupted):
@@ -236,7 +239,7 @@ def test_a_file_that_was_not_finished_leaves_the_one_before(tmp_path):
 
 def test_every_generator_and_half_precision_come_back(tmp_path):
     model = tiny.build("naive")
-    model._symbolic_build()
+    fitting.build_scores(model)
     half = keras.Variable(np.array([1.5, 2.5]), dtype="bfloat16")
     model.optimizer._variables.append(half)
     path = tmp_path / "a.npz"
