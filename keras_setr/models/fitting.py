@@ -72,12 +72,8 @@ def prepare(model, x, y=None, sample_weight=None):
         What the model is trained on: this worker's part of the batch.
     """
     x = _checked(model, x, y)
-    x, y, sample_weight = division.divide_batch(
-        x, y, sample_weight, *model._division, model.ignore_class
-    )
-    return keras_hub.models.ImageSegmenter.preprocess_samples(
-        model, x, y, sample_weight
-    )
+    x, y, sample_weight = _divided(model, x, y, sample_weight)
+    return _normalised(model, x, y, sample_weight)
 
 
 def _checked(model, x, y):
@@ -86,6 +82,20 @@ def _checked(model, x, y):
         return x
     return inputs.assert_batch(
         x, y, model.backbone.patch_size, model.num_classes, model.ignore_class
+    )
+
+
+def _divided(model, x, y, sample_weight):
+    """This worker's part, filled up to divide among its devices."""
+    return division.divide_batch(
+        x, y, sample_weight, *model._division, model.ignore_class
+    )
+
+
+def _normalised(model, x, y, sample_weight):
+    """The part after the model's preprocessor."""
+    return keras_hub.models.ImageSegmenter.preprocess_samples(
+        model, x, y, sample_weight
     )
 
 
@@ -136,7 +146,7 @@ def fit(
         _check_training_data(model, *validation_data[:2])
     elif validation_data is not None:
         _check_training_data(model, validation_data, None)
-    model.run = Run(
+    run = Run(
         x,
         batch_size,
         validation_data,
@@ -145,12 +155,13 @@ def fit(
         initial_epoch,
         steps_per_epoch,
     )
-    _spread_decay(model, model.run)
+    _spread_decay(model, run)
     build_scores(model)
-    keras_internals.start_in_epoch(model, initial_epoch)
     kwargs.update(
         callbacks=callbacks, epochs=epochs, steps_per_epoch=steps_per_epoch
     )
+    keras_internals.start_in_epoch(model, initial_epoch)
+    model.run = run
     try:
         # What a callback silences is heard again after the fit.
         with warnings.catch_warnings():
@@ -201,7 +212,8 @@ def build_scores(model):
             keras.KerasTensor((1, *size), "int32"),
             keras.KerasTensor((1, *size, model.num_classes), "float32"),
         )
-        model.optimizer.build(model.trainable_variables)
+        if model.optimizer is not None:
+            model.optimizer.build(model.trainable_variables)
     model._scores_are_built = True
 
 

@@ -1,7 +1,6 @@
 """What the SETR models share: wiring, presets and configuration."""
 
-import warnings
-
+import h5py
 import keras
 import keras_hub
 
@@ -66,6 +65,10 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     Images are RGB in 0..255 for `fit`, `evaluate`, `predict` and `segment`,
     which apply the `preprocessor`. A direct call `model(x)` does not, as in
     all of KerasHub, and with `preprocessor=None` nothing does.
+
+    Attributes:
+        run: the `Run` of the `fit` that is going on, for its callbacks; or
+            None.
     """
 
     backbone_cls = SETRBackbone
@@ -408,19 +411,19 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         save_whole(super().save_to_preset, preset_dir, max_shard_size)
 
     def load_weights(self, filepath, **kwargs):
-        """`keras.Model.load_weights`, of files without an optimizer too.
+        """As in Keras; a file without an optimizer leaves it as it is.
 
         Args:
             filepath: path of a `.weights.h5` file, or of the `.json` of a
                 split one.
             **kwargs: `skip_mismatch`, as in Keras.
         """
-        with warnings.catch_warnings():
-            # Of files that hold the best weights and no optimizer.
-            warnings.filterwarnings(
-                "ignore", "Skipping variable loading.* saved optimizer has 0"
-            )
-            super().load_weights(filepath, **kwargs)
+        if str(filepath).endswith(".weights.h5") and h5py.is_hdf5(filepath):
+            with h5py.File(filepath) as file:
+                if "optimizer" not in file:
+                    # Keras would warn that it finds none.
+                    kwargs.setdefault("objects_to_skip", [self.optimizer])
+        super().load_weights(filepath, **kwargs)
 
     def save_task_weights(self, filepath):
         keras.saving.save_weights(
