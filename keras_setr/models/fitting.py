@@ -156,7 +156,6 @@ def fit(
         steps_per_epoch,
     )
     _spread_decay(model, run)
-    build_scores(model)
     kwargs.update(
         callbacks=callbacks, epochs=epochs, steps_per_epoch=steps_per_epoch
     )
@@ -191,35 +190,8 @@ def fit(
         model.run = None
 
 
-def build_scores(model):
-    """Build loss, metrics and optimizer on symbols.
-
-    Keras would look at a first batch to do so, which the epoch then misses;
-    on TensorFlow it would do so within the first step, when a callback can no
-    longer restore the metrics.
-    """
-    if model._scores_are_built:
-        return
-
-    class Scores(keras.Operation):
-        def call(self, y, logits):
-            loss = model.compute_loss(None, y, logits)
-            return loss, model.compute_metrics(None, y, logits)
-
-    size = model.backbone.native_size
-    with division.variable_scope(model):
-        Scores().compute_output_spec(
-            keras.KerasTensor((1, *size), "int32"),
-            keras.KerasTensor((1, *size, model.num_classes), "float32"),
-        )
-        if model.optimizer is not None:
-            model.optimizer.build(model.trainable_variables)
-    model._scores_are_built = True
-
-
 def evaluate(model, x=None, y=None, **kwargs):
     """`SETRSegmenter.evaluate`; see there."""
-    build_scores(model)
     if isinstance(x, keras.utils.PyDataset):
         # KerasHub takes tf.data and Grain only.
         x = inputs.preprocessed(x, model.preprocess_samples)

@@ -3,7 +3,9 @@
 Seen with Keras 3.15.1 and KerasHub 0.32.0, which have no public way to each.
 """
 
-import keras_hub
+import keras
+
+from keras_setr.models.division import variable_scope
 
 
 def start_in_epoch(model, epoch):
@@ -20,13 +22,34 @@ def compiled_loss(model, y, y_pred, sample_weight):
     return model._compile_loss(y, y_pred, sample_weight)
 
 
-def symbolic_build_without_data(model, iterator=None, data_batch=None):
-    """`_maybe_symbolic_build` of a model that `fitting.build_scores` built.
+def build_scores(model, iterator=None, data_batch=None):
+    """Build loss, metrics and optimizer on symbols, once after `compile`.
 
-    Keras would take a first batch off the data under a TensorFlow strategy,
-    and with it a pass of batches that know what was taken.
+    It takes the place of `_symbolic_build` and `_maybe_symbolic_build` of
+    `keras.Model`. They look at a first batch, which the epoch then misses, as
+    long as some layer was never called, such as the resizing in KerasHub's
+    preprocessors, and always under a TensorFlow strategy; without a strategy
+    TensorFlow builds the metrics within the first step, when no callback can
+    restore them any more.
+
+    Args:
+        model: `SETRSegmenter`.
+        iterator, data_batch: what Keras would look at.
     """
-    if iterator is None:
-        keras_hub.models.ImageSegmenter._maybe_symbolic_build(
-            model, data_batch=data_batch
+    if model._scores_are_built:
+        return
+
+    class Scores(keras.Operation):
+        def call(self, y, logits):
+            loss = model.compute_loss(None, y, logits)
+            return loss, model.compute_metrics(None, y, logits)
+
+    size = model.backbone.native_size
+    with variable_scope(model):
+        Scores().compute_output_spec(
+            keras.KerasTensor((1, *size), "int32"),
+            keras.KerasTensor((1, *size, model.num_classes), "float32"),
         )
+        if model.optimizer is not None:
+            model.optimizer.build(model.trainable_variables)
+    model._scores_are_built = True

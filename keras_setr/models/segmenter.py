@@ -239,7 +239,8 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         main, _ = fitting.logits_of_heads(y_pred)
         return super().compute_metrics(x, y, main, sample_weight)
 
-    _maybe_symbolic_build = keras_internals.symbolic_build_without_data
+    _symbolic_build = keras_internals.build_scores
+    _maybe_symbolic_build = keras_internals.build_scores
 
     # === Prediction ===
 

@@ -11,7 +11,7 @@ from keras import ops
 from PIL import Image
 
 import keras_setr as ks
-from keras_setr.models import fitting
+from keras_setr.models import keras_internals
 from keras_setr.models.runs import Run
 from tests import tiny
 from tests.training import tiny_run
@@ -38,7 +38,7 @@ def scenes():
 
 def begin(callback, model, batches=None, **options):
     """Let a callback see a fit begin."""
-    fitting.build_scores(model)
+    keras_internals.build_scores(model)
     model.run = Run(
         tiny_run.batches() if batches is None else batches,
         validation_data=tiny_run.validation(),

@@ -15,7 +15,7 @@ from keras import ops
 
 import keras_setr as ks
 from keras_setr.files.whole import written_whole
-from keras_setr.models import fitting
+from keras_setr.models import keras_internals
 from keras_setr.training.resume import state
 from keras_setr.training.resume.checkpoint_folder import CheckpointFolder
 from keras_setr.training.resume.checkpoint_folder import read_checkpoint
@@ -239,7 +239,7 @@ def test_a_file_that_was_not_finished_leaves_the_one_before(tmp_path):
 
 def test_every_generator_and_half_precision_come_back(tmp_path):
     model = tiny.build("naive")
-    fitting.build_scores(model)
+    keras_internals.build_scores(model)
     half = keras.Variable(np.array([1.5, 2.5]), dtype="bfloat16")
     model.optimizer._variables.append(half)
     path = tmp_path / "a.npz"
