@@ -5,6 +5,11 @@ import re
 import keras
 from keras import ops
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
+from keras_setr.arguments import optional
+
 
 @keras.saving.register_keras_serializable(package="keras_setr")
 class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -23,6 +28,12 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         power: float.
     """
 
+    @checked(
+        initial_learning_rate=number(0),
+        decay_steps=optional(integer(1)),
+        end_learning_rate=number(0),
+        power=number(0),
+    )
     def __init__(
         self,
         initial_learning_rate,
@@ -73,6 +84,7 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+@checked(num_layers=integer(1), decay=number(maximum=1, above=0))
 def layer_decay_multipliers(depths, num_layers, decay):
     """Learning-rate factors that fall towards the first layer.
 
@@ -85,11 +97,6 @@ def layer_decay_multipliers(depths, num_layers, decay):
         num_layers: int. L.
         decay: float in (0, 1].
     """
-    if not 0 < decay <= 1:
-        raise ValueError(
-            "layer_decay must be above 0 and at most 1, for instance 0.75. "
-            f"Received: {decay}."
-        )
     return {
         name: decay ** (num_layers + 1 - depth)
         for name, depth in depths.items()

@@ -141,11 +141,7 @@ def fit(
     **kwargs,
 ):
     """`SETRSegmenter.fit`; see there."""
-    _check_training_data(model, x, y)
-    if isinstance(validation_data, (tuple, list)):
-        _check_training_data(model, *validation_data[:2])
-    elif validation_data is not None:
-        _check_training_data(model, validation_data, None)
+    inputs.check_fit_data(model, x, y, validation_data)
     run = Run(
         x,
         batch_size,
@@ -197,17 +193,6 @@ def evaluate(model, x=None, y=None, **kwargs):
         x = inputs.preprocessed(x, model.preprocess_samples)
         return keras.Model.evaluate(model, x, **kwargs)
     return keras_hub.models.ImageSegmenter.evaluate(model, x, y, **kwargs)
-
-
-def _check_training_data(model, x, y):
-    channels = model.backbone.image_shape[-1]
-    patch_size = model.backbone.patch_size
-    if inputs.is_tf_dataset(x):
-        inputs.check_element_spec(x.element_spec, channels, patch_size)
-    elif hasattr(x, "__array__") or isinstance(x, (list, tuple)):
-        inputs.check_training_arrays(
-            x, y, channels, patch_size, model.num_classes, model.ignore_class
-        )
 
 
 def _spread_decay(model, run):

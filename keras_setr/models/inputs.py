@@ -143,18 +143,6 @@ def count_images(x):
     return len(x)
 
 
-def count_batches(x, batch_size):
-    """Batches in one pass over `x`, or `None` where that is not known."""
-    if is_tf_dataset(x):
-        # Negative: infinite or unknown.
-        count = int(x.cardinality())
-        return count if count >= 0 else None
-    if hasattr(x, "__array__") or isinstance(x, (list, tuple)):
-        return -(-len(x) // batch_size)
-    # Keras' PyDataset and grain's MapDataset count batches.
-    return len(x) if hasattr(x, "__len__") else None
-
-
 def in_tf_graph(x):
     """Whether `x` is a symbolic TensorFlow tensor, as inside tf.data."""
     if "tensorflow" not in sys.modules:
@@ -162,6 +150,31 @@ def in_tf_graph(x):
     import tensorflow as tf
 
     return tf.is_tensor(x) and not tf.executing_eagerly()
+
+
+def check_fit_data(model, x, y, validation_data):
+    """Check what `fit` is given, as far as it shows before it is read.
+
+    Args:
+        model: `SETRSegmenter`.
+        x, y, validation_data: as for `fit`.
+    """
+    _check_training_data(model, x, y)
+    if isinstance(validation_data, (tuple, list)):
+        _check_training_data(model, *validation_data[:2])
+    elif validation_data is not None:
+        _check_training_data(model, validation_data, None)
+
+
+def _check_training_data(model, x, y):
+    channels = model.backbone.image_shape[-1]
+    patch_size = model.backbone.patch_size
+    if is_tf_dataset(x):
+        check_element_spec(x.element_spec, channels, patch_size)
+    elif hasattr(x, "__array__") or isinstance(x, (list, tuple)):
+        check_training_arrays(
+            x, y, channels, patch_size, model.num_classes, model.ignore_class
+        )
 
 
 def check_training_arrays(x, y, channels, patch_size, num_classes, ignore):

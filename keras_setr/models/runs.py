@@ -58,7 +58,7 @@ class Run:
         # ended, so that no epoch can be shorter than the others.
         self._passes_are_epochs = steps_per_epoch is None
         if steps_per_epoch is None:
-            steps_per_epoch = inputs.count_batches(batches, self._batch_size)
+            steps_per_epoch = _count_batches(batches, self._batch_size)
         self.steps_per_epoch = steps_per_epoch
 
     @property
@@ -119,3 +119,15 @@ class Run:
         if step:
             # The first epoch is shorter than Keras was told.
             warnings.filterwarnings("ignore", "Your input ran out of data")
+
+
+def _count_batches(x, batch_size):
+    """Batches in one pass over `x`, or `None` where that is not known."""
+    if inputs.is_tf_dataset(x):
+        # Negative: infinite or unknown.
+        count = int(x.cardinality())
+        return count if count >= 0 else None
+    if hasattr(x, "__array__") or isinstance(x, (list, tuple)):
+        return -(-len(x) // batch_size)
+    # Keras' PyDataset and grain's MapDataset count batches.
+    return len(x) if hasattr(x, "__len__") else None

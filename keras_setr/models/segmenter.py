@@ -127,6 +127,13 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
     # === Training ===
 
+    @checked(
+        learning_rate=optional(number(above=0)),
+        total_steps=optional(integer(1)),
+        head_multiplier=optional(number(0)),
+        layer_decay=optional(number(maximum=1, above=0)),
+        gradient_accumulation_steps=optional(integer(1)),
+    )
     def compile(
         self,
         optimizer="auto",

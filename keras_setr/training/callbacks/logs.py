@@ -8,6 +8,8 @@ import time
 import keras
 
 from keras_setr import workers
+from keras_setr.arguments import checked
+from keras_setr.arguments import path
 from keras_setr.files.whole import written_whole
 from keras_setr.training.preflight.description import describe_run
 
@@ -41,6 +43,7 @@ class CSVLog(keras.callbacks.Callback):
         path: path.
     """
 
+    @checked(path=path())
     def __init__(self, path):
         super().__init__()
         self.path = pathlib.Path(path)

@@ -6,6 +6,10 @@ import keras
 import numpy as np
 
 from keras_setr import workers
+from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import path
 from keras_setr.training.callbacks.stopping import not_finite_error
 from keras_setr.training.resume import state
 from keras_setr.training.resume.checkpoint_folder import CheckpointFolder
@@ -42,10 +46,9 @@ class Checkpoints(keras.callbacks.Callback):
         FloatingPointError: a weight turned NaN or infinite.
     """
 
+    @checked(directory=path(), every=integer(1), resume=flag())
     def __init__(self, directory, every=500, resume=True):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"every must be at least 1. Received: {every}.")
         self.directory = pathlib.Path(directory)
         self.every = every
         self.resume = resume
