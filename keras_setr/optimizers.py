@@ -114,7 +114,7 @@ def unwrapped(optimizer):
 
 def schedule_of(optimizer):
     """The schedule of an optimizer's rate; None where the rate is a number."""
-    # Private in Keras 3.15, whose `learning_rate` is the rate of this step.
+    # Private in Keras 3.15.1, whose `learning_rate` is the rate of this step.
     schedule = getattr(unwrapped(optimizer), "_learning_rate", None)
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return schedule
@@ -127,6 +127,9 @@ class _RatePerVariable:
     Weight decay follows the variable's own rate, as with torch's parameter
     groups, and a schedule counts updates, not the batches of which gradients
     are accumulated: N batches make the step that their union would make.
+
+    Keras has no public way to a rate per variable: `_use_weight_decay`,
+    `_apply_weight_decay` and `_get_variable_index` are those of Keras 3.15.1.
     """
 
     def build(self, variables):

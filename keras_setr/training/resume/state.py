@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-# Of Keras 3.15; there is no public name for the generator behind layers and
+# Of Keras 3.15.1; there is no public name for the generator behind layers and
 # data that were given no seed.
 from keras.src.random import seed_generator
 
