@@ -25,7 +25,7 @@ def compiled_loss(model, y, y_pred, sample_weight):
 def build_scores(model, iterator=None, data_batch=None):
     """Build loss, metrics and optimizer on symbols, once after `compile`.
 
-    It takes the place of `_symbolic_build` and `_maybe_symbolic_build` of
+    It stands before `_symbolic_build` and `_maybe_symbolic_build` of
     `keras.Model`. They look at a first batch, which the epoch then misses, as
     long as some layer was never called, such as the resizing in KerasHub's
     preprocessors, and always under a TensorFlow strategy; without a strategy
@@ -36,20 +36,15 @@ def build_scores(model, iterator=None, data_batch=None):
         model: `SETRSegmenter`.
         iterator, data_batch: what Keras would look at.
     """
-    if model._scores_are_built:
+    optimizer_is_built = model.optimizer is None or model.optimizer.built
+    if model._scores_are_built and optimizer_is_built:
         return
-
-    class Scores(keras.Operation):
-        def call(self, y, logits):
-            loss = model.compute_loss(None, y, logits)
-            return loss, model.compute_metrics(None, y, logits)
-
     size = model.backbone.native_size
+    channels = model.backbone.image_shape[-1]
+    images = keras.KerasTensor((1, *size, channels), "float32")
+    labels = keras.KerasTensor((1, *size), "int32")
     with variable_scope(model):
-        Scores().compute_output_spec(
-            keras.KerasTensor((1, *size), "int32"),
-            keras.KerasTensor((1, *size, model.num_classes), "float32"),
-        )
-        if model.optimizer is not None:
-            model.optimizer.build(model.trainable_variables)
+        # On torch it also registers the parameters whose gradients are set
+        # to zero before each step.
+        keras.Model._symbolic_build(model, data_batch=(images, labels, None))
     model._scores_are_built = True
