@@ -11,6 +11,7 @@ import numpy as np
 from keras_setr.models.heads import MLAHead
 from keras_setr.models.heads import MLANeck
 from keras_setr.models.heads import UpsamplingHead
+from keras_setr.optimizers import unwrapped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _decoder(model, grid, kept):
 
 
 def _optimizer_size(optimizer, trainable):
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer = unwrapped(optimizer)
     if optimizer.built:
         return _sum_sizes(optimizer.variables)
     # How many values it keeps for each weight shows on a copy with one.
@@ -187,7 +188,7 @@ def _sum_sizes(variables):
 def held_memory(model):
     """Bytes of a step's memory that the model holds already."""
     held = _sum_sizes(model.variables)
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = unwrapped(model.optimizer)
     return held + (_sum_sizes(optimizer.variables) if optimizer.built else 0)
 
 
