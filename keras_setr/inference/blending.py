@@ -212,7 +212,7 @@ class Resample:
         before, after = before - left + 1, after - left + 1
         weight = weight[:, None]
         line = np.zeros((1 + n, num_classes), np.float32)
-        part = np.empty_like(line)
+        part = np.zeros_like(line)
         near = np.empty((end - first, num_classes), np.float32)
         far = np.empty_like(near)
         for row in range(first_row, end_row if end > first else first_row):
