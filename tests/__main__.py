@@ -106,7 +106,8 @@ def main():
             )
         )
     totals = [sum(row[i] for row in rows.values()) for i in range(4)]
-    print("{} passed, {} failed, {} skipped in {:.0f} s".format(*totals))
+    print(f"all in {totals[3]:.0f} s")
+    print("{} passed, {} failed, {} skipped".format(*totals))
     passed = {backend: row[0] for backend, row in rows.items()}
     failures = []
     if set_floor and not totals[1]:
