@@ -1,7 +1,9 @@
 """What the callbacks of a training write, print and stop."""
 
 import csv
+import itertools
 import sys
+import types
 import warnings
 
 import keras
@@ -59,9 +61,13 @@ class Breakdown(keras.callbacks.Callback):
 
 
 def test_a_loss_that_is_no_number_stops_with_step_files_and_checkpoint(
-    model, tmp_path, capsys
+    model, tmp_path, capsys, monkeypatch
 ):
     seen = []
+    # A millisecond passes from one look at the clock to the next.
+    ticks = itertools.count(0, 0.001)
+    clock = types.SimpleNamespace(perf_counter=ticks.__next__)
+    monkeypatch.setattr("keras_setr.training.callbacks.logs.time", clock)
 
     class Files(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
