@@ -259,7 +259,7 @@ def either(*rules):
 
 
 def nearest(name, known):
-    """ "Did you mean .."" for a name that is none of the known, or ""."""
+    """A question that offers what a name is near to; empty where nothing is."""
     near = difflib.get_close_matches(
         str(name), [str(k) for k in known], n=2, cutoff=0.6
     )

@@ -293,19 +293,21 @@ class LayerScale(keras.layers.Layer):
         return {**super().get_config(), **config_of(self, LayerScale)}
 
 
+# Rules for what an encoder hands to its layers.
+BLOCK_RULES = {
+    "num_heads": integer(1),
+    "use_qkv_bias": flag(),
+    "layer_scale_init": optional(number()),
+    "dropout_rate": number(0, 1),
+    "attention_dropout_rate": number(0, 1),
+    "drop_path_rate": number(0, 1),
+    "layer_norm_epsilon": number(0),
+    "rematerialize": flag(),
+}
+
+
 @keras.saving.register_keras_serializable(package="keras_setr")
-@checked(
-    *KERAS_ARGUMENTS,
-    num_heads=integer(1),
-    mlp_dim=integer(1),
-    use_qkv_bias=flag(),
-    layer_scale_init=optional(number()),
-    dropout_rate=number(0, 1),
-    attention_dropout_rate=number(0, 1),
-    drop_path_rate=number(0, 1),
-    layer_norm_epsilon=number(0),
-    rematerialize=flag(),
-)
+@checked(*KERAS_ARGUMENTS, mlp_dim=integer(1), **BLOCK_RULES)
 class TransformerBlock(keras.layers.Layer):
     """One encoder layer, Z^{l-1} to Z^l, `(B, N, D)` kept (paper, eq. 3).
 

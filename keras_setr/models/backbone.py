@@ -8,7 +8,6 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
-from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.arguments import path
@@ -20,6 +19,7 @@ from keras_setr.layers.embedding import PatchEmbedding
 from keras_setr.layers.embedding import TokenEmbedding
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.resampling import INTERPOLATIONS
+from keras_setr.layers.transformer import BLOCK_RULES
 from keras_setr.layers.transformer import TransformerBlock
 
 # Paper, Table 2.
@@ -124,7 +124,6 @@ class SETRBackbone(keras_hub.models.Backbone):
         *("name", "trainable"),
         num_layers=integer(1),
         hidden_dim=integer(1),
-        num_heads=integer(1),
         mlp_dim=optional(integer(1)),
         image_shape=IMAGE_SHAPE,
         patch_size=integer(1),
@@ -133,14 +132,8 @@ class SETRBackbone(keras_hub.models.Backbone):
         use_class_token=flag(),
         num_register_tokens=integer(0),
         use_patch_bias=flag(),
-        use_qkv_bias=flag(),
         use_final_norm=flag(),
-        layer_scale_init=optional(number()),
-        dropout_rate=number(0, 1),
-        attention_dropout_rate=number(0, 1),
-        drop_path_rate=number(0, 1),
-        layer_norm_epsilon=number(0),
-        rematerialize=flag(),
+        **BLOCK_RULES,
     )
     def __init__(
         self,

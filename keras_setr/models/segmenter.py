@@ -349,7 +349,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     @classmethod
     @checked(
         preset=path(),
-        num_classes=optional(integer(2)),
+        num_classes=optional(num_classes()),
         image_shape=optional(IMAGE_SHAPE),
     )
     def from_preset(
