@@ -95,9 +95,9 @@ def decode_quickly(image, path):
     if not simple:
         return None
     if kornia_rs is not None and (image.format, image.mode) == ("PNG", "L"):
-        # A third of OpenCV's time for most masks: 40.8 -> 36.2 ms of CPU for
-        # a training pair of Cityscapes. Faster for RGB, too, but no other
-        # thread of Python runs meanwhile. What it refuses, the others judge.
+        # 40.8 -> 36.2 ms of CPU for a training pair of Cityscapes. Faster for
+        # RGB, too, but no other thread of Python runs meanwhile. What it
+        # refuses, the others judge.
         with contextlib.suppress(Exception):  # of no class of its own
             pixels = kornia_rs.io.decode_image_png_u8(
                 content, image.size[::-1], "mono"
