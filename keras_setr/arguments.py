@@ -23,6 +23,10 @@ import operator
 import os
 from collections.abc import Callable
 from collections.abc import Mapping
+from typing import TypeVar
+
+# What `checked` decorates keeps its type.
+T = TypeVar("T")
 
 # Longer values are cut in messages.
 _SHOWN = 120
@@ -266,7 +270,7 @@ def nearest(name, known):
     return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-def checked(*further, **rules):
+def checked(*further: str, **rules: Rule) -> Callable[[T], T]:
     """Check the arguments of a function or a class at the call.
 
     Args:

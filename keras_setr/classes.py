@@ -2,6 +2,7 @@
 
 import colorsys
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -116,15 +117,15 @@ class Classes:
             )
 
     @classmethod
-    def numbered(cls, num_classes):
+    def numbered(cls, num_classes: int) -> "Classes":
         """`class 0` .. `class K-1` in the default colours."""
-        return cls([f"class {index}" for index in range(num_classes)])
+        return cls(tuple(f"class {index}" for index in range(num_classes)))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "names": list(self.names),
-            "palette": [list(color) for color in self.palette],
+            "palette": [list(color) for color in self.palette or ()],
         }

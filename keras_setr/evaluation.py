@@ -1,7 +1,9 @@
 """Whole-set evaluation at the original size of every image."""
 
 import dataclasses
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_setr import metrics
@@ -53,34 +55,34 @@ class Evaluation:
     seconds: float
 
     @property
-    def mean_iou(self):
+    def mean_iou(self) -> float:
         return float(metrics.mean_iou(self.confusion_matrix))
 
     @property
-    def mean_accuracy(self):
+    def mean_accuracy(self) -> float:
         return float(metrics.mean_accuracy(self.confusion_matrix))
 
     @property
-    def pixel_accuracy(self):
+    def pixel_accuracy(self) -> float:
         return float(metrics.pixel_accuracy(self.confusion_matrix))
 
     @property
-    def per_class_iou(self):
+    def per_class_iou(self) -> np.ndarray:
         """`(K,)`, NaN for a class neither true nor predicted."""
         return metrics.per_class_iou(self.confusion_matrix)
 
     @property
-    def per_class_accuracy(self):
+    def per_class_accuracy(self) -> np.ndarray:
         """`(K,)`, NaN for a class that is never true."""
         return metrics.per_class_accuracy(self.confusion_matrix)
 
     @property
-    def per_class_share(self):
+    def per_class_share(self) -> np.ndarray:
         """`(K,)` share of each class in the counted pixels of the truth."""
         truth = self.confusion_matrix.sum(axis=1)
         return truth / max(truth.sum(), 1)
 
-    def __str__(self):
+    def __str__(self) -> str:
         header = ("class", "IoU %", "accuracy %", "pixels %")
         rows = [
             (name, *_percents(iou, accuracy, share))
@@ -103,7 +105,7 @@ class Evaluation:
         )
         return "\n".join([titles, rule, *lines, rule, mean, total])
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """The scores in JSON's types: lists and numbers, None for NaN."""
         return {
             "mean_iou": self.mean_iou,
@@ -126,15 +128,15 @@ class Evaluation:
     verbose=VERBOSE,
 )
 def evaluate(
-    model,
-    dataset,
+    model: keras.Model,
+    dataset: Any,
     *,
-    ignore_class="auto",
-    classes=None,
-    batch_size=None,
-    verbose="auto",
-    **views,
-):
+    ignore_class: Any = "auto",
+    classes: Any = None,
+    batch_size: int | None = None,
+    verbose: bool | int | str = "auto",
+    **views: Any,
+) -> Evaluation:
     """Segments every image at its own size and scores the result.
 
     This is the published test protocol: areas are summed over the whole set

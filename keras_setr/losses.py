@@ -6,6 +6,9 @@ the replicas: a pixel of an image that is mostly ignored then counts more than
 one of an image that is not.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -97,11 +100,11 @@ class PixelCrossEntropy(keras.losses.Loss):
     )
     def __init__(
         self,
-        ignore_class=255,
-        average_over="valid",
-        class_weights=None,
-        name="pixel_cross_entropy",
-    ):
+        ignore_class: int | None = 255,
+        average_over: str = "valid",
+        class_weights: Sequence[float] | None = None,
+        name: str = "pixel_cross_entropy",
+    ) -> None:
         super().__init__(name=name, dtype="float32")
         self.ignore_class = ignore_class
         self.average_over = average_over
@@ -111,7 +114,9 @@ class PixelCrossEntropy(keras.losses.Loss):
         """The loss of each pixel, `(B, H, W)`: w_i * l_i, 0 where ignored."""
         return self._losses_and_weights(y_true, y_pred)[0]
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Any:
         losses, weights = self._losses_and_weights(y_true, y_pred)
         if sample_weight is not None:
             losses = losses * _per_pixel(sample_weight)

@@ -21,6 +21,8 @@ The formulas are written once, below, for any array module `xp`: NumPy on the
 host, `keras.ops` inside a training step.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -48,7 +50,7 @@ def _mean_of_present(values, xp):
     return total / xp.maximum(xp.sum(xp.where(absent, 0.0, 1.0)), 1.0)
 
 
-def per_class_iou(confusion, xp=np):
+def per_class_iou(confusion: Any, xp: Any = np) -> Any:
     """IoU of each class: `(K,)` fractions, NaN for an absent class.
 
     Args:
@@ -60,23 +62,23 @@ def per_class_iou(confusion, xp=np):
     return _ratio(hit, truth + predicted - hit, xp)
 
 
-def per_class_accuracy(confusion, xp=np):
+def per_class_accuracy(confusion: Any, xp: Any = np) -> Any:
     """Share of each class's pixels that were found: `(K,)`, NaN if none."""
     truth, _, hit = _areas(confusion, xp)
     return _ratio(hit, truth, xp)
 
 
-def mean_iou(confusion, xp=np):
+def mean_iou(confusion: Any, xp: Any = np) -> Any:
     """Mean of `per_class_iou` over the classes present, a scalar."""
     return _mean_of_present(per_class_iou(confusion, xp), xp)
 
 
-def mean_accuracy(confusion, xp=np):
+def mean_accuracy(confusion: Any, xp: Any = np) -> Any:
     """Mean of `per_class_accuracy` over the classes in the truth, a scalar."""
     return _mean_of_present(per_class_accuracy(confusion, xp), xp)
 
 
-def pixel_accuracy(confusion, xp=np):
+def pixel_accuracy(confusion: Any, xp: Any = np) -> Any:
     """Share of all pixels that were predicted right, a scalar."""
     truth, _, hit = _areas(confusion, xp)
     return xp.sum(hit) / xp.maximum(xp.sum(truth), 1)
@@ -97,12 +99,14 @@ class ConfusionMatrix:
     """
 
     @checked(**_RULES)
-    def __init__(self, num_classes, ignore_class=255):
+    def __init__(
+        self, num_classes: int, ignore_class: int | None = 255
+    ) -> None:
         self.num_classes = num_classes
         self.ignore_class = ignore_class
         self.counts = np.zeros((num_classes, num_classes), "int64")
 
-    def update(self, labels, predictions):
+    def update(self, labels: np.ndarray, predictions: Any) -> None:
         """Adds the pixels of two integer arrays of one shape.
 
         Raises:
@@ -154,7 +158,13 @@ class _ConfusionMetric(keras.metrics.Metric):
     _BASE = 2**16
 
     @checked(**_RULES)
-    def __init__(self, num_classes, ignore_class=255, name=None, dtype=None):
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_class: int | None = 255,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.num_classes = num_classes
         self.ignore_class = ignore_class
@@ -244,7 +254,7 @@ class _ConfusionMetric(keras.metrics.Metric):
     def _confusion(self):
         return self.high * float(self._BASE) + self.low
 
-    def confusion_matrix(self):
+    def confusion_matrix(self) -> Any:
         """The counts so far: `(K, K)` int64 NumPy array, rows truth."""
         high = ops.convert_to_numpy(self.high).astype("int64")
         low = ops.convert_to_numpy(self.low).astype("int64")
@@ -273,14 +283,18 @@ class MeanIoU(_ConfusionMetric):
     """
 
     def __init__(
-        self, num_classes, ignore_class=255, name="mean_iou", dtype=None
-    ):
+        self,
+        num_classes: int,
+        ignore_class: int | None = 255,
+        name: str = "mean_iou",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(num_classes, ignore_class, name=name, dtype=dtype)
 
     def result(self):
         return mean_iou(self._confusion(), xp=ops)
 
-    def per_class_iou(self):
+    def per_class_iou(self) -> Any:
         """`(K,)` fractions, NaN for a class neither true nor predicted."""
         return per_class_iou(self._confusion(), xp=ops)
 
@@ -296,14 +310,18 @@ class MeanAccuracy(_ConfusionMetric):
     """
 
     def __init__(
-        self, num_classes, ignore_class=255, name="mean_accuracy", dtype=None
-    ):
+        self,
+        num_classes: int,
+        ignore_class: int | None = 255,
+        name: str = "mean_accuracy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(num_classes, ignore_class, name=name, dtype=dtype)
 
     def result(self):
         return mean_accuracy(self._confusion(), xp=ops)
 
-    def per_class_accuracy(self):
+    def per_class_accuracy(self) -> Any:
         """`(K,)` fractions, NaN for a class that is never true."""
         return per_class_accuracy(self._confusion(), xp=ops)
 
@@ -319,8 +337,12 @@ class PixelAccuracy(_ConfusionMetric):
     """
 
     def __init__(
-        self, num_classes, ignore_class=255, name="pixel_accuracy", dtype=None
-    ):
+        self,
+        num_classes: int,
+        ignore_class: int | None = 255,
+        name: str = "pixel_accuracy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(num_classes, ignore_class, name=name, dtype=dtype)
 
     def result(self):

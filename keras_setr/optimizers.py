@@ -1,6 +1,7 @@
 """Optimizers with a rate per part of the model, and polynomial decay."""
 
 import re
+from typing import Any
 
 import keras
 from keras import ops
@@ -36,11 +37,11 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     )
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps=None,
-        end_learning_rate=1e-4,
-        power=0.9,
-    ):
+        initial_learning_rate: float,
+        decay_steps: int | None = None,
+        end_learning_rate: float = 1e-4,
+        power: float = 0.9,
+    ) -> None:
         super().__init__()
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
@@ -50,15 +51,15 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         # The step at which t is 0, and T.
         self.span = (0, decay_steps)
 
-    def spread(self, first_step, steps):
+    def spread(self, first_step: int, steps: int) -> None:
         """Decay over `steps` from `first_step` on, if T was left open."""
         if self.decay_steps is None:
             self.span = (first_step, steps)
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         return self.multiplied(1.0, step)
 
-    def multiplied(self, multiplier, step):
+    def multiplied(self, multiplier: float, step: Any) -> Any:
         """The rate of parameters whose base rate is `multiplier * base`.
 
         The floor `end` stays what it is for faster parts, as in
@@ -85,7 +86,9 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @checked(num_layers=integer(1), decay=number(maximum=1, above=0))
-def layer_decay_multipliers(depths, num_layers, decay):
+def layer_decay_multipliers(
+    depths: dict[str, int], num_layers: int, decay: float
+) -> dict[str, float]:
     """Learning-rate factors that fall towards the first layer.
 
     decay^(L + 1 - d) for a part at depth d (arXiv 2106.08254, appendix; L is
@@ -103,7 +106,7 @@ def layer_decay_multipliers(depths, num_layers, decay):
     }
 
 
-def unwrapped(optimizer):
+def unwrapped(optimizer: Any) -> Any:
     """The optimizer itself, where mixed_float16 has wrapped it.
 
     Keras makes it a `LossScaleOptimizer`, which has neither the schedule nor
@@ -112,7 +115,7 @@ def unwrapped(optimizer):
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def schedule_of(optimizer):
+def schedule_of(optimizer: Any) -> Any:
     """The schedule of an optimizer's rate; None where the rate is a number."""
     # Private in Keras 3.15.1, whose `learning_rate` is the rate of this step.
     schedule = getattr(unwrapped(optimizer), "_learning_rate", None)
@@ -132,6 +135,8 @@ class _RatePerVariable:
     `_apply_weight_decay` and `_get_variable_index` are those of Keras 3.15.1.
     """
 
+    learning_rate_multipliers: dict[str, float]
+
     def build(self, variables):
         if self.built:
             return
@@ -141,7 +146,7 @@ class _RatePerVariable:
         self._is_decayed = [self._use_weight_decay(v) for v in variables]
         super().build(variables)
 
-    def multiplier(self, path):
+    def multiplier(self, path: str) -> float:
         """The learning-rate factor of the variable with this path."""
         for piece, factor in self.learning_rate_multipliers.items():
             # "block_1" is no piece of "block_12/..".
@@ -157,7 +162,7 @@ class _RatePerVariable:
         return schedule(self.iterations)
 
     @learning_rate.setter
-    def learning_rate(self, learning_rate):
+    def learning_rate(self, learning_rate: Any) -> None:
         keras.optimizers.Optimizer.learning_rate.fset(self, learning_rate)
 
     def _apply_weight_decay(self, variables):
@@ -208,12 +213,12 @@ class SGD(_RatePerVariable, keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        momentum=0.9,
-        learning_rate_multipliers=None,
-        name="SGD",
-        **kwargs,
-    ):
+        learning_rate: Any = 0.001,
+        momentum: float = 0.9,
+        learning_rate_multipliers: dict[str, float] | None = None,
+        name: str = "SGD",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             learning_rate=learning_rate, momentum=momentum, name=name, **kwargs
         )
@@ -250,12 +255,12 @@ class AdamW(_RatePerVariable, keras.optimizers.AdamW):
 
     def __init__(
         self,
-        learning_rate=6e-5,
-        weight_decay=0.01,
-        learning_rate_multipliers=None,
-        name="AdamW",
-        **kwargs,
-    ):
+        learning_rate: Any = 6e-5,
+        weight_decay: float = 0.01,
+        learning_rate_multipliers: dict[str, float] | None = None,
+        name: str = "AdamW",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             learning_rate=learning_rate,
             weight_decay=weight_decay,

@@ -1,11 +1,16 @@
 """Label files for folders of images, and for the datasets' test servers."""
 
 import dataclasses
+import os
 import pathlib
 import re
 import sys
 import zipfile
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_setr.arguments import checked
@@ -106,16 +111,16 @@ class FolderRun:
     confidence=flag(),
 )
 def segment_files(
-    model,
-    files,
-    save,
+    model: keras.Model,
+    files: Iterable[str | os.PathLike[str]],
+    save: Callable[..., Any],
     *,
-    done=None,
-    batch_size=None,
-    verbose="auto",
-    confidence=False,
-    **views,
-):
+    done: Callable[..., bool] | None = None,
+    batch_size: int | None = None,
+    verbose: bool | int | str = "auto",
+    confidence: bool = False,
+    **views: Any,
+) -> FolderRun:
     """Segment image files one after another, going on where a run stopped.
 
     Args:
@@ -187,16 +192,16 @@ def segment_files(
     verbose=VERBOSE,
 )
 def write_submission(
-    model,
-    images,
-    out,
-    dataset,
+    model: keras.Model,
+    images: Any,
+    out: str | os.PathLike[str],
+    dataset: str,
     *,
-    overwrite=False,
-    batch_size=None,
-    verbose="auto",
-    **views,
-):
+    overwrite: bool = False,
+    batch_size: int | None = None,
+    verbose: bool | int | str = "auto",
+    **views: Any,
+) -> FolderRun:
     """Files for a dataset's test server from a folder of its test images.
 
     Cityscapes: one PNG of labelIds per image, under the image's own name, in

@@ -6,12 +6,14 @@ here is what TensorFlow and JAX read themselves; nothing is kept.
 
 import json
 import os
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
 
-def job():
+def job() -> tuple[int, int]:
     """`(worker, num_workers)`: this process's number, from 0, and how many.
 
     On TensorFlow the environment variable `TF_CONFIG` tells; elsewhere the
@@ -53,18 +55,24 @@ def _tensorflow_job(text):
     return numbers.index(place), len(numbers)
 
 
-def is_chief():
+def is_chief() -> bool:
     """Whether this process is the one of its job that writes files."""
     return job()[0] == 0
 
 
-def say(text):
+def say(text: object) -> None:
     """Print a line, once among all workers."""
     if is_chief():
         print(text, flush=True)
 
 
-def rows_of(size, worker, num_workers, divisor=1, arange=np.arange):
+def rows_of(
+    size: Any,
+    worker: int,
+    num_workers: int,
+    divisor: int = 1,
+    arange: Callable[..., Any] = np.arange,
+) -> Any:
     """The rows of a batch that one worker computes, and which are repeats.
 
     The batch is cut into one run of rows per worker, in order. All workers
@@ -88,7 +96,7 @@ def rows_of(size, worker, num_workers, divisor=1, arange=np.arange):
     return rows % size, (place >= share) | (rows >= size)
 
 
-def computes_row(row, size, worker, num_workers):
+def computes_row(row: Any, size: int, worker: int, num_workers: int) -> bool:
     """Whether a worker computes `row` of a batch of `size`, elementwise."""
     share = -(-size // num_workers)
     return (row - worker * share) % size < share

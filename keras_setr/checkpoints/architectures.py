@@ -1,10 +1,15 @@
 """What the built-in names look like inside, known without their files."""
 
+from typing import Any
+
+from keras_setr.checkpoints.presets import Preset
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.decoders import published_layers
 
 
-def decoder_arguments(decoder, variant, dataset):
+def decoder_arguments(
+    decoder: str, variant: str, dataset: str
+) -> dict[str, Any]:
     """Arguments of a published decoder, beside the layers that feed it.
 
     Args:
@@ -42,7 +47,7 @@ def decoder_arguments(decoder, variant, dataset):
     }
 
 
-def architecture(preset):
+def architecture(preset: Preset) -> Any:
     """Arguments of `SETRBackbone` and of the model, without its file.
 
     They are what `recognise` finds in the file; auxiliary heads included.

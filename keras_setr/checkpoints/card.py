@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import keras
 import keras_hub
 
 from keras_setr.arguments import checked
@@ -35,13 +36,13 @@ _DATA_TERMS = {
     address=string(),
 )
 def model_card(
-    model,
-    source,
-    sha256=None,
-    license=None,
-    data_license=None,
-    address=".",
-):
+    model: keras.Model,
+    source: str,
+    sha256: str | None = None,
+    license: str | None = None,
+    data_license: str | None = None,
+    address: str | None = ".",
+) -> str:
     """The text of a model card, in the form that Hugging Face reads.
 
     Args:
@@ -116,9 +117,9 @@ def model_card(
         size = (1, height, width, channels)
         use.append(f'features = model(np.zeros({size}, "float32"))')
     else:
-        size = (height, width, channels)
+        shape = (height, width, channels)
         use += [
-            f'image = np.zeros({size}, "uint8")  # or a path: "street.jpg"',
+            f'image = np.zeros({shape}, "uint8")  # or a path: "street.jpg"',
             "labels = model.segment(image)  # (H, W) integers",
         ]
     use.append("```")
@@ -132,13 +133,13 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def write_model_card(folder, text):
+def write_model_card(folder: str | os.PathLike[str], text: str) -> None:
     """Put a card into a preset folder, whole or not at all."""
     with written_whole(os.path.join(folder, CARD)) as path:
         path.write_text(text, encoding="utf-8")
 
 
-def upload_preset(uri, folder):
+def upload_preset(uri: str, folder: str | os.PathLike[str]) -> None:
     """`keras_hub.upload_preset`, with the folder's own model card.
 
     The card's Python block then loads the preset from where it is uploaded

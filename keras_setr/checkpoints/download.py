@@ -79,7 +79,7 @@ def download(url, path, sha256=None, verbose=True):
     return path
 
 
-def hash_file(path):
+def hash_file(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

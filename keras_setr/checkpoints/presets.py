@@ -7,6 +7,7 @@ and DeiT's releases.
 """
 
 import dataclasses
+from typing import Any
 
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.decoders import CLASSES
@@ -50,12 +51,12 @@ class Preset:
     image_size: int = 512
 
     @property
-    def model_class(self):
+    def model_class(self) -> str | None:
         """The name of the class, or `None` for an encoder alone."""
         return self.decoder and CLASSES[self.decoder]
 
     @property
-    def downloads(self):
+    def downloads(self) -> bool:
         """Whether the file has an address to fetch it from."""
         return self.file is not None
 
@@ -314,7 +315,7 @@ PRESETS = {
 }
 
 
-def presets_of(model_class=None):
+def presets_of(model_class: str | None = None) -> dict[str, dict[str, Any]]:
     """The built-in names that a model class can load, as plain dicts.
 
     Args:

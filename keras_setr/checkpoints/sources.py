@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import keras_hub
 
@@ -71,7 +72,9 @@ def open_file_of(preset, path):
     return layout
 
 
-def open_source(source, encoder_only=False, load_weights=True):
+def open_source(
+    source: str, encoder_only: bool = False, load_weights: bool = True
+) -> Any:
     """The layout of a file, a folder or a handle.
 
     Args:

@@ -15,6 +15,8 @@ import sys
 import types
 import zipfile
 from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -53,11 +55,11 @@ class Checkpoint:
     def __contains__(self, name):
         return name in self.tensors
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         return self.tensors[name].shape
 
 
-def read_file(path):
+def read_file(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a file of tensors.
 
     Args:
@@ -112,7 +114,9 @@ def read_folder(path):
     return Checkpoint(path, tensors, {"config": config})
 
 
-def read_variables(origin, variables, prefix=""):
+def read_variables(
+    origin: str, variables: Iterable[Any], prefix: str = ""
+) -> Checkpoint:
     """The variables of a Keras model, named by their paths less `prefix`."""
     return Checkpoint(
         origin,

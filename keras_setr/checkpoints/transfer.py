@@ -9,10 +9,12 @@ import collections
 import dataclasses
 import re
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_setr.checkpoints.tensors import Checkpoint
 from keras_setr.layers.resampling import resample_grid
 from keras_setr.tables import listed
 
@@ -64,7 +66,7 @@ class Report:
     unused: list = dataclasses.field(default_factory=list)
     mismatched: list = dataclasses.field(default_factory=list)
 
-    def problems(self):
+    def problems(self) -> list[str]:
         """Lines on what does not fit; empty where everything does."""
         lines = []
         for title, names in (
@@ -77,7 +79,7 @@ class Report:
                 lines.append(f"{len(names)} {title}: {shown}")
         return lines
 
-    def __str__(self):
+    def __str__(self) -> str:
         counts = ", ".join(
             f"{part} {written}/{total}"
             for part, (written, total) in self.loaded.items()
@@ -102,7 +104,12 @@ def part_of(path):
     return "decoder" if layer in ("decode_head", "neck") else "encoder"
 
 
-def transfer(checkpoint, plan, model, skip_mismatch=False):
+def transfer(
+    checkpoint: Checkpoint,
+    plan: Any,
+    model: keras.Model,
+    skip_mismatch: bool = False,
+) -> Report:
     """Write the values of a checkpoint into a model.
 
     Args:
@@ -129,7 +136,7 @@ def transfer(checkpoint, plan, model, skip_mismatch=False):
             written.add(path)
             if note not in report.notes:
                 report.notes.append(note)
-    counts = collections.Counter()
+    counts: collections.Counter = collections.Counter()
     for rule in plan.rules:
         if any(source not in checkpoint for source in rule.sources):
             continue  # reported below, as a variable without a value

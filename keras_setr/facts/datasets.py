@@ -1,6 +1,7 @@
 """Facts about the published datasets: classes, label values, splits, sizes."""
 
 import dataclasses
+from typing import Any
 
 from keras_setr.classes import Classes
 from keras_setr.facts.class_tables import ADE20K
@@ -34,22 +35,22 @@ class Dataset:
     label_map: dict
     ignored: tuple
     splits: dict
-    image_size: tuple = None
+    image_size: tuple | None = None
     crop_size: tuple | None = None
     stride: tuple | None = None
     base_scale: tuple | None = None
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         return len(self.classes)
 
     @property
-    def label_values(self):
+    def label_values(self) -> Any:
         """The value on disk of each training label, in their order."""
-        return tuple(sorted(self.label_map, key=self.label_map.get))
+        return tuple(sorted(self.label_map, key=self.label_map.__getitem__))
 
     @property
-    def test_options(self):
+    def test_options(self) -> dict[str, Any]:
         """The published windows and base scale, as arguments of a test.
 
         `ks.evaluate(model, data, **DATASETS["cityscapes"].test_options)` is
@@ -64,7 +65,7 @@ class Dataset:
         return {k: value for k, value in options.items() if value is not None}
 
     @property
-    def label_rule(self):
+    def label_rule(self) -> Any:
         """`LabelRule` from values on disk to training labels."""
         ignored = {value: UNLABELLED for value in self.ignored}
         return LabelRule(label_map={**ignored, **self.label_map})

@@ -14,7 +14,7 @@ from keras_setr.opencv import cv2
 try:
     import kornia_rs
 except ImportError:
-    kornia_rs = None
+    kornia_rs = None  # type: ignore[assignment]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """Images and masks between disk and NumPy, with nothing changed in silence."""
 
 import io
+import os
 import pathlib
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags
 from PIL import Image
 
+from keras_setr.files.decoding import ImageBytes
 from keras_setr.files.decoding import decode
 from keras_setr.files.decoding import decode_quickly
 from keras_setr.files.decoding import decode_samples
@@ -21,7 +24,11 @@ _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
 _MASK_MODES = ("L", "P", "1", "RGB")
 
 
-def load_image(path, channels=3, dtype="uint8"):
+def load_image(
+    path: str | os.PathLike[str] | ImageBytes,
+    channels: int = 3,
+    dtype: str | None = "uint8",
+) -> np.ndarray:
     """The image at `path` as `(H, W, channels)`.
 
     8-bit RGB by default: grey, palette, 1-bit, CMYK and YCbCr images are
@@ -124,7 +131,7 @@ def image_size(path):
         return height, width
 
 
-def load_mask(path):
+def load_mask(path: str | os.PathLike[str] | ImageBytes) -> Any:
     """The mask at `path`: `(H, W)` uint8 values, or `(H, W, 3)` uint8 colours.
 
     A palette mask gives its indices and a 1-bit mask gives 0 and 1. A mask
@@ -198,7 +205,11 @@ def mask_to_labels(mask, colors, path):
     return order.astype(np.uint8)[place]
 
 
-def save_labels(path, labels, classes=None):
+def save_labels(
+    path: str | os.PathLike[str],
+    labels: np.ndarray,
+    classes: Any = None,
+) -> None:
     """Write `labels` as an 8-bit PNG, whole or not at all.
 
     Args:
@@ -231,7 +242,7 @@ def save_labels(path, labels, classes=None):
         )
     image = Image.fromarray(labels.astype(np.uint8))
     if classes is not None:
-        palette = [value for rgb in classes.palette for value in rgb]
+        palette = [value for rgb in classes.palette or () for value in rgb]
         # All 256 entries: Pillow stores as few bits per pixel as the palette
         # has entries, and would cut 255 short.
         image.putpalette(palette + [0] * (768 - len(palette)))

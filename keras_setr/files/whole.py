@@ -26,7 +26,7 @@ _LONGEST_END = 40
 # Processes of other machines cannot be asked for.
 _ABANDONED_AFTER_SECONDS = 3600
 _OCCUPIED = (errno.EEXIST, errno.ENOTEMPTY)
-_in_use = set()
+_in_use: set[str] = set()
 
 
 @contextlib.contextmanager

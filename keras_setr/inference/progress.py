@@ -1,6 +1,8 @@
 """A progress bar in images per second, with the time left."""
 
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 
@@ -22,7 +24,9 @@ class ImageProgress:
         names: sequence of str. Further figures, shown as they are.
     """
 
-    def __init__(self, total, verbose, names=()):
+    def __init__(
+        self, total: int | None, verbose: bool | int | str, names: Any = ()
+    ) -> None:
         self._bar = keras.utils.Progbar(
             total,
             verbose=verbose,
@@ -32,10 +36,16 @@ class ImageProgress:
         self._started = time.perf_counter()
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         return time.perf_counter() - self._started
 
-    def update(self, done, images=None, figures=(), last=False):
+    def update(
+        self,
+        done: int,
+        images: int | None = None,
+        figures: Iterable[Any] = (),
+        last: bool = False,
+    ) -> None:
         """Show that `done` of the total are done.
 
         Args:

@@ -1,6 +1,9 @@
 """Sliding windows over many images, in batches of one size."""
 
 import collections
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +22,7 @@ from keras_setr.opencv import cv2
 _OPENCV_CHANNELS = 128
 
 
-def resize_to(array, size):
+def resize_to(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bilinear resize of `(H, W, C)` to `(*size, C)`, uint8 or float32.
 
     Half-pixel centres without antialiasing: what torch and mmsegmentation
@@ -130,8 +133,13 @@ class _Batches:
     confidence=flag(),
 )
 def sliding_window(
-    forward, images, views, batch_size, output="logits", confidence=False
-):
+    forward: Callable[[np.ndarray], np.ndarray],
+    images: Any,
+    views: Views,
+    batch_size: int,
+    output: str = "logits",
+    confidence: bool = False,
+) -> Iterator[Any]:
     """Each image's logits, probabilities or labels, in the images' order.
 
     Windows of all views and of consecutive images share batches. Every call

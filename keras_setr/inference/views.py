@@ -9,6 +9,7 @@ than a window, which is a `Protocol`.
 
 import collections
 import dataclasses
+from typing import Any
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
@@ -25,7 +26,7 @@ from keras_setr.arguments import sequence
 PAPER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
-def window_starts(length, window, stride):
+def window_starts(length: int, window: int, stride: int) -> list[int]:
     """Where windows begin along one axis; each lies within `length`."""
     count = max(length - window + stride - 1, 0) // stride + 1
     return [
@@ -54,17 +55,17 @@ class View:
     flip: bool = False
     weight: int = 1
 
-    def tops(self):
+    def tops(self) -> list[int]:
         return window_starts(self.size[0], self.window_size[0], self.stride[0])
 
-    def lefts(self):
+    def lefts(self) -> list[int]:
         lefts = window_starts(self.size[1], self.window_size[1], self.stride[1])
         if self.flip:
             end = self.size[1] - self.window_size[1]
             return [end - left for left in reversed(lefts)]
         return lefts
 
-    def bands(self):
+    def bands(self) -> Any:
         """The rows of windows, in groups that run column by column.
 
         A group is one row. Only the last two rows go together where the last
@@ -87,7 +88,11 @@ def _fit(image_size, sides):
     )
 
 
-def covering_size(image_size, window_size, factor=1.0):
+def covering_size(
+    image_size: tuple[int, int],
+    window_size: tuple[int, int],
+    factor: float = 1.0,
+) -> tuple[int, ...]:
     """The scaled size, at least such that the image holds one window.
 
     "If the shorter side is smaller than the size of the sliding window, the
@@ -131,7 +136,13 @@ class Protocol:
     enlarges: bool
     source: str
 
-    def view_size(self, image_size, window_size, scale=None, base_scale=None):
+    def view_size(
+        self,
+        image_size: tuple[int, int],
+        window_size: tuple[int, int],
+        scale: Any = None,
+        base_scale: tuple[int, int] | None = None,
+    ) -> tuple[int, ...]:
         """`(H', W')` at which an image of `image_size` is looked at.
 
         Args:
@@ -231,7 +242,7 @@ class Views:
                     f"window_size={self.window_size}."
                 )
 
-    def options(self):
+    def options(self) -> dict[str, Any]:
         """The keyword arguments that make this record; defaults left out."""
         return {
             field.name: value
@@ -239,7 +250,7 @@ class Views:
             if (value := getattr(self, field.name)) != field.default
         }
 
-    def of(self, image_size):
+    def of(self, image_size: tuple[int, int]) -> list[View]:
         """The different `View`s of an image; equal ones are run once.
 
         Args:

@@ -1,5 +1,7 @@
 """Convolution, batch norm and ReLU as the decoders use them."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -72,7 +74,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     published weights: epsilon 1e-5 and momentum 0.9 (torch's 0.1).
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+    def __init__(
+        self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any
+    ) -> None:
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
@@ -83,7 +87,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.synchronized = strategy.num_replicas_in_sync > 1
         return super().call(inputs, training=training, mask=mask)
 
-    def scale_and_shift(self):
+    def scale_and_shift(self) -> tuple[Any, Any]:
         """What inference does to each channel, `scale * x + shift`."""
         scale = ops.rsqrt(self.moving_variance + self.epsilon) * self.gamma
         return scale, self.beta - self.moving_mean * scale
@@ -111,7 +115,13 @@ class ConvNormActivation(keras.layers.Layer):
             authors' checkpoints.
     """
 
-    def __init__(self, filters, kernel_size, use_bias=False, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        use_bias: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size

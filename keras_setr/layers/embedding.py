@@ -1,5 +1,7 @@
 """Images to token sequences (paper, section 3.2, "Image to sequence")."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -58,7 +60,13 @@ class PatchEmbedding(keras.layers.Layer):
         ValueError: where the height or width is not a multiple of P.
     """
 
-    def __init__(self, hidden_dim, patch_size, use_bias=True, **kwargs):
+    def __init__(
+        self,
+        hidden_dim: int,
+        patch_size: int,
+        use_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
         self.patch_size = patch_size
@@ -132,13 +140,13 @@ class TokenEmbedding(keras.layers.Layer):
 
     def __init__(
         self,
-        grid_size,
-        use_class_token=True,
-        num_register_tokens=0,
-        interpolation="bilinear",
-        dropout_rate=0.0,
-        **kwargs,
-    ):
+        grid_size: tuple[int, int],
+        use_class_token: bool = True,
+        num_register_tokens: int = 0,
+        interpolation: str = "bilinear",
+        dropout_rate: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.grid_size = grid_size
         self.use_class_token = use_class_token
@@ -150,7 +158,7 @@ class TokenEmbedding(keras.layers.Layer):
         )
 
     @property
-    def num_prefix_tokens(self):
+    def num_prefix_tokens(self) -> int:
         """Tokens before the first patch: class token and registers."""
         return int(self.use_class_token) + self.num_register_tokens
 
@@ -226,7 +234,7 @@ class FeatureMap(keras.layers.Layer):
         num_prefix_tokens: int. Special tokens at the front of the sequence.
     """
 
-    def __init__(self, num_prefix_tokens=0, **kwargs):
+    def __init__(self, num_prefix_tokens: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_prefix_tokens = num_prefix_tokens
 

@@ -1,5 +1,7 @@
 """The pre-norm transformer layer (paper, section 3.2, equations 1 to 3)."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -63,12 +65,12 @@ class SelfAttention(keras.layers.Layer):
 
     def __init__(
         self,
-        num_heads,
-        use_bias=True,
-        dropout_rate=0.0,
-        output_dropout_rate=0.0,
-        **kwargs,
-    ):
+        num_heads: int,
+        use_bias: bool = True,
+        dropout_rate: float = 0.0,
+        output_dropout_rate: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.use_bias = use_bias
@@ -120,7 +122,7 @@ class SelfAttention(keras.layers.Layer):
         scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
         return ops.softmax(scores, axis=-1)
 
-    def draw_seeds(self):
+    def draw_seeds(self) -> tuple[Any, Any]:
         """`seeds` of the next call, for a function that runs twice."""
         return (
             self.attention_dropout.draw_seed(),
@@ -175,7 +177,7 @@ class SelfAttention(keras.layers.Layer):
         x = ops.reshape(x, (-1, self.num_heads, n, self.head_dim))
         return ops.transpose(x, (0, 2, 1, 3))
 
-    def attention_maps(self, tokens):
+    def attention_maps(self, tokens: Any) -> Any:
         """The attention probabilities `(B, m, N, N)`; rows attend."""
         query, key, _ = self._split_heads(tokens)
         return self._probabilities(query, key)
@@ -201,7 +203,9 @@ class MLP(keras.layers.Layer):
         dropout_rate: float. Dropout after each dense layer.
     """
 
-    def __init__(self, mlp_dim, dropout_rate=0.0, **kwargs):
+    def __init__(
+        self, mlp_dim: int, dropout_rate: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.mlp_dim = mlp_dim
         self.dropout_rate = dropout_rate
@@ -224,7 +228,7 @@ class MLP(keras.layers.Layer):
         self.expansion = dense("expansion", self.mlp_dim, tokens_shape)
         self.projection = dense("projection", dim, (*leading, self.mlp_dim))
 
-    def draw_seeds(self):
+    def draw_seeds(self) -> tuple[Any, Any]:
         """`seeds` of the next call, for a function that runs twice."""
         return self.dropout.draw_seed(), self.dropout.draw_seed()
 
@@ -272,7 +276,7 @@ class LayerScale(keras.layers.Layer):
         initial_value: float. All factors before training.
     """
 
-    def __init__(self, initial_value=1e-5, **kwargs):
+    def __init__(self, initial_value: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.initial_value = initial_value
 
@@ -332,17 +336,17 @@ class TransformerBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        num_heads,
-        mlp_dim,
-        use_qkv_bias=True,
-        layer_scale_init=None,
-        dropout_rate=0.0,
-        attention_dropout_rate=0.0,
-        drop_path_rate=0.0,
-        layer_norm_epsilon=1e-6,
-        rematerialize=False,
-        **kwargs,
-    ):
+        num_heads: int,
+        mlp_dim: int,
+        use_qkv_bias: bool = True,
+        layer_scale_init: float | None = None,
+        dropout_rate: float = 0.0,
+        attention_dropout_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        layer_norm_epsilon: float = 1e-6,
+        rematerialize: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.mlp_dim = mlp_dim
@@ -431,7 +435,7 @@ class TransformerBlock(keras.layers.Layer):
         x = self.drop_path(x, training=training, seed=path_seeds[1])
         return tokens + x
 
-    def attention_maps(self, tokens):
+    def attention_maps(self, tokens: Any) -> Any:
         """Attention probabilities `(B, m, N, N)` for Z^{l-1}; rows attend."""
         return self.attention.attention_maps(self.attention_norm(tokens))
 

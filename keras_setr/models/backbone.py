@@ -1,5 +1,9 @@
 """The encoder: a plain vision transformer (paper, section 3.2, Table 2)."""
 
+import os
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import keras_hub
 
@@ -137,28 +141,28 @@ class SETRBackbone(keras_hub.models.Backbone):
     )
     def __init__(
         self,
-        num_layers=24,
-        hidden_dim=1024,
-        num_heads=16,
-        mlp_dim=None,
-        image_shape=(None, None, 3),
-        patch_size=16,
-        position_grid=None,
-        position_interpolation="bilinear",
-        use_class_token=True,
-        num_register_tokens=0,
-        use_patch_bias=True,
-        use_qkv_bias=True,
-        use_final_norm=False,
-        layer_scale_init=None,
-        dropout_rate=0.0,
-        attention_dropout_rate=0.0,
-        drop_path_rate=0.0,
-        layer_norm_epsilon=1e-6,
-        rematerialize=False,
-        dtype=None,
-        **kwargs,
-    ):
+        num_layers: int = 24,
+        hidden_dim: int = 1024,
+        num_heads: int = 16,
+        mlp_dim: int | None = None,
+        image_shape: Sequence[int | None] = (None, None, 3),
+        patch_size: int = 16,
+        position_grid: tuple[int, int] | None = None,
+        position_interpolation: str = "bilinear",
+        use_class_token: bool = True,
+        num_register_tokens: int = 0,
+        use_patch_bias: bool = True,
+        use_qkv_bias: bool = True,
+        use_final_norm: bool = False,
+        layer_scale_init: float | None = None,
+        dropout_rate: float = 0.0,
+        attention_dropout_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        layer_norm_epsilon: float = 1e-6,
+        rematerialize: bool = False,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         if hidden_dim % num_heads:
             raise ValueError(
                 "num_heads must divide hidden_dim. Received: "
@@ -254,12 +258,12 @@ class SETRBackbone(keras_hub.models.Backbone):
         self.layer_norm_epsilon = layer_norm_epsilon
 
     @property
-    def num_prefix_tokens(self):
+    def num_prefix_tokens(self) -> int:
         """Class and register tokens in front of the patches."""
         return self.token_embedding.num_prefix_tokens
 
     @property
-    def native_size(self):
+    def native_size(self) -> tuple[int, ...]:
         """`(H, W)` of `image_shape`, or that of the learned positions."""
         return tuple(
             rows * self.patch_size if size is None else size
@@ -267,17 +271,17 @@ class SETRBackbone(keras_hub.models.Backbone):
         )
 
     @property
-    def rematerialize(self):
+    def rematerialize(self) -> bool:
         """Whether training computes the layers anew for their gradients."""
         return any(block.rematerialize for block in self.blocks)
 
     @rematerialize.setter
-    def rematerialize(self, value):
+    def rematerialize(self, value: bool) -> None:
         for block in self.blocks:
             block.rematerialize = value
 
     @checked(num_layers=optional(integer(0)))
-    def freeze(self, num_layers=None):
+    def freeze(self, num_layers: int | None = None) -> None:
         """Train only what comes after the first layers.
 
         Frozen are the embeddings and the layers 1 .. `num_layers`; all later
@@ -299,7 +303,7 @@ class SETRBackbone(keras_hub.models.Backbone):
             self.get_layer(name).trainable = depth > num_layers
 
     @property
-    def depths(self):
+    def depths(self) -> dict[str, int]:
         """dict from the names of the layers with weights to their depth.
 
         0 is the embedding, l the l-th transformer layer, L + 1 what follows.
@@ -316,7 +320,7 @@ class SETRBackbone(keras_hub.models.Backbone):
         return depths
 
     @checked(layer=optional(integer()))
-    def attention_maps(self, images, layer=None):
+    def attention_maps(self, images: Any, layer: int | None = None) -> Any:
         """The attention probabilities of one layer.
 
         Args:
@@ -336,14 +340,14 @@ class SETRBackbone(keras_hub.models.Backbone):
     @checked(preset=path(), image_shape=optional(IMAGE_SHAPE))
     def from_preset(
         cls,
-        preset,
-        load_weights=True,
-        image_shape=None,
-        file=None,
-        skip_mismatch=False,
-        verbose=True,
-        **kwargs,
-    ):
+        preset: str,
+        load_weights: bool = True,
+        image_shape: Sequence[int | None] | None = None,
+        file: str | None = None,
+        skip_mismatch: bool = False,
+        verbose: bool = True,
+        **kwargs: Any,
+    ) -> Any:
         """Load an encoder from anywhere.
 
         Args:
@@ -369,7 +373,9 @@ class SETRBackbone(keras_hub.models.Backbone):
             kwargs,
         )
 
-    def save_to_preset(self, preset_dir, max_shard_size=10):
+    def save_to_preset(
+        self, preset_dir: str | os.PathLike[str], max_shard_size: float = 10
+    ) -> None:
         """Save the encoder as a preset folder; as `SETRPUP.save_to_preset`."""
         save_whole(super().save_to_preset, preset_dir, max_shard_size)
 

@@ -1,5 +1,7 @@
 """Normalisation of images, kept with the model's preset."""
 
+from typing import Any
+
 import keras
 import keras_hub
 
@@ -44,7 +46,12 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         mean=sequence(number(), minimum_length=1),
         std=sequence(number(above=0), minimum_length=1),
     )
-    def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, **kwargs):
+    def __init__(
+        self,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+        **kwargs: Any,
+    ) -> None:
         if len(mean) != len(std):
             raise ValueError(
                 "mean and std must hold one number per channel. "
@@ -64,7 +71,7 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         self.std = std
 
     @property
-    def image_dtype(self):
+    def image_dtype(self) -> str:
         """`"uint16"` if mean or std lie above what 8 bits hold, or `"uint8"`.
 
         Image files are read as that.
@@ -102,7 +109,7 @@ class SETRImageSegmenterPreprocessor(
             )
         ),
     )
-    def __init__(self, image_converter=None, **kwargs):
+    def __init__(self, image_converter: Any = None, **kwargs: Any) -> None:
         if image_converter is None:
             image_converter = SETRImageConverter()
         super().__init__(image_converter=image_converter, **kwargs)

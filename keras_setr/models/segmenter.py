@@ -1,8 +1,13 @@
 """What the SETR models share: wiring, presets and configuration."""
 
+import os
+from collections.abc import Sequence
+from typing import Any
+
 import h5py
 import keras
 import keras_hub
+import numpy as np
 
 from keras_setr import inference
 from keras_setr.arguments import Rule
@@ -77,16 +82,16 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
     def __init__(
         self,
-        backbone,
-        num_classes,
-        logits,
-        auxiliary_logits,
-        preprocessor,
-        classes,
-        auxiliary_weight,
-        ignore_class,
-        **kwargs,
-    ):
+        backbone: SETRBackbone,
+        num_classes: int,
+        logits: Any,
+        auxiliary_logits: Sequence[Any],
+        preprocessor: Any,
+        classes: Classes | dict[str, Any] | None,
+        auxiliary_weight: float,
+        ignore_class: int | None,
+        **kwargs: Any,
+    ) -> None:
         if preprocessor == "auto":
             preprocessor = published_preprocessor(backbone.image_shape[-1])
         if classes is not None and len(classes) != num_classes:
@@ -136,18 +141,18 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     )
     def compile(
         self,
-        optimizer="auto",
-        loss="auto",
+        optimizer: Any = "auto",
+        loss: Any = "auto",
         *,
-        metrics="auto",
-        learning_rate=None,
-        total_steps=None,
-        head_multiplier=None,
-        layer_decay=None,
-        gradient_accumulation_steps=None,
-        jit_compile="auto",
-        **kwargs,
-    ):
+        metrics: Any = "auto",
+        learning_rate: Any = None,
+        total_steps: int | None = None,
+        head_multiplier: float | None = None,
+        layer_decay: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
         """Set up training; without arguments, the paper's recipe.
 
         That is SGD with momentum 0.9, polynomial decay of power 0.9 from
@@ -212,7 +217,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self.compile(**config)
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, **options):
+    def fit(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """As in Keras, with what it is given checked before and as it comes.
 
         A schedule that leaves its length open is spread over the steps of
@@ -220,7 +225,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         """
         return fitting.fit(self, x, y, **options)
 
-    def evaluate(self, x=None, y=None, **options):
+    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """As in Keras, with the preprocessor before the model.
 
         The loss and the metrics are those of one window per image;
@@ -257,7 +262,14 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         verbose=inference.VERBOSE,
         steps=optional(integer(1)),
     )
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, **views):
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        **views: Any,
+    ) -> Any:
         """Logits of images of any size, by overlapping windows.
 
         An image of the window's size is one forward pass. A larger one is cut
@@ -298,14 +310,14 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     )
     def segment(
         self,
-        x,
-        output="labels",
-        batch_size=None,
-        verbose=0,
+        x: Any,
+        output: str = "labels",
+        batch_size: int | None = None,
+        verbose: bool | int | str = 0,
         *,
-        confidence=False,
-        **views,
-    ):
+        confidence: bool = False,
+        **views: Any,
+    ) -> Any:
         """Label maps of images at their own size.
 
         Labels of large images take little memory: what no further window
@@ -333,7 +345,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             confidence,
         )
 
-    def load_image(self, path):
+    def load_image(self, path: str | os.PathLike[str]) -> np.ndarray:
         """An image file as `predict` and `segment` read it.
 
         Args:
@@ -354,15 +366,15 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     )
     def from_preset(
         cls,
-        preset,
-        load_weights=True,
-        num_classes=None,
-        image_shape=None,
-        file=None,
-        skip_mismatch=False,
-        verbose=True,
-        **kwargs,
-    ):
+        preset: str,
+        load_weights: bool = True,
+        num_classes: int | None = None,
+        image_shape: Sequence[int | None] | None = None,
+        file: str | None = None,
+        skip_mismatch: bool = False,
+        verbose: bool = True,
+        **kwargs: Any,
+    ) -> Any:
         """Load a model with weights from anywhere.
 
         `SETRSegmenter.from_preset` gives whichever of `SETRNaive`, `SETRPUP`
@@ -405,7 +417,9 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             {**arguments, **kwargs},
         )
 
-    def save_to_preset(self, preset_dir, max_shard_size=10):
+    def save_to_preset(
+        self, preset_dir: str | os.PathLike[str], max_shard_size: float = 10
+    ) -> None:
         """Save the model as a preset folder, whole or not at all.
 
         Whenever the process is killed, the folder holds the preset that was

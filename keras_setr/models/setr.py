@@ -1,5 +1,8 @@
 """SETR with its three decoders (paper, section 3.3 and Figure 1)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_setr.arguments import checked
@@ -8,9 +11,11 @@ from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
+from keras_setr.classes import Classes
 from keras_setr.facts.decoders import LAYERS
 from keras_setr.facts.decoders import scaled_layers
 from keras_setr.layers.constructor import config_of
+from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.backbone import check_layers
 from keras_setr.models.heads import MLAHead
 from keras_setr.models.heads import MLANeck
@@ -43,24 +48,24 @@ class _UpsamplingSegmenter(SETRSegmenter):
     )
     def __init__(
         self,
-        backbone,
-        num_classes,
-        feature_layer=None,
-        auxiliary_layers=None,
-        upsampling=None,
-        kernel_size=None,
-        filters=256,
-        auxiliary_upsampling=(1,),
-        auxiliary_kernel_size=1,
-        auxiliary_filters=256,
-        use_layer_norm=True,
-        use_bias=False,
-        preprocessor="auto",
-        classes=None,
-        auxiliary_weight=0.4,
-        ignore_class=255,
-        **kwargs,
-    ):
+        backbone: SETRBackbone,
+        num_classes: int,
+        feature_layer: int | None = None,
+        auxiliary_layers: Sequence[int] | None = None,
+        upsampling: Sequence[int] | None = None,
+        kernel_size: int | None = None,
+        filters: int = 256,
+        auxiliary_upsampling: Sequence[int] | None = (1,),
+        auxiliary_kernel_size: int = 1,
+        auxiliary_filters: int = 256,
+        use_layer_norm: bool = True,
+        use_bias: bool = False,
+        preprocessor: Any = "auto",
+        classes: Classes | None = None,
+        auxiliary_weight: float = 0.4,
+        ignore_class: int | None = 255,
+        **kwargs: Any,
+    ) -> None:
         depth = backbone.num_layers
         if feature_layer is None:
             feature_layer = depth
@@ -277,22 +282,22 @@ class SETRMLA(SETRSegmenter):
     )
     def __init__(
         self,
-        backbone,
-        num_classes,
-        feature_layers=None,
-        neck_filters=None,
-        head_filters=None,
-        align_corners=False,
-        classifier_kernel_size=1,
-        auxiliary="encoder",
-        auxiliary_filters=256,
-        use_layer_norm=True,
-        preprocessor="auto",
-        classes=None,
-        auxiliary_weight=0.4,
-        ignore_class=255,
-        **kwargs,
-    ):
+        backbone: SETRBackbone,
+        num_classes: int,
+        feature_layers: Sequence[int] | None = None,
+        neck_filters: int | None = None,
+        head_filters: tuple[int, int] | None = None,
+        align_corners: bool = False,
+        classifier_kernel_size: int = 1,
+        auxiliary: str | None = "encoder",
+        auxiliary_filters: int = 256,
+        use_layer_norm: bool = True,
+        preprocessor: Any = "auto",
+        classes: Classes | None = None,
+        auxiliary_weight: float = 0.4,
+        ignore_class: int | None = 255,
+        **kwargs: Any,
+    ) -> None:
         depth, dim = backbone.num_layers, backbone.hidden_dim
         if feature_layers is None:
             feature_layers = scaled_layers(LAYERS["mla", 24], depth)

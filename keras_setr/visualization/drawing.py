@@ -1,11 +1,14 @@
 """Label maps and legends as pictures: what needs neither files nor data."""
 
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
+
+from keras_setr.classes import Classes
 
 # Pixels of the finished picture.
 MARGIN = 16
@@ -18,7 +21,7 @@ INK = (32, 32, 36)
 _EDGE = (150, 150, 150)
 
 
-def color_map(labels, classes):
+def color_map(labels: np.ndarray, classes: Classes) -> np.ndarray:
     """Labels `(H, W)` in their class colours, `(H, W, 3)` uint8.
 
     255 and every other value that is no class comes out black.
@@ -32,7 +35,7 @@ def color_map(labels, classes):
     """
     labels = checked_labels(labels)
     black = len(classes)
-    palette = np.array([*classes.palette, (0, 0, 0)], "uint8")
+    palette = np.array([*(classes.palette or ()), (0, 0, 0)], "uint8")
     known = (labels >= 0) & (labels < len(classes))
     return palette[np.where(known, labels, black).astype("int64")]
 
@@ -50,7 +53,9 @@ def blend(image, labels, classes, alpha=0.5):
     return np.rint(mixed).astype("uint8")
 
 
-def legend(classes, present=None, width=None):
+def legend(
+    classes: Classes, present: Any = None, width: int | None = None
+) -> Image.Image:
     """Class colours and names in columns, a `PIL.Image`.
 
     Args:

@@ -1,6 +1,9 @@
 """Images under their labels: one, a sheet of them, or in columns."""
 
 import os
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,7 +29,12 @@ _GAP = 10
 _CELL_WIDTH = 320
 
 
-def overlay(image, labels, classes=None, alpha=0.5):
+def overlay(
+    image: np.ndarray | str | os.PathLike[str],
+    labels: np.ndarray,
+    classes: Classes | None = None,
+    alpha: float = 0.5,
+) -> Image.Image:
     """The image with its labels laid over it, a `PIL.Image`.
 
     Args:
@@ -49,7 +57,11 @@ def overlay(image, labels, classes=None, alpha=0.5):
     return Image.fromarray(blend(image, labels, classes, alpha))
 
 
-def comparison(rows, classes, titles=("image", "truth", "prediction")):
+def comparison(
+    rows: Any,
+    classes: Classes,
+    titles: Sequence[str] = ("image", "truth", "prediction"),
+) -> Image.Image:
     """Images beside their label maps, with headings and a legend.
 
     Args:
@@ -95,7 +107,13 @@ def comparison(rows, classes, titles=("image", "truth", "prediction")):
     return _arranged(pictures, names, _GAP, MARGIN, titles)
 
 
-def sheet(pairs, classes, columns=3, width=320, alpha=0.5):
+def sheet(
+    pairs: Iterable[Any],
+    classes: Classes,
+    columns: int = 3,
+    width: int = 320,
+    alpha: float = 0.5,
+) -> Image.Image:
     """Overlays in rows, with a legend below.
 
     Args:
@@ -110,7 +128,7 @@ def sheet(pairs, classes, columns=3, width=320, alpha=0.5):
     Returns:
         A `PIL.Image`. Unlabelled pixels are darkened.
     """
-    pictures, present = [], set()
+    pictures, present = [], set[int]()
     for image, labels in pairs:
         present.update(int(value) for value in np.unique(labels))
         mixed = blend(as_rgb(image), labels, classes, alpha)

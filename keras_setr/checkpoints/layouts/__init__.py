@@ -1,8 +1,11 @@
 """Which naming a checkpoint has, and how its tensors become ours."""
 
+from typing import Any
+
 from keras_setr.checkpoints.layouts.decoders import DECODERS
 from keras_setr.checkpoints.layouts.encoders import Encoder
 from keras_setr.checkpoints.layouts.namings import ENCODERS
+from keras_setr.checkpoints.tensors import Checkpoint
 from keras_setr.classes import Classes
 
 # How many keys a message shows of a checkpoint that nobody knows.
@@ -23,7 +26,9 @@ class Layout:
 
     saved = None
 
-    def __init__(self, checkpoint, encoder, decoder, classes):
+    def __init__(
+        self, checkpoint: Checkpoint, encoder: Any, decoder: Any, classes: Any
+    ) -> None:
         self.checkpoint = checkpoint
         self._encoder = encoder
         self._decoder = decoder
@@ -32,7 +37,7 @@ class Layout:
         self.model_class = decoder and decoder.model_class
         self.ignored = encoder.ignored + (decoder.ignored if decoder else ())
 
-    def encoder_arguments(self, given):
+    def encoder_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """Arguments of `SETRBackbone` under which the tensors fit.
 
         Args:
@@ -43,14 +48,16 @@ class Layout:
             arguments.update(self._decoder.backbone_arguments())
         return arguments
 
-    def model_arguments(self, given):
+    def model_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """Those of the segmenter beside its backbone; `{}` without one."""
         if not self._decoder:
             return {}
         arguments = self._decoder.arguments(given)
         return {**arguments, "classes": self._classes}
 
-    def rules(self, arguments, encoder_only=False):
+    def rules(
+        self, arguments: dict[str, Any], encoder_only: bool = False
+    ) -> Any:
         """A `TensorRule` for each variable.
 
         Args:
@@ -62,7 +69,7 @@ class Layout:
             return rules
         return (*rules, *self._decoder.rules())
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """What tells published files apart, by the arguments' names."""
         patch_size, _, _, hidden_dim = self._encoder.patch_shape
         facts = {
@@ -76,7 +83,7 @@ class Layout:
         return facts
 
 
-def recognise(checkpoint, classes=None):
+def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
     """The layout of a checkpoint, from the names of its tensors.
 
     Args:

@@ -35,7 +35,7 @@ def _batch_norm(target, source):
 class _Decoder:
     """One of the two codes' decoders in a checkpoint."""
 
-    ignored = (_COUNTER,)
+    ignored: tuple = (_COUNTER,)
 
     def __init__(self, checkpoint, encoder):
         self.checkpoint = checkpoint

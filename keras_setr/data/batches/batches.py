@@ -1,5 +1,8 @@
 """Pairs of images and labels as batches."""
 
+from collections.abc import Callable
+from typing import Any
+
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import integer
@@ -20,14 +23,14 @@ READERS = {
 
 @checked(*OPTION_RULES)
 def segmentation_batches(
-    source,
-    batch_size,
-    transform,
+    source: Any,
+    batch_size: int,
+    transform: Callable[..., Any],
     *,
-    reader="tf.data",
-    initial_step=0,
-    **options,
-):
+    reader: str = "tf.data",
+    initial_step: int = 0,
+    **options: Any,
+) -> Any:
     """Batches `(images, labels)` of `source` for Keras' `fit`.
 
     Images are `(B, h, w, C)` as `source` gives them and labels `(B, h, w)`
@@ -68,7 +71,7 @@ def read(plan, reader="tf.data", initial_step=0):
 
 
 @checked(step=integer(0))
-def batches_from(batches, step):
+def batches_from(batches: Any, step: int) -> Any:
     """The same batches from one on, to go on after an interruption.
 
     ```python
@@ -96,7 +99,7 @@ def batches_from(batches, step):
     return read(position.plan, position.reader, step)
 
 
-def batch_files(batches, step):
+def batch_files(batches: Any, step: int) -> Any:
     """The files that the images of a batch come from.
 
     Args:

@@ -2,6 +2,9 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -67,15 +70,17 @@ class BatchPlan:
         ValueError: an argument does not fit, or no batch would come out.
     """
 
-    source: object
+    source: Any
     batch_size: int
-    transform: object
+    transform: Any
     shuffle: bool = False
     seed: int = 0
-    steps_per_epoch: int = None
+    steps_per_epoch: int | None = None
     drop_remainder: bool = False
     cache: bool = False
-    shard: tuple = None
+    shard: tuple | None = None
+
+    _read_pair: ClassVar[Callable]
 
     def __post_init__(self):
         pair(1).check(
@@ -101,12 +106,12 @@ class BatchPlan:
         object.__setattr__(self, "_read_pair", read)
 
     @property
-    def num_pairs(self):
+    def num_pairs(self) -> int:
         """Pairs of an epoch."""
         return len(self.source)
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int:
         """Batches of a pass."""
         if self.steps_per_epoch is not None:
             return self.steps_per_epoch
@@ -115,28 +120,28 @@ class BatchPlan:
         return -(-self.num_pairs // self.batch_size)
 
     @property
-    def all_full(self):
+    def all_full(self) -> bool:
         """Whether every batch has `batch_size` pairs."""
         return self.drop_remainder or self.steps_per_epoch is not None
 
     # Asked for with every pair.
     @functools.cached_property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, int, int]:
         """`(h, w, C)` of the images that come out."""
         height, width = pair(1).take(self.transform.crop_size)
         return height, width, getattr(self.source, "channels", 3)
 
     @property
-    def image_dtype(self):
+    def image_dtype(self) -> str:
         return getattr(self.source, "image_dtype", "uint8")
 
     @property
-    def batch_shape(self):
+    def batch_shape(self) -> tuple[int, int, int]:
         """`(B, h, w)` of a full batch, that of all workers."""
         return self.batch_size, *self.image_shape[:2]
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """What makes a batch what it is, as far as JSON can say it."""
         return {
             "pairs": self.num_pairs,
@@ -147,7 +152,7 @@ class BatchPlan:
         }
 
     @checked(step=integer(0))
-    def files(self, step):
+    def files(self, step: int) -> Any:
         """The files that the images of batch `step` come from.
 
         Returns:
@@ -157,7 +162,7 @@ class BatchPlan:
         _, indices = self.pairs(range(step, step + 1))
         return tuple(self._file_name(int(index)) for index in indices)
 
-    def pairs(self, steps):
+    def pairs(self, steps: Any) -> Any:
         """The pairs of the batches `steps` of one pass.
 
         Args:
@@ -184,7 +189,7 @@ class BatchPlan:
         start = first - epochs[0] * size
         return epochs, np.concatenate(orders)[start : start + len(epochs)]
 
-    def pairs_to_read(self, steps):
+    def pairs_to_read(self, steps: Any) -> Any:
         """The same, with index -1 for pairs that other workers read."""
         epochs, indices = self.pairs(steps)
         if self.shard is None:
@@ -196,11 +201,11 @@ class BatchPlan:
         own = workers.computes_row(row, size, *self.shard)
         return epochs, np.where(own, indices, -1)
 
-    def batch(self, step):
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `step`, read in this thread: `(images, labels)`."""
         return stack(self.samples(step))
 
-    def samples(self, step, map=map):
+    def samples(self, step: int, map: Callable[..., Any] = map) -> Any:
         """An iterator of the samples of batch `step`.
 
         Args:
@@ -209,7 +214,7 @@ class BatchPlan:
         """
         return map(self.sample, *self.pairs_to_read(range(step, step + 1)))
 
-    def sample(self, epoch, index):
+    def sample(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pair `index` as epoch `epoch` shows it.
 
         Returns:

@@ -4,6 +4,10 @@ import bisect
 import itertools
 import math
 import operator
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -54,20 +58,29 @@ class SegmentationSource:
         image_dtype: `"uint8"` or `"uint16"`.
     """
 
-    training = None
+    training: bool | None = None
     channels = 3
     image_dtype = "uint8"
 
-    def __iter__(self):
+    if TYPE_CHECKING:
+
+        def __len__(self) -> int: ...
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+        @property
+        def classes(self) -> Any: ...
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index in range(len(self)):
             yield self[index]
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """The number of classes; ignored values are not counted."""
         return len(self.classes)
 
-    def check(self):
+    def check(self) -> None:
         """Raise an error that names what is wrong with the files, if known."""
 
     @checked(
@@ -80,15 +93,15 @@ class SegmentationSource:
     )
     def batches(
         self,
-        batch_size,
-        crop_size=None,
-        augment=None,
+        batch_size: int,
+        crop_size: int | tuple[int, int] | None = None,
+        augment: bool | Callable[..., Any] | None = None,
         *,
-        reader="tf.data",
-        initial_step=0,
-        check=True,
-        **options,
-    ):
+        reader: str = "tf.data",
+        initial_step: int = 0,
+        check: bool = True,
+        **options: Any,
+    ) -> Any:
         """Batches `(images, labels)` for Keras' `fit`.
 
         Images are `(B, h, w, channels)` as stored, labels `(B, h, w)` int32
@@ -163,7 +176,13 @@ class SegmentationSource:
             return TrainingTransform(crop_size, photometric=rgb)
         return EvaluationTransform(crop_size)
 
-    def show(self, count=6, columns=3, width=320, alpha=0.5):
+    def show(
+        self,
+        count: int = 6,
+        columns: int = 3,
+        width: int = 320,
+        alpha: float = 0.5,
+    ) -> Any:
         """The first pairs as overlays in rows, with a legend below.
 
         Args:

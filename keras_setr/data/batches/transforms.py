@@ -270,7 +270,7 @@ class TrainingTransform:
     """
 
     crop_size: tuple
-    base_scale: tuple = None
+    base_scale: tuple | None = None
     scale_range: tuple = (0.5, 2.0)
     category_limit: float = 0.75
     flip: float = 0.5
@@ -284,7 +284,9 @@ class TrainingTransform:
                 f"Received: {self.scale_range}."
             )
 
-    def __call__(self, image, label, rng):
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         # The label alone decides where to crop, so it goes first and the
         # image is only resized as far as the crop shows it.
         ratio = rng.uniform(*self.scale_range)
@@ -309,7 +311,9 @@ class EvaluationTransform:
 
     crop_size: tuple
 
-    def __call__(self, image, label, rng):
+    def __call__(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         image, label = center_crop(image, label, self.crop_size)
         return pad_to(image, label, self.crop_size)
 

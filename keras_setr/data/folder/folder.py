@@ -2,8 +2,10 @@
 
 import copy
 import operator
+import os
 import pathlib
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -112,23 +114,23 @@ class SegmentationFolder(SegmentationSource):
     )
     def __init__(
         self,
-        directory,
+        directory: str | os.PathLike[str],
         *,
-        images=None,
-        masks=None,
-        lists=None,
-        class_names=None,
-        palette=None,
-        num_classes=None,
-        ignore_values=UNLABELLED,
-        label_map=None,
-        reduce_zero_label=False,
-        colors=None,
-        channels=3,
-        image_dtype="uint8",
-    ):
+        images: str | None = None,
+        masks: str | None = None,
+        lists: Any = None,
+        class_names: Any = None,
+        palette: Any = None,
+        num_classes: int | None = None,
+        ignore_values: Any = UNLABELLED,
+        label_map: Any = None,
+        reduce_zero_label: bool = False,
+        colors: Any = None,
+        channels: int = 3,
+        image_dtype: str = "uint8",
+    ) -> None:
         self.directory = pathlib.Path(directory)
-        problems = []
+        problems: list[str] = []
         pairs = find_pairs(directory, images, masks, problems)
         if lists is not None:
             pairs = assign_subsets(pairs, lists, self.directory, problems)
@@ -160,10 +162,10 @@ class SegmentationFolder(SegmentationSource):
             f"training={self.training})"
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         pair = self.pairs[operator.index(index)]
         image = load_image(pair.image, self.channels, self.image_dtype)
         mask = load_mask(pair.mask)
@@ -178,12 +180,12 @@ class SegmentationFolder(SegmentationSource):
         limit = labels.num_classes or UNLABELLED
         return image, labels.rule.labels(mask, pair.mask, limit, colors)
 
-    def file_name(self, index):
+    def file_name(self, index: int) -> str:
         """The path of image `index`."""
         return self.pairs[index].image
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """The number of classes; ignored values are not counted.
 
         Raises:
@@ -192,12 +194,12 @@ class SegmentationFolder(SegmentationSource):
         return self._contents.num_classes
 
     @property
-    def classes(self):
+    def classes(self) -> Any:
         """`Classes`: the names and colours of the labels."""
         return self._contents.classes
 
     @property
-    def colors(self):
+    def colors(self) -> Any:
         """The colour table of RGB masks; empty if the masks hold values.
 
         Found by a scan of the whole folder unless it was given.
@@ -207,7 +209,7 @@ class SegmentationFolder(SegmentationSource):
         """
         return self._contents.colors
 
-    def scan(self):
+    def scan(self) -> Any:
         """`PairScan` of every pair, in order.
 
         Each file is read once, by several threads; the splits of a folder
@@ -215,7 +217,7 @@ class SegmentationFolder(SegmentationSource):
         """
         return self._contents.scan(self.pairs)
 
-    def report(self):
+    def report(self) -> Any:
         """What the folder holds and everything that is wrong with it.
 
         Returns:
@@ -223,7 +225,7 @@ class SegmentationFolder(SegmentationSource):
         """
         return FolderReport.of(self._contents, self.pairs)
 
-    def class_weights(self):
+    def class_weights(self) -> tuple[float, ...]:
         """A weight per class, from the shares of the pixels.
 
         Median frequency balancing (Eigen and Fergus, arXiv 1411.4734, section
@@ -249,7 +251,7 @@ class SegmentationFolder(SegmentationSource):
         weights[found] = np.median(frequency) / frequency
         return tuple(float(weight) for weight in weights)
 
-    def check(self):
+    def check(self) -> None:
         """Read every file and raise one error that names what is wrong.
 
         Raises:
@@ -265,7 +267,9 @@ class SegmentationFolder(SegmentationSource):
             )
 
     @checked(fraction=optional(number(above=0, below=1)), seed=integer(0))
-    def split(self, fraction=None, seed=0):
+    def split(
+        self, fraction: float | None = None, seed: int = 0
+    ) -> "tuple[SegmentationFolder, SegmentationFolder]":
         """Two folders, one to train on and one to validate with.
 
         Args:
@@ -291,15 +295,15 @@ class SegmentationFolder(SegmentationSource):
                 f"Received: {len(pairs)} in {self.directory}."
             )
         size = min(max(round(fraction * len(pairs)), 1), len(pairs) - 1)
-        drawn = np.random.default_rng(seed).permutation(len(pairs))[:size]
-        drawn = {pairs[index] for index in drawn}
+        order = np.random.default_rng(seed).permutation(len(pairs))
+        drawn = {pairs[index] for index in order[:size]}
         return (
             self._part([p for p in pairs if p not in drawn], training=True),
             self._part([p for p in pairs if p in drawn], training=False),
         )
 
     @checked(name=string())
-    def subset(self, name):
+    def subset(self, name: str) -> "SegmentationFolder":
         """The pairs of one subset; to train on if it is `"train"`.
 
         Args:

@@ -89,7 +89,7 @@ class Pair:
 
     image: pathlib.Path
     mask: pathlib.Path
-    subset: str = None
+    subset: str | None = None
 
 
 def find_pairs(directory, images=None, masks=None, problems=None):

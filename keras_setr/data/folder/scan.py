@@ -29,10 +29,10 @@ class PairScan:
         errors: tuple of str. Why a file cannot be used.
     """
 
-    image_size: tuple = None
-    mask_size: tuple = None
-    values: dict = None
-    colors: dict = None
+    image_size: tuple | None = None
+    mask_size: tuple | None = None
+    values: dict | None = None
+    colors: dict | None = None
     errors: tuple = ()
 
 

@@ -2,12 +2,17 @@
 
 import dataclasses
 import operator
+import os
+from typing import Any
+
+import numpy as np
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.arguments import string
+from keras_setr.classes import Classes
 from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.batches.source import crop_size_for
 from keras_setr.facts.datasets import DATASETS
@@ -55,7 +60,12 @@ _TFDS_NAMES = {
     data_dir=optional(path()),
     manual_dir=optional(path()),
 )
-def load_dataset(name, split, data_dir=None, manual_dir=None):
+def load_dataset(
+    name: str,
+    split: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
+) -> Any:
     """A split of a published dataset, prepared first if it is not yet.
 
     ```python no_run
@@ -143,7 +153,9 @@ class PublishedDataset(SegmentationSource):
         training: bool. Whether it holds the training split.
     """
 
-    def __init__(self, facts, splits, source, names):
+    def __init__(
+        self, facts: Any, splits: Any, source: Any, names: Any
+    ) -> None:
         self.facts = facts
         self.splits = splits
         self.training = "train" in splits or "train_extra" in splits
@@ -157,7 +169,7 @@ class PublishedDataset(SegmentationSource):
         self._rule = rule
 
     @property
-    def classes(self):
+    def classes(self) -> Classes:
         return self.facts.classes
 
     def __repr__(self):
@@ -166,10 +178,10 @@ class PublishedDataset(SegmentationSource):
             f"{len(self)} pairs)"
         )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index = operator.index(index)
         size = len(self)
         if not -size <= index < size:
@@ -184,14 +196,14 @@ class PublishedDataset(SegmentationSource):
     def _name(self, example):
         return example[self._names.file_name].decode("utf-8")
 
-    def file_name(self, index):
+    def file_name(self, index: int) -> str:
         """The name of image `index` in the official archive.
 
         Of Cityscapes, the part before `_leftImg8bit.png`.
         """
         return self._name(self._source[index])
 
-    def original_size(self, index):
+    def original_size(self, index: int) -> tuple[int, ...] | None:
         """`(H, W)` of image `index`."""
         if self.facts.image_size is not None:
             return self.facts.image_size

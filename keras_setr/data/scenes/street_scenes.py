@@ -9,7 +9,9 @@ every platform; transcendental functions, sums and drawing libraries do not.
 """
 
 import operator
+import os
 import pathlib
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -74,7 +76,12 @@ class StreetScenes:
     num_classes = len(_CLASSES)
     ignore_class = IGNORED
 
-    def __init__(self, num_scenes, image_size=(128, 192), seed=0):
+    def __init__(
+        self,
+        num_scenes: int,
+        image_size: tuple[int, int] = (128, 192),
+        seed: int = 0,
+    ) -> None:
         if num_scenes < 1:
             raise ValueError(
                 f"num_scenes must be at least 1. Received: {num_scenes}."
@@ -90,10 +97,10 @@ class StreetScenes:
         self.image_size = tuple(image_size)
         self.seed = seed
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.num_scenes
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index = operator.index(index)
         if not -self.num_scenes <= index < self.num_scenes:
             raise IndexError(
@@ -102,7 +109,9 @@ class StreetScenes:
             )
         return _draw_scene(self.image_size, self.seed, index % self.num_scenes)
 
-    def write(self, directory, subset=None):
+    def write(
+        self, directory: str | os.PathLike[str], subset: str | None = None
+    ) -> Any:
         """Writes `images/` and `masks/` for `SegmentationFolder`.
 
         Files are `images/scene_0000.png` and `masks/scene_0000.png`, or

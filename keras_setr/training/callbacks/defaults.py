@@ -1,6 +1,10 @@
 """The callbacks of a training, in the order in which they work together."""
 
+import os
 import pathlib
+from typing import Any
+
+import keras
 
 from keras_setr.arguments import checked
 from keras_setr.inference import VIEW_OPTIONS
@@ -12,21 +16,21 @@ from keras_setr.training.resume.callback import Checkpoints
 
 @checked(*VIEW_OPTIONS)
 def callbacks(
-    directory,
+    directory: str | os.PathLike[str],
     *,
-    validation=None,
-    validate_every=1,
-    checkpoint_every=500,
-    resume=True,
-    monitor="val_mean_iou",
-    mode="max",
-    patience=None,
-    previews=4,
-    tensorboard=False,
-    preflight=True,
-    batch_size=None,
-    **views,
-):
+    validation: Any = None,
+    validate_every: int = 1,
+    checkpoint_every: int = 500,
+    resume: bool = True,
+    monitor: str = "val_mean_iou",
+    mode: str = "max",
+    patience: int | None = None,
+    previews: int = 4,
+    tensorboard: bool = False,
+    preflight: bool = True,
+    batch_size: int | None = None,
+    **views: Any,
+) -> list[keras.callbacks.Callback]:
     """Callbacks for `fit`: exact resume, validation, the best weights, logs.
 
     ```python

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import pathlib
 import time
 
@@ -44,7 +45,7 @@ class CSVLog(keras.callbacks.Callback):
     """
 
     @checked(path=path())
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         self.path = pathlib.Path(path)
 

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import keras
 
@@ -99,17 +100,21 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         min_delta=number(0),
     )
     def __init__(
-        self, patience, monitor="val_mean_iou", mode="max", min_delta=0.0
-    ):
+        self,
+        patience: int,
+        monitor: str = "val_mean_iou",
+        mode: str = "max",
+        min_delta: float = 0.0,
+    ) -> None:
         super().__init__(monitor, min_delta, patience, mode=mode)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return {"best": self.best, "wait": self.wait}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         self.best, self.wait = state["best"], state["wait"]
 
-    def get_monitor_value(self, logs):
+    def get_monitor_value(self, logs: dict[str, Any] | None):
         score = (logs or {}).get(self.monitor)
         if score is not None and math.isnan(score):
             # The worst there is: nothing would be better than NaN.

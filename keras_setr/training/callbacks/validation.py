@@ -1,7 +1,9 @@
 """Validation on whole images, previews of them, and the best weights."""
 
 import math
+import os
 import pathlib
+from typing import Any
 
 import keras
 
@@ -47,8 +49,14 @@ class SlidingWindowValidation(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, dataset=None, every=1, verbose=0, *, batch_size=None, **views
-    ):
+        self,
+        dataset: Any = None,
+        every: int = 1,
+        verbose: Any = 0,
+        *,
+        batch_size: int | None = None,
+        **views: Any,
+    ) -> None:
         super().__init__()
         self.dataset = dataset
         self.every = every
@@ -106,14 +114,14 @@ class Previews(keras.callbacks.Callback):
 
     def __init__(
         self,
-        directory,
-        dataset=None,
-        count=4,
-        every=1,
+        directory: str | os.PathLike[str],
+        dataset: Any = None,
+        count: int = 4,
+        every: int = 1,
         *,
-        batch_size=None,
-        **views,
-    ):
+        batch_size: int | None = None,
+        **views: Any,
+    ) -> None:
         super().__init__()
         self.directory = pathlib.Path(directory)
         self.dataset = dataset
@@ -166,7 +174,12 @@ class BestWeights(keras.callbacks.Callback):
     """
 
     @checked(path=path(), monitor=string(), mode=choice("max", "min"))
-    def __init__(self, path, monitor="val_mean_iou", mode="max"):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        monitor: str = "val_mean_iou",
+        mode: str = "max",
+    ) -> None:
         super().__init__()
         self.path = pathlib.Path(path)
         if not self.path.name.endswith(".weights.h5"):
@@ -179,10 +192,10 @@ class BestWeights(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.best = None
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return {"best": self.best}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         self.best = state["best"]
 
     def on_epoch_end(self, epoch, logs=None):

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -39,8 +41,13 @@ _JAX_JOB = "KERAS_DISTRIBUTION_"
     verbose=flag(),
 )
 def distribute(
-    devices=None, *, model_parallel=None, workers=None, tpu=None, verbose=True
-):
+    devices: int | Sequence[str] | None = None,
+    *,
+    model_parallel: tuple[int, int] | None = None,
+    workers: int | None = None,
+    tpu: str | None = None,
+    verbose: bool | int | str = True,
+) -> "Distribution":
     """Train on everything that the machine, or the job, has.
 
         with ks.distribute() as run:
@@ -128,30 +135,30 @@ class Distribution:
     num_devices: int = 1
     num_workers: int = 1
     worker: int = 0
-    strategy: object = None
+    strategy: Any = None
     verbose: bool = True
 
     def __post_init__(self):
         self._scopes = []
 
     @property
-    def is_chief(self):
+    def is_chief(self) -> bool:
         """Whether this worker is the one that writes files."""
         return self.worker == 0
 
     @property
-    def shard(self):
+    def shard(self) -> tuple[int, int]:
         """`(worker, num_workers)`, for `batches(shard=...)`."""
         return self.worker, self.num_workers
 
-    def describe(self):
+    def describe(self) -> str:
         """One line: what was picked, why, and what it does to batches."""
         batches = "one device"
         if self.num_devices > 1:
             batches = f"batches divide by {self.num_devices}"
         return f"{self.picked}, {self.reason}: {batches}"
 
-    def __enter__(self):
+    def __enter__(self) -> "Distribution":
         scope = contextlib.ExitStack()
         if self.strategy is not None:
             scope.enter_context(self.strategy.scope())

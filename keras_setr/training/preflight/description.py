@@ -50,11 +50,11 @@ class RunDescription:
     available: int | None
 
     @property
-    def effective_batch(self):
+    def effective_batch(self) -> int:
         """Images behind one update of the weights."""
         return self.batch_size * self.devices * self.accumulation_steps
 
-    def __str__(self):
+    def __str__(self) -> str:
         height, width = self.image_size
         rates = ", ".join(
             f"{part} {low:.3g}" + (f" to {high:.3g}" if high > low else "")
@@ -81,7 +81,12 @@ class RunDescription:
         )
 
 
-def describe_run(model, batch_size, image_size=None, available=None):
+def describe_run(
+    model: keras.Model,
+    batch_size: int,
+    image_size: tuple[int, int] | None = None,
+    available: int | None = None,
+) -> RunDescription:
     """Describe the training that is about to start, and check that it fits.
 
     Args:

@@ -29,12 +29,16 @@ class _Kept:
     convolution: float  # of width F, with its batch norm and ReLU
     pixel: float  # of each head's loss, beside the logits
     working: float = 0.0  # share of all these for operations in between
+    patches: float = 0.0  # of the largest map that a 3 x 3 convolution makes
     updates: bool = False  # of all weights at the same time
 
 
 _KEPT = {
-    # Operations that do not wait for each other run at the same time.
-    "tensorflow": _Kept(10, 4, 1, 3, 2.25, 2.3, working=0.15, updates=True),
+    # Operations that do not wait for each other run at the same time, and
+    # gradients of a convolution gather the surroundings of each pixel.
+    "tensorflow": _Kept(
+        10, 4, 1, 3, 2.25, 2.3, working=0.15, patches=7, updates=True
+    ),
     "jax": _Kept(8, 5, 2, 4, 4, 3.75),
     # Its fused attention never stores the N x N matrix.
     "torch": _Kept(9, 2, 0, 1.3, 3, 2.5),
@@ -64,18 +68,23 @@ class MemoryEstimate:
     working: int
 
     @property
-    def total(self):
+    def total(self) -> int:
         """Their sum; measured peaks lie within 30 % of it."""
         return sum(dataclasses.astuple(self))
 
-    def largest_batch(self, batch_size, memory):
+    def largest_batch(self, batch_size: int, memory: int) -> int:
         """How many of `batch_size` images fit into `memory`; 0 if none does."""
         fixed = self.weights + self.optimizer + self.gradients
         for_images = self.activations + self.working
         return max(0, int(batch_size * (memory - fixed) / for_images))
 
 
-def estimate_memory(model, batch_size, image_size=None, rematerialize=None):
+def estimate_memory(
+    model: keras.Model,
+    batch_size: int,
+    image_size: tuple[int, int] | None = None,
+    rematerialize: bool | None = None,
+) -> MemoryEstimate:
     """Estimate the memory of a step of `fit`, without running one.
 
     Of B images of H x W, in h x w patches that make N tokens of width D, the
@@ -91,6 +100,7 @@ def estimate_memory(model, batch_size, image_size=None, rematerialize=None):
         MLA, each of its streams    the same, and its sum and concatenation
         each head's loss            B * H * W * (K + pixel), all in float32
         images and labels           B * H * W * _IMAGE
+        the largest convolution     B * patches * its output's values
 
     To these come the weights, the gradients, and the optimizer's variables.
 
@@ -112,7 +122,8 @@ def estimate_memory(model, batch_size, image_size=None, rematerialize=None):
     one_layer = _layer(backbone, grid, kept)
     tokens = math.prod(grid) * backbone.hidden_dim
     maps = backbone.num_layers * (tokens if rematerialize else one_layer)
-    maps += _decoder(model, grid, kept)
+    decoder, largest = _decoder(model, grid, kept)
+    maps += decoder
     per_pixel = len(model.outputs) * (model.num_classes + kept.pixel) + _IMAGE
     width_of_map = _BYTES.get(model.compute_dtype, 4) * batch_size
     activations = int(
@@ -125,7 +136,7 @@ def estimate_memory(model, batch_size, image_size=None, rematerialize=None):
         gradients=trainable,
         activations=activations,
         working=int(
-            width_of_map * one_layer * rematerialize
+            width_of_map * (one_layer * rematerialize + kept.patches * largest)
             + kept.updates * trainable
             + kept.working * activations
         ),
@@ -144,9 +155,12 @@ def _layer(backbone, grid, kept):
 
 
 def _decoder(model, grid, kept):
-    """Values of all heads up to their own logits, of one image."""
+    """Values of all heads up to their own logits, of one image.
+
+    And those of the largest map that a 3 x 3 convolution makes.
+    """
     dim = model.backbone.hidden_dim
-    width = 0  # of all maps, as many values a patch
+    width = largest = 0  # of all maps and of one, as many values a patch
     for layer in model.layers:
         if isinstance(layer, UpsamplingHead):
             width += kept.norm * dim
@@ -155,16 +169,20 @@ def _decoder(model, grid, kept):
                 enlarged *= factor**2
                 copies = kept.convolution + (factor > 1)
                 width += enlarged * copies * layer.filters
+                if layer.kernel_size > 1:
+                    largest = max(largest, enlarged * layer.filters)
         elif isinstance(layer, MLANeck):
             copies = 2 * kept.convolution + 1
             width += len(layer.projections) * (
                 kept.norm * dim + copies * layer.filters
             )
+            largest = max(largest, layer.filters)
         elif isinstance(layer, MLAHead):
             width += len(layer.streams) * (
                 kept.convolution * sum(layer.filters) + layer.filters[-1]
             )
-    return math.prod(grid) * width
+            largest = max(largest, *layer.filters)
+    return math.prod(grid) * width, math.prod(grid) * largest
 
 
 def _optimizer_size(optimizer, trainable):

@@ -8,9 +8,13 @@ FPN), which are no SETR.
 
 import collections.abc
 import difflib
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
 
 from keras_setr.training.recipes.listing import html_table
 from keras_setr.training.recipes.listing import table
+from keras_setr.training.recipes.recipe import Recipe
 from keras_setr.training.recipes.table import TABLE
 
 
@@ -34,23 +38,23 @@ class Recipes(collections.abc.Mapping):
         recipes: iterable of `Recipe`.
     """
 
-    def __init__(self, recipes):
+    def __init__(self, recipes: Iterable[Recipe]) -> None:
         self._recipes = {recipe.name: recipe for recipe in recipes}
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Recipe:
         if name in self._recipes:
             return self._recipes[name]
         raise UnknownRecipe(
             f"There is no recipe {name!r}. {self._nearest(name)}"
         )
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._recipes)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._recipes)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return table(self.values())
 
     def __repr__(self):
@@ -59,7 +63,7 @@ class Recipes(collections.abc.Mapping):
     def _repr_html_(self):
         return html_table(self.values())
 
-    def select(self, **values):
+    def select(self, **values: Any) -> "Recipes":
         """The recipes whose attributes have these values.
 
         Args:

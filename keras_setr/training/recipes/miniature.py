@@ -1,6 +1,7 @@
 """A recipe made small enough to run in seconds, and data for it."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.batches.source import crop_size_for
 from keras_setr.facts.decoders import scaled_layers
 from keras_setr.opencv import cv2
+from keras_setr.training.recipes.recipe import Recipe
 
 _FACTOR = 1 / 16
 _STEPS = 2
@@ -16,7 +18,7 @@ _STEPS = 2
 _NUM_LAYERS = 6
 # Width and heads in place of the published encoders', by their depth.
 _ENCODERS = {24: (32, 4), 12: (24, 3)}
-_DECODERS = {
+_DECODERS: dict[str, dict[str, Any]] = {
     "naive": {"filters": 8, "auxiliary_filters": 8},
     "pup": {"filters": 8, "auxiliary_filters": 8},
     "mla": {"neck_filters": 8, "head_filters": (4, 4), "auxiliary_filters": 8},
@@ -25,7 +27,7 @@ _DECODERS = {
 _IMAGE_SIZES = {"ade20k": (512, 683), "pascal_context": (375, 500)}
 
 
-def miniature(recipe):
+def miniature(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
     """The recipe at a sixteenth of its sizes, and a small model for it.
 
     Everything else stays: decoder, classes, relative depth of the layers that
@@ -75,7 +77,9 @@ class GeneratedImages(SegmentationSource):
         seed: int.
     """
 
-    def __init__(self, recipe, num_images, training, seed=0):
+    def __init__(
+        self, recipe: Recipe, num_images: int, training: bool, seed: int = 0
+    ) -> None:
         self._facts = recipe.facts
         self._num_images = num_images
         self._seed = seed
@@ -83,16 +87,16 @@ class GeneratedImages(SegmentationSource):
         self.training = training
 
     @property
-    def classes(self):
+    def classes(self) -> Any:
         return self._facts.classes
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._num_images
 
-    def file_name(self, index):
+    def file_name(self, index: int) -> str:
         return f"generated {index}"
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng((self._seed, index))
         facts = self._facts
         values = [*facts.label_map, *facts.ignored]

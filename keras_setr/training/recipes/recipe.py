@@ -1,7 +1,11 @@
 """One published result: what it was trained with and what came out."""
 
 import dataclasses
+import os
 import pathlib
+from typing import Any
+
+import keras
 
 from keras_setr import checkpoints
 from keras_setr.arguments import checked
@@ -156,12 +160,12 @@ class Recipe:
     # === Facts that follow ===
 
     @property
-    def facts(self):
+    def facts(self) -> Any:
         """The `Dataset`."""
         return DATASETS[self.dataset]
 
     @property
-    def num_images(self):
+    def num_images(self) -> int:
         """How many images are trained on."""
         count = sum(self.facts.splits[part] for part in self.split.split("+"))
         if self.coarse_split:
@@ -170,19 +174,19 @@ class Recipe:
         return count
 
     @property
-    def epochs(self):
+    def epochs(self) -> float:
         """160_000 steps * 16 images / 20_210 = 126.7."""
         return self.steps * self.batch_size / self.num_images
 
     @property
-    def base_scale(self):
+    def base_scale(self) -> Any:
         """The two sides into which images are fitted."""
         return tuple(
             round(side * self.image_scale) for side in self.facts.base_scale
         )
 
     @property
-    def stride(self):
+    def stride(self) -> Any:
         """Of the windows: the published one, with the crop's size."""
         return tuple(
             round(stride * crop / published)
@@ -192,7 +196,7 @@ class Recipe:
         )
 
     @property
-    def encoder_shape(self):
+    def encoder_shape(self) -> dict[str, Any]:
         """Arguments of the published `SETRBackbone`: layers, width, heads."""
         shape, _ = checkpoints.architecture(
             checkpoints.PRESETS[ENCODERS[self.encoder]]
@@ -200,7 +204,7 @@ class Recipe:
         return shape
 
     @property
-    def pretrained_on(self):
+    def pretrained_on(self) -> Any:
         """`"random"`, `"21k"`, `"21k+1k"`, .. or where else from."""
         if self.pretraining is None:
             return "random"
@@ -210,13 +214,13 @@ class Recipe:
         return data.replace("ImageNet-", "").replace(", then ", "+")
 
     @property
-    def command(self):
+    def command(self) -> str:
         return (
             f"python examples/train.py --recipe {self.name} --data-dir DIR "
             f"--out runs/{self.name}"
         )
 
-    def scaled(self, factor):
+    def scaled(self, factor: float) -> "Recipe":
         """The recipe on images of `factor` times the published size.
 
         Crops, windows and strides shrink with the images; crops stay
@@ -233,7 +237,7 @@ class Recipe:
 
     # === What a training needs ===
 
-    def build_model(self, weights=True, **overrides):
+    def build_model(self, weights: Any = True, **overrides: Any) -> Any:
         """The model, its encoder pretrained and its decoder new.
 
         Args:
@@ -263,7 +267,7 @@ class Recipe:
             **{**arguments, **overrides},
         )
 
-    def compile(self, model, **overrides):
+    def compile(self, model: keras.Model, **overrides: Any) -> None:
         """`model.compile` with the learning rate and its decay.
 
         Args:
@@ -277,7 +281,12 @@ class Recipe:
         }
         model.compile(**{**arguments, **overrides})
 
-    def load_data(self, data_dir=None, manual_dir=None, image_dir=None):
+    def load_data(
+        self,
+        data_dir: str | os.PathLike[str] | None = None,
+        manual_dir: str | os.PathLike[str] | None = None,
+        image_dir: str | os.PathLike[str] | None = None,
+    ) -> tuple[Any, Any]:
         """What to train on, and the labelled images to validate with.
 
         Args:
@@ -334,11 +343,11 @@ class Recipe:
             "masks": "gtFine/{split}/{name}_gtFine_labelIds.png",
         }
 
-    def transform(self):
+    def transform(self) -> Any:
         """The augmentation of the training images."""
         return TrainingTransform(self.crop_size, base_scale=self.base_scale)
 
-    def batches(self, source, **options):
+    def batches(self, source: Any, **options: Any) -> Any:
         """Batches to train on, or of middle crops where `source` is not.
 
         Args:
@@ -355,7 +364,13 @@ class Recipe:
         interval=optional(integer(1)),
         accumulate=integer(1),
     )
-    def fit_options(self, source, interval=None, accumulate=1, **options):
+    def fit_options(
+        self,
+        source: Any,
+        interval: int | None = None,
+        accumulate: int = 1,
+        **options: Any,
+    ) -> dict[str, Any]:
         """Arguments of `model.fit` for the whole training.
 
         Args:
@@ -398,7 +413,7 @@ class Recipe:
             "epochs": steps // interval,
         }
 
-    def test_options(self, multi_scale=False):
+    def test_options(self, multi_scale: bool = False) -> dict[str, Any]:
         """Arguments of `keras_setr.evaluate` for the published test."""
         options = {
             "window_size": self.crop_size,
@@ -410,5 +425,5 @@ class Recipe:
             options.update(scales=self.scales, flip=True)
         return options
 
-    def __str__(self):
+    def __str__(self) -> str:
         return record(self)

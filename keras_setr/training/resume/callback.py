@@ -1,5 +1,6 @@
 """Exact resume: a callback that saves all of a training and goes on."""
 
+import os
 import pathlib
 
 import keras
@@ -47,7 +48,12 @@ class Checkpoints(keras.callbacks.Callback):
     """
 
     @checked(directory=path(), every=integer(1), resume=flag())
-    def __init__(self, directory, every=500, resume=True):
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        every: int = 500,
+        resume: bool = True,
+    ) -> None:
         super().__init__()
         self.directory = pathlib.Path(directory)
         self.every = every

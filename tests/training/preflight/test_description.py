@@ -93,6 +93,29 @@ def test_activations_follow_the_formula():
     assert estimate.activations == pytest.approx(4 * 5 * values, abs=1)
 
 
+def test_what_tensorflow_gathers_for_the_largest_convolution_counts():
+    backbone = ks.SETRBackbone(
+        num_layers=2,
+        hidden_dim=8,
+        num_heads=2,
+        patch_size=8,
+        image_shape=(16, 24, 3),
+    )
+    model = ks.SETRPUP(backbone, 3, auxiliary_layers=(), filters=4)
+    estimate = ks.training.estimate_memory(model, 5)
+    # The last of three convolutions has a grid of 8 x 12, enlarged from
+    # 2 x 3, and 4 filters.
+    gathered = 4 * 5 * 7 * (8 * 12 * 4)
+    values = {
+        "torch": 0,
+        "jax": 0,
+        "tensorflow": 0.15 * estimate.activations
+        + estimate.gradients
+        + gathered,
+    }[BACKEND]
+    assert estimate.working == pytest.approx(values, abs=1)
+
+
 def test_memory_is_compared_with_what_is_free(model, monkeypatch):
     monkeypatch.setattr(description, "free_memory", lambda: 10**6)
     run = ks.training.describe_run(model, 1)

@@ -13,7 +13,9 @@ from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
 
 
-class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class PairBuilder(  # type: ignore[call-arg]
+    tfds.core.GeneratorBasedBuilder, skip_registration=True
+):
     """Base of the builders here: examples of an image and its labels.
 
     `image` are the bytes of the official file, `label` (H, W, 1) the training
