@@ -25,6 +25,7 @@ from keras_setr.data.published.dataset import load_dataset
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.inference.views import PAPER_SCALES
+from keras_setr.inference.views import PROTOCOLS
 from keras_setr.models import MODELS
 from keras_setr.training.recipes.listing import record
 
@@ -36,7 +37,7 @@ ENCODERS = {
 }
 _PATCH = 16
 _MIOU = instance("a dict of source -> percent", dict)
-_VARIANTS = ("authors", "mmsegmentation")
+_CODES = ("authors", "mmsegmentation")
 
 
 @checked(
@@ -50,17 +51,17 @@ _VARIANTS = ("authors", "mmsegmentation")
     batch_size=integer(1),
     learning_rate=number(above=0),
     decoder=choice(*MODELS),
-    variant=choice("paper", *_VARIANTS),
+    variant=choice("paper", *_CODES),
     encoder=choice(*ENCODERS),
     pretraining=optional(path()),
     feature_layers=sequence(integer(1), minimum_length=1),
     auxiliary_layers=sequence(integer(1)),
     scales=sequence(number(above=0), minimum_length=1),
-    protocol=choice(*_VARIANTS),
+    protocol=choice(*PROTOCOLS),
     miou=_MIOU,
     miou_multi_scale=_MIOU,
     miou_test_server=_MIOU,
-    follows=choice("paper", *_VARIANTS),
+    follows=choice("paper", *_CODES),
     because=sequence(string()),
     preset=optional(string()),
     measured=optional(number(0, 100)),
