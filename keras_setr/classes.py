@@ -117,6 +117,7 @@ class Classes:
             )
 
     @classmethod
+    @checked(num_classes=integer(1))
     def numbered(cls, num_classes: int) -> "Classes":
         """`class 0` .. `class K-1` in the default colours."""
         return cls(tuple(f"class {index}" for index in range(num_classes)))

@@ -156,6 +156,7 @@ class _ConfusionMetric(keras.metrics.Metric):
     """
 
     _BASE = 2**16
+    _NAME: str  # by default, also in logs
 
     @checked(**_RULES)
     def __init__(
@@ -165,7 +166,7 @@ class _ConfusionMetric(keras.metrics.Metric):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=name or self._NAME, dtype=dtype)
         self.num_classes = num_classes
         self.ignore_class = ignore_class
         # The last column counts the valid pixels predicted as no class at all:
@@ -282,14 +283,7 @@ class MeanIoU(_ConfusionMetric):
             every dtype.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        ignore_class: int | None = 255,
-        name: str = "mean_iou",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(num_classes, ignore_class, name=name, dtype=dtype)
+    _NAME = "mean_iou"
 
     def result(self):
         return mean_iou(self._confusion(), xp=ops)
@@ -309,14 +303,7 @@ class MeanAccuracy(_ConfusionMetric):
         name, dtype: as in `keras.metrics.Metric`.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        ignore_class: int | None = 255,
-        name: str = "mean_accuracy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(num_classes, ignore_class, name=name, dtype=dtype)
+    _NAME = "mean_accuracy"
 
     def result(self):
         return mean_accuracy(self._confusion(), xp=ops)
@@ -336,14 +323,7 @@ class PixelAccuracy(_ConfusionMetric):
         name, dtype: as in `keras.metrics.Metric`.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        ignore_class: int | None = 255,
-        name: str = "pixel_accuracy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(num_classes, ignore_class, name=name, dtype=dtype)
+    _NAME = "pixel_accuracy"
 
     def result(self):
         return pixel_accuracy(self._confusion(), xp=ops)

@@ -18,6 +18,7 @@ from keras_setr.arguments import flag
 from keras_setr.arguments import function
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
+from keras_setr.arguments import path as path_rule
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.images import load_image
 from keras_setr.files.images import save_labels
@@ -187,6 +188,8 @@ def segment_files(
 
 @checked(
     *VIEW_OPTIONS,
+    images=path_rule(),
+    out=path_rule(),
     overwrite=flag(),
     batch_size=optional(integer(1)),
     verbose=VERBOSE,

@@ -9,6 +9,13 @@ import numpy as np
 from PIL import ExifTags
 from PIL import Image
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import either
+from keras_setr.arguments import instance
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import path
 from keras_setr.files.decoding import ImageBytes
 from keras_setr.files.decoding import decode
 from keras_setr.files.decoding import decode_quickly
@@ -24,6 +31,11 @@ _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
 _MASK_MODES = ("L", "P", "1", "RGB")
 
 
+@checked(
+    path=either(path(), instance("ImageBytes", ImageBytes)),
+    channels=integer(1),
+    dtype=optional(choice("uint8", "uint16")),
+)
 def load_image(
     path: str | os.PathLike[str] | ImageBytes,
     channels: int = 3,

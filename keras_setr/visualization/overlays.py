@@ -9,6 +9,13 @@ import numpy as np
 from PIL import Image
 from PIL import ImageDraw
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import instance
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
+from keras_setr.arguments import optional
+from keras_setr.arguments import sequence
+from keras_setr.arguments import string
 from keras_setr.classes import Classes
 from keras_setr.files.images import load_image
 from keras_setr.visualization.drawing import INK
@@ -27,8 +34,10 @@ from keras_setr.visualization.drawing import legend
 # Pixels of the finished picture.
 _GAP = 10
 _CELL_WIDTH = 320
+_CLASSES = instance("Classes", Classes)
 
 
+@checked(classes=optional(_CLASSES), alpha=number(0, 1))
 def overlay(
     image: np.ndarray | str | os.PathLike[str],
     labels: np.ndarray,
@@ -48,8 +57,6 @@ def overlay(
     Raises:
         ValueError: `alpha` out of range, or labels of another size.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must lie in 0..1. Received: {alpha}.")
     image, labels = _load(image), checked_labels(labels)
     _check_size("labels", labels, image)
     if classes is None:
@@ -57,6 +64,7 @@ def overlay(
     return Image.fromarray(blend(image, labels, classes, alpha))
 
 
+@checked(classes=_CLASSES, titles=sequence(string(), minimum_length=2))
 def comparison(
     rows: Any,
     classes: Classes,
@@ -107,6 +115,9 @@ def comparison(
     return _arranged(pictures, names, _GAP, MARGIN, titles)
 
 
+@checked(
+    classes=_CLASSES, columns=integer(1), width=integer(1), alpha=number(0, 1)
+)
 def sheet(
     pairs: Iterable[Any],
     classes: Classes,

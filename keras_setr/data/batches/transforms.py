@@ -17,9 +17,9 @@ import numpy as np
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import function
-from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
+from keras_setr.arguments import pair
 from keras_setr.arguments import sequence
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.opencv import cv2
@@ -239,7 +239,7 @@ def center_crop(image, label, crop_size):
     return image[box], label[box]
 
 
-_SIZE = sequence(integer(1), length=2)
+_SIZE = pair(1)
 
 
 @checked(
@@ -258,7 +258,7 @@ class TrainingTransform:
     padding of what came out smaller than the crop, in this order.
 
     Args:
-        crop_size: `(H, W)` of what comes out.
+        crop_size: `(H, W)` of what comes out, or an int for both.
         base_scale: `(H, W)` that `scale_range` multiplies; see
             `resized_size`. Defaults to each image's own size. The paper's
             runs have (512, 2048) on ADE20K, (1025, 2049) on Cityscapes and
@@ -306,7 +306,7 @@ class EvaluationTransform:
     """The middle `crop_size`, padded, never resized; draws nothing.
 
     Args:
-        crop_size: `(H, W)` of what comes out.
+        crop_size: `(H, W)` of what comes out, or an int for both.
     """
 
     crop_size: tuple
@@ -326,7 +326,7 @@ class CustomTransform:
     Args:
         augment: callable `(image, label, rng) -> (image, label)`. May change
             the size; what it returns is checked.
-        crop_size: `(H, W)` of what comes out.
+        crop_size: `(H, W)` of what comes out, or an int for both.
         category_limit: float. See `random_crop`.
     """
 

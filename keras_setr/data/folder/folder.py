@@ -109,6 +109,7 @@ class SegmentationFolder(SegmentationSource):
         class_names=optional(
             either(path(), sequence(string(), minimum_length=1))
         ),
+        num_classes=optional(integer(2, UNLABELLED)),
         channels=integer(1),
         image_dtype=choice("uint8", "uint16"),
     )
@@ -130,6 +131,7 @@ class SegmentationFolder(SegmentationSource):
         image_dtype: str = "uint8",
     ) -> None:
         self.directory = pathlib.Path(directory)
+        rule = LabelRule(ignore_values, label_map, reduce_zero_label)
         problems: list[str] = []
         pairs = find_pairs(directory, images, masks, problems)
         if lists is not None:
@@ -142,7 +144,7 @@ class SegmentationFolder(SegmentationSource):
             )
         names, named_palette = read_class_names(class_names, self.directory)
         labels = LabelSource(
-            LabelRule(ignore_values, label_map, reduce_zero_label),
+            rule,
             colors,
             names,
             named_palette if palette is None else palette,

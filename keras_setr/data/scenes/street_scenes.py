@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import integer
+from keras_setr.arguments import pair
 from keras_setr.classes import Classes
 from keras_setr.data.scenes import painters
 from keras_setr.data.scenes.canvas import IGNORED
@@ -64,7 +67,8 @@ class StreetScenes:
 
     Args:
         num_scenes: int. Length of the sequence.
-        image_size: `(H, W)`, each at least 64.
+        image_size: `(H, W)`, each at least 64, below which people and poles
+            are lost.
         seed: int. Scene i of one seed is always the same, whatever
             `num_scenes`; take another seed for validation.
 
@@ -76,25 +80,15 @@ class StreetScenes:
     num_classes = len(_CLASSES)
     ignore_class = IGNORED
 
+    @checked(num_scenes=integer(1), image_size=pair(64), seed=integer(0))
     def __init__(
         self,
         num_scenes: int,
         image_size: tuple[int, int] = (128, 192),
         seed: int = 0,
     ) -> None:
-        if num_scenes < 1:
-            raise ValueError(
-                f"num_scenes must be at least 1. Received: {num_scenes}."
-            )
-        if len(image_size) != 2 or min(image_size) < 64:
-            raise ValueError(
-                "image_size must be (H, W) of at least 64 pixels each, below "
-                f"which people and poles are lost. Received: {image_size}."
-            )
-        if seed < 0:
-            raise ValueError(f"seed must not be negative. Received: {seed}.")
         self.num_scenes = num_scenes
-        self.image_size = tuple(image_size)
+        self.image_size = image_size
         self.seed = seed
 
     def __len__(self) -> int:

@@ -7,6 +7,9 @@ from typing import Any
 import keras
 
 from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import path
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.training.callbacks import logs
 from keras_setr.training.callbacks import stopping
@@ -14,7 +17,15 @@ from keras_setr.training.callbacks import validation as whole_images
 from keras_setr.training.resume.callback import Checkpoints
 
 
-@checked(*VIEW_OPTIONS)
+@checked(
+    *VIEW_OPTIONS,
+    directory=path(),
+    validate_every=integer(1),
+    checkpoint_every=integer(1),
+    previews=integer(0),
+    tensorboard=flag(),
+    preflight=flag(),
+)
 def callbacks(
     directory: str | os.PathLike[str],
     *,

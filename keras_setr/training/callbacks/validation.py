@@ -92,6 +92,7 @@ class SlidingWindowValidation(keras.callbacks.Callback):
 
 @checked(
     *VIEW_OPTIONS,
+    directory=path(),
     count=integer(1),
     every=integer(1),
     batch_size=optional(integer(1)),

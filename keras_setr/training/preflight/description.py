@@ -6,6 +6,10 @@ import math
 import keras
 from keras import ops
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import pair
 from keras_setr.models.division import batch_divisor
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
@@ -81,6 +85,11 @@ class RunDescription:
         )
 
 
+@checked(
+    batch_size=integer(1),
+    image_size=optional(pair(1)),
+    available=optional(integer(0)),
+)
 def describe_run(
     model: keras.Model,
     batch_size: int,
@@ -118,7 +127,7 @@ def describe_run(
         batch_size=per_device,
         devices=devices,
         accumulation_steps=optimizer.gradient_accumulation_steps or 1,
-        image_size=tuple(image_size),
+        image_size=image_size,
         rates=_rates(model, optimizer),
         trainable=_count(model.trainable_variables),
         frozen=model.count_params() - _count(model.trainable_variables),

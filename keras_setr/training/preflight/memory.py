@@ -8,6 +8,11 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import pair
 from keras_setr.models.heads import MLAHead
 from keras_setr.models.heads import MLANeck
 from keras_setr.models.heads import UpsamplingHead
@@ -79,6 +84,11 @@ class MemoryEstimate:
         return max(0, int(batch_size * (memory - fixed) / for_images))
 
 
+@checked(
+    batch_size=integer(1),
+    image_size=optional(pair(1)),
+    rematerialize=optional(flag()),
+)
 def estimate_memory(
     model: keras.Model,
     batch_size: int,

@@ -1,0 +1,493 @@
+"""Wrong values of arguments: one error at the call that says all of it.
+
+Each names the argument, what it must be, and what came. What an argument must
+be stands here a second time, in words: a rule that a function has lost, or
+never had, is found by the values below.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+import keras_setr as ks
+from keras_setr import inference
+from keras_setr import layers
+from keras_setr import losses
+from keras_setr import metrics
+from keras_setr import optimizers
+from keras_setr.models import heads
+from keras_setr.training import GeneratedImages
+from tests import tiny
+
+pytestmark = pytest.mark.no_backend
+
+NAN, INF = math.nan, math.inf
+ARRAY = np.zeros((2, 3))
+
+# What an argument must be -> what its message says, and what does not fit.
+INTEGERS = (1.5, "3", NAN, True, [3], ARRAY)
+NUMBERS = (NAN, INF, -INF, "0.5", True, [0.5], 1j)
+SIZES = (0, -16, (16,), (16, 16, 16), (0, 16), (16, -1), "16", 1.5, {}, ())
+KINDS = {
+    "count": ("an integer of at least 1", (0, -1, None, *INTEGERS)),
+    "count or None": ("an integer of at least 1", (0, -1, *INTEGERS)),
+    "index": ("an integer of at least 0", (-1, None, *INTEGERS)),
+    "integer or None": ("an integer", INTEGERS),
+    "classes": ("an integer of at least 2", (0, 1, -3, None, *INTEGERS)),
+    "classes or None": ("an integer of at least 2", (0, 1, *INTEGERS)),
+    "labels or None": ("an integer in 2..255", (0, 1, 256, *INTEGERS)),
+    "rate": ("a number in 0..1", (-0.1, 1.1, None, *NUMBERS)),
+    "not negative": ("a number of at least 0", (-1e-6, None, *NUMBERS)),
+    "number or None": ("a number", NUMBERS),
+    "flag": ("True or False", (0, 1, None, "yes", 0.0, [True], ARRAY)),
+    "flag or None": ("True or False", (0, 1, "yes", 0.0, [True])),
+    "size": ("(height, width)", (None, *SIZES)),
+    "size or None": ("(height, width)", SIZES),
+    "path": ("a path", ("", None, 3, 1.5, ["a"], b"a")),
+    "path or None": ("a path", ("", 3, 1.5, ["a"])),
+    "text": ("a string", ("", None, 3, ["a"])),
+    "text or None": ("a string", ("", 3, ["a"])),
+    "layers": ("a sequence", ("12", 3, (0.5,), (1.5,), (True,), {1}, {1: 2})),
+    "function": ("a callable", (None, 3, "f", [print])),
+}
+
+
+class Call:
+    """A function, arguments that it takes, and kinds of those to be tried."""
+
+    def __init__(self, function, given=(), **kinds):
+        self.function = function
+        self.given = dict(given)
+        self.kinds = {k: kind.replace("_", " ") for k, kind in kinds.items()}
+
+
+def _backbone(**arguments):
+    return ks.SETRBackbone(**{**TINY, **arguments})
+
+
+TINY = {"num_layers": 1, "hidden_dim": 4, "num_heads": 1, "patch_size": 8}
+MODEL = tiny.build("naive")
+UNCOMPILED = tiny.build("naive")
+PAIRS = [(np.zeros((16, 24, 3), "uint8"), np.zeros((16, 24), "uint8"))] * 3
+RECIPE = ks.recipes["setr_pup_large_cityscapes_768_80k"]
+SOURCE = GeneratedImages(RECIPE, 2, training=True)
+TRANSFORM = ks.data.EvaluationTransform((16, 24))
+UPSAMPLING = {
+    "num_classes": "classes",
+    "feature_layer": "integer or None",
+    "kernel_size": "count or None",
+    "filters": "count",
+    "auxiliary_kernel_size": "count",
+    "auxiliary_filters": "count",
+    "use_layer_norm": "flag",
+    "use_bias": "flag",
+    "auxiliary_layers": "layers",
+    "upsampling": "layers",
+    "auxiliary_upsampling": "layers",
+    "auxiliary_weight": "not negative",
+    "ignore_class": "integer or None",
+}
+VIEWS = {
+    "window_size": "size or None",
+    "stride": "size or None",
+    "flip": "flag or None",
+    "base_scale": "size or None",
+}
+BLOCK = {
+    "num_heads": "count",
+    "use_qkv_bias": "flag",
+    "layer_scale_init": "number or None",
+    "dropout_rate": "rate",
+    "attention_dropout_rate": "rate",
+    "drop_path_rate": "rate",
+    "layer_norm_epsilon": "not negative",
+    "rematerialize": "flag",
+}
+CONFUSION = {"num_classes": "classes", "ignore_class": "integer or None"}
+CALLS = {
+    "SETRBackbone": Call(
+        _backbone,
+        num_layers="count",
+        hidden_dim="count",
+        mlp_dim="count or None",
+        patch_size="count",
+        position_grid="size or None",
+        use_class_token="flag",
+        num_register_tokens="index",
+        use_patch_bias="flag",
+        use_final_norm="flag",
+        **BLOCK,
+    ),
+    "SETRBackbone.freeze": Call(
+        MODEL.backbone.freeze, num_layers="integer or None"
+    ),
+    "SETRBackbone.attention_maps": Call(
+        MODEL.backbone.attention_maps,
+        {"images": np.zeros((1, 16, 24, 3))},
+        layer="integer or None",
+    ),
+    "SETRNaive": Call(
+        ks.SETRNaive,
+        {"backbone": MODEL.backbone, "num_classes": 3},
+        **UPSAMPLING,
+    ),
+    "SETRPUP": Call(
+        ks.SETRPUP, {"backbone": MODEL.backbone, "num_classes": 3}, **UPSAMPLING
+    ),
+    "SETRMLA": Call(
+        ks.SETRMLA,
+        {"backbone": MODEL.backbone, "num_classes": 3},
+        num_classes="classes",
+        feature_layers="layers",
+        head_filters="layers",
+        neck_filters="count or None",
+        align_corners="flag",
+        classifier_kernel_size="count",
+        auxiliary_filters="count",
+        use_layer_norm="flag",
+        auxiliary_weight="not negative",
+        ignore_class="integer or None",
+    ),
+    "SETRNaive.from_preset": Call(
+        ks.SETRNaive.from_preset,
+        {"preset": "vit_base_patch16_384"},
+        preset="path",
+        load_weights="flag",
+        num_classes="classes or None",
+        file="path or None",
+        skip_mismatch="flag",
+        verbose="flag",
+    ),
+    "compile": Call(
+        UNCOMPILED.compile,
+        total_steps="count or None",
+        head_multiplier="number or None",
+        layer_decay="number or None",
+        gradient_accumulation_steps="count or None",
+    ),
+    "predict": Call(
+        MODEL.predict,
+        {"x": np.zeros((1, 16, 24, 3))},
+        batch_size="count or None",
+        steps="count or None",
+        **VIEWS,
+    ),
+    "segment": Call(
+        MODEL.segment,
+        {"x": np.zeros((16, 24, 3))},
+        batch_size="count or None",
+        confidence="flag",
+        **VIEWS,
+    ),
+    "evaluate": Call(
+        ks.evaluate,
+        {"model": MODEL, "dataset": PAIRS},
+        ignore_class="integer or None",
+        batch_size="count or None",
+        **VIEWS,
+    ),
+    "callbacks": Call(
+        ks.callbacks,
+        {"directory": "run"},
+        directory="path",
+        validate_every="count",
+        checkpoint_every="count",
+        resume="flag",
+        monitor="text",
+        patience="count or None",
+        previews="index",
+        tensorboard="flag",
+        preflight="flag",
+        batch_size="count or None",
+        **VIEWS,
+    ),
+    "Checkpoints": Call(
+        ks.training.Checkpoints,
+        {"directory": "run"},
+        directory="path",
+        every="count",
+        resume="flag",
+    ),
+    "SlidingWindowValidation": Call(
+        ks.training.SlidingWindowValidation,
+        every="count",
+        batch_size="count or None",
+        **VIEWS,
+    ),
+    "Previews": Call(
+        ks.training.Previews,
+        {"directory": "run"},
+        directory="path",
+        count="count",
+        every="count",
+    ),
+    "EarlyStopping": Call(
+        ks.training.EarlyStopping,
+        {"patience": 3},
+        patience="count",
+        monitor="text",
+        min_delta="not negative",
+    ),
+    "BestWeights": Call(
+        ks.training.BestWeights, {"path": "run/best.weights.h5"}, monitor="text"
+    ),
+    "CSVLog": Call(ks.training.CSVLog, {}, path="path"),
+    "distribute": Call(
+        ks.distribute,
+        workers="count or None",
+        tpu="text or None",
+        verbose="flag",
+    ),
+    "estimate_memory": Call(
+        ks.training.estimate_memory,
+        {"model": MODEL, "batch_size": 2},
+        batch_size="count",
+        image_size="size or None",
+        rematerialize="flag or None",
+    ),
+    "describe_run": Call(
+        ks.training.describe_run,
+        {"model": MODEL, "batch_size": 2},
+        batch_size="count",
+        image_size="size or None",
+    ),
+    "BatchPlan": Call(
+        ks.data.BatchPlan,
+        {"source": PAIRS, "batch_size": 2, "transform": TRANSFORM},
+        batch_size="count",
+        transform="function",
+        shuffle="flag",
+        seed="index",
+        steps_per_epoch="count or None",
+        drop_remainder="flag",
+        cache="flag",
+    ),
+    "segmentation_batches": Call(
+        ks.data.segmentation_batches,
+        {"source": PAIRS, "batch_size": 2, "transform": TRANSFORM},
+        batch_size="count",
+        transform="function",
+        initial_step="index",
+        shuffle="flag",
+        seed="index",
+        steps_per_epoch="count or None",
+        drop_remainder="flag",
+        cache="flag",
+    ),
+    "TrainingTransform": Call(
+        ks.data.TrainingTransform,
+        {"crop_size": 16},
+        crop_size="size",
+        base_scale="size or None",
+        category_limit="not negative",
+        flip="rate",
+        photometric="flag",
+    ),
+    "EvaluationTransform": Call(
+        ks.data.EvaluationTransform, {}, crop_size="size"
+    ),
+    "StreetScenes": Call(
+        ks.data.StreetScenes,
+        {"num_scenes": 2, "image_size": 64},
+        num_scenes="count",
+        image_size="size",
+        seed="index",
+    ),
+    "batches": Call(
+        SOURCE.batches,
+        {"batch_size": 2},
+        batch_size="count",
+        crop_size="size or None",
+        shuffle="flag or None",
+        seed="index",
+        drop_remainder="flag or None",
+        cache="flag",
+        initial_step="index",
+        steps_per_epoch="count or None",
+    ),
+    "SegmentationFolder": Call(
+        ks.data.SegmentationFolder,
+        {"directory": "nowhere"},
+        directory="path",
+        images="path or None",
+        masks="path or None",
+        num_classes="labels or None",
+        reduce_zero_label="flag",
+        channels="count",
+    ),
+    "load_dataset": Call(
+        ks.data.load_dataset,
+        {"name": "camvid", "split": "train"},
+        split="text",
+        data_dir="path or None",
+        manual_dir="path or None",
+    ),
+    "load_image": Call(ks.data.load_image, {"path": "a.png"}, channels="count"),
+    "Classes.numbered": Call(ks.Classes.numbered, {}, num_classes="count"),
+    "Views": Call(inference.Views, **VIEWS),
+    "SelfAttention": Call(
+        layers.SelfAttention,
+        {"num_heads": 2},
+        num_heads="count",
+        use_bias="flag",
+        dropout_rate="rate",
+        output_dropout_rate="rate",
+    ),
+    "MLP": Call(
+        layers.MLP, {"mlp_dim": 2}, mlp_dim="count", dropout_rate="rate"
+    ),
+    "TransformerBlock": Call(
+        layers.TransformerBlock,
+        {"num_heads": 2, "mlp_dim": 2},
+        mlp_dim="count",
+        **BLOCK,
+    ),
+    "LayerScale": Call(layers.LayerScale, initial_value="number_or_None"),
+    "PatchEmbedding": Call(
+        layers.PatchEmbedding,
+        {"hidden_dim": 2, "patch_size": 2},
+        hidden_dim="count",
+        patch_size="count",
+        use_bias="flag",
+    ),
+    "TokenEmbedding": Call(
+        layers.TokenEmbedding,
+        {"grid_size": 2},
+        grid_size="size",
+        use_class_token="flag",
+        num_register_tokens="index",
+        dropout_rate="rate",
+    ),
+    "FeatureMap": Call(layers.FeatureMap, num_prefix_tokens="index"),
+    "ConvNormActivation": Call(
+        layers.ConvNormActivation,
+        {"filters": 2, "kernel_size": 1},
+        filters="count",
+        kernel_size="count",
+        use_bias="flag",
+    ),
+    "BatchNormalization": Call(
+        layers.BatchNormalization, momentum="rate", epsilon="not negative"
+    ),
+    "UpsamplingHead": Call(
+        heads.UpsamplingHead,
+        {"num_classes": 2},
+        num_classes="count",
+        kernel_size="count",
+        filters="count",
+        use_layer_norm="flag",
+        use_bias="flag",
+        classifier_kernel_size="count",
+    ),
+    "MLAHead": Call(
+        heads.MLAHead,
+        {"num_classes": 2, "filters": (2, 2)},
+        num_classes="count",
+        upsampling="count",
+        align_corners="flag",
+        classifier_kernel_size="count",
+    ),
+    "MLANeck": Call(
+        heads.MLANeck, {"filters": 2}, filters="count", use_layer_norm="flag"
+    ),
+    "PixelCrossEntropy": Call(
+        losses.PixelCrossEntropy, ignore_class="integer or None"
+    ),
+    "ConfusionMatrix": Call(
+        metrics.ConfusionMatrix, {"num_classes": 3}, **CONFUSION
+    ),
+    "MeanIoU": Call(metrics.MeanIoU, {"num_classes": 3}, **CONFUSION),
+    "MeanAccuracy": Call(metrics.MeanAccuracy, {"num_classes": 3}, **CONFUSION),
+    "PixelAccuracy": Call(
+        metrics.PixelAccuracy, {"num_classes": 3}, **CONFUSION
+    ),
+    "PolynomialDecay": Call(
+        optimizers.PolynomialDecay,
+        {"initial_learning_rate": 0.1},
+        initial_learning_rate="not negative",
+        decay_steps="count or None",
+        end_learning_rate="not negative",
+        power="not negative",
+    ),
+    "overlay": Call(
+        ks.visualization.overlay,
+        {
+            "image": np.zeros((2, 3, 3), "uint8"),
+            "labels": np.zeros((2, 3), "uint8"),
+        },
+        alpha="rate",
+    ),
+    "sheet": Call(
+        ks.visualization.sheet,
+        {"pairs": PAIRS, "classes": ks.Classes.numbered(2)},
+        columns="count",
+        width="count",
+        alpha="rate",
+    ),
+    "segment_files": Call(
+        ks.segment_files,
+        {"model": MODEL, "files": [], "save": print},
+        save="function",
+        batch_size="count or None",
+        confidence="flag",
+        **VIEWS,
+    ),
+    "write_submission": Call(
+        ks.write_submission,
+        {
+            "model": MODEL,
+            "images": "images",
+            "out": "out",
+            "dataset": "cityscapes",
+        },
+        out="path",
+        overwrite="flag",
+        batch_size="count or None",
+        **VIEWS,
+    ),
+}
+CASES = [
+    pytest.param(call, argument, value, words, id=f"{name}-{argument}-{value}")
+    for name, call in CALLS.items()
+    for argument, kind in call.kinds.items()
+    for words, values in [KINDS[kind]]
+    for value in values
+]
+
+
+def test_there_are_cases_of_every_kind():
+    assert len(CASES) >= 1000
+    used = {kind for call in CALLS.values() for kind in call.kinds.values()}
+    assert used == set(KINDS)
+
+
+@pytest.mark.parametrize(("call", "argument", "value", "words"), CASES)
+def test_a_wrong_value_is_named_with_its_rule(
+    call, argument, value, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError) as error:
+        call.function(**{**call.given, argument: value})
+    message = str(error.value)
+    assert argument in message
+    assert words in message
+    came = "of shape (2, 3)" if value is ARRAY else repr(value)
+    assert came in message
+    assert not list(tmp_path.iterdir())
+
+
+# What Keras itself takes beside our arguments, it refuses itself.
+OPEN = ("compile", "BatchNormalization")
+
+
+@pytest.mark.parametrize("name", sorted({*CALLS} - {*OPEN}))
+def test_an_unknown_argument_is_named(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call = CALLS[name]
+    misspelt = next(iter(call.kinds)) + "x"
+    with pytest.raises(TypeError) as error:
+        call.function(**call.given, **{misspelt: 1})
+    message = str(error.value)
+    assert repr(misspelt) in message
+    assert repr(misspelt[:-1]) in message or "It has" in message
