@@ -3,11 +3,15 @@
 import contextlib
 import dataclasses
 import io
+import os
+import stat
+import zlib
 
 import numpy as np
 from PIL import ExifTags
 from PIL import Image
 from PIL import ImageOps
+from PIL import TiffImagePlugin
 
 from keras_setr.opencv import cv2
 
@@ -35,10 +39,44 @@ class ImageBytes:
         return self.name
 
 
+# EXIF's ways to lie -> the turns that put an array upright: whether height and
+# width are swapped first, then whether rows and columns are reversed.
+_UPRIGHT = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+_SIDEWAYS = (5, 6, 7, 8)
+_TIFF = (b"II*\0", b"MM\0*")
+# Pillow's modes whose samples are those of the file.
+_EIGHT_BIT = ("L", "LA", "RGB", "RGBA")
+_INFLATED_AT_A_TIME = 1 << 20
+
+
 def _open_binary(path):
     if isinstance(path, ImageBytes):
         return io.BytesIO(path.content)
+    check_regular(path)
     return open(path, "rb")
+
+
+def check_regular(path):
+    """Raise at what is there, but no file: to open a pipe waits for ever.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: as `open` would raise.
+        ValueError: it is a pipe, a socket or a device.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(
+            f"{path} is a pipe, a socket or a device, and must be a file; "
+            "write its content to a file, or remove it."
+        )
 
 
 @contextlib.contextmanager
@@ -52,6 +90,8 @@ def open_pillow(path):
         file.seek(0)
         try:
             image = Image.open(file)
+        except Image.DecompressionBombError as error:
+            raise ValueError(_too_large(path, error)) from error
         except Exception as error:
             raise ValueError(
                 f"{path} is not an image that Pillow can read: {error}. "
@@ -69,20 +109,49 @@ def empty_file(path):
     )
 
 
-def decode(image, path):
-    """The pixels of an opened image as an array, in its own mode."""
-    pixels = decode_quickly(image, path)
+def _too_large(path, reason):
+    return (
+        f"{path} has too many pixels to be decoded safely: {reason}. Cut it "
+        "into parts or scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if "
+        "you trust the file."
+    )
+
+
+def _check_size(path, height, width):
+    """Raise where Pillow would, whoever decodes it."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > 2 * limit:
+        reason = f"{height} x {width}, and the limit is {2 * limit}"
+        raise ValueError(_too_large(path, reason))
+
+
+def decode(image, path, complete=False):
+    """The pixels of an opened image as an array, in its own mode.
+
+    Args:
+        image: the opened `PIL.Image`.
+        path: for errors.
+        complete: bool. See `decode_quickly`.
+    """
+    pixels = decode_quickly(image, path, complete)
     if pixels is None:
-        pixels = np.array(load_pillow(image, path))
+        pixels = np.array(load_pillow(image, path, complete))
     return pixels
 
 
-def decode_quickly(image, path):
+def decode_quickly(image, path, complete=False):
     """The same pixels in less time; `None` where they may differ.
 
     Only for complete 8-bit JPEG and PNG files of grey or RGB values that need
     not be turned: OpenCV fills up what a truncated file lacks, expands
     palettes and stretches values of less than 8 bits.
+
+    Args:
+        image: the opened `PIL.Image`.
+        path: for errors.
+        complete: bool. Whether the file was read before and found whole.
+            Otherwise all bytes of a PNG file are decompressed once more, as
+            nobody else notices that some of its rows are missing.
     """
     if image.mode not in ("RGB", "L") or image.format not in ("JPEG", "PNG"):
         return None
@@ -103,6 +172,8 @@ def decode_quickly(image, path):
                 content, image.size[::-1], "mono"
             )
             return pixels[..., 0]
+    if image.format == "PNG" and not complete:
+        _check_rows(content, path)
     flags = {"RGB": cv2.IMREAD_COLOR_RGB, "L": cv2.IMREAD_GRAYSCALE}
     return cv2.imdecode(
         np.frombuffer(content, np.uint8),
@@ -140,12 +211,20 @@ def _is_plain(image, content):
     )
 
 
+def _orientation(image):
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in _UPRIGHT else 1
+
+
 def _is_upright(image):
-    return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    return _orientation(image) == 1
 
 
-def load_pillow(image, path):
+def load_pillow(image, path, complete=False):
     """The decoded image, turned upright as viewers show it."""
+    if image.format == "PNG" and not complete:
+        image.fp.seek(0)
+        _check_rows(image.fp.read(), path)
     try:
         image.load()
         # After loading, because Pillow itself turns TIFF files then.
@@ -164,23 +243,79 @@ def _damaged(path, error):
     )
 
 
-def is_sixteen_bit(image):
-    """Whether decoding would drop the low byte of every sample.
+def raw_mode(image):
+    """How an opened image stores its samples, such as `"RGB;16B"` or `"L;4"`.
 
-    Pillow opens 16-bit RGB as mode "RGB"; only the decoder's own description
-    of the samples still tells.
+    Pillow opens 16-bit RGB as mode "RGB" and grey of 4 bits as "L"; only the
+    decoder's own description of the samples still tells.
     """
-    return any(";16" in str(tile[3]) for tile in image.tile)
+    if not image.tile:
+        return image.mode
+    arguments = image.tile[0][3]
+    return str(arguments if isinstance(arguments, str) else arguments[0])
 
 
-def decode_samples(content):
-    """`(H, W)` or `(H, W, C)`, as stored in a PNG or TIFF file.
+def is_sixteen_bit(image):
+    """Whether decoding would drop the low byte of every sample."""
+    return ";16" in raw_mode(image)
+
+
+def is_lossy(image, content_of):
+    """Whether an opened image's compression changes values.
+
+    Args:
+        image: the opened `PIL.Image`.
+        content_of: callable that gives the bytes of its file.
+    """
+    if image.format == "WEBP":
+        content = content_of()
+        # After "RIFF", a size and "WEBP": chunks of a name, a size and data.
+        position = 12
+        while position + 8 <= len(content):
+            name = content[position : position + 4]
+            if name == b"VP8 ":
+                return True
+            size = content[position + 4 : position + 8]
+            position += 8 + int.from_bytes(size, "little")
+            position += position % 2
+            if name == b"ANMF":  # a frame, whose chunks stand inside
+                position -= int.from_bytes(size, "little")
+                position += 16
+        return False
+    if image.format == "TIFF":
+        return "jpeg" in str(image.info.get("compression"))
+    return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF")
+
+
+def decode_samples(content, path):
+    """`(H, W)` or `(H, W, C)` of 8 or 16 bits, upright, nothing converted.
+
+    The pages of a TIFF file of grey pages become channels. Palettes are
+    expanded.
+
+    Args:
+        content: bytes of the file.
+        path: for errors.
 
     Raises:
         Exception: of any kind, where the file is damaged or something else.
     """
-    if content.startswith(b"\x89PNG") and _chunk_names(content)[-1] != b"IEND":
+    is_png = content.startswith(b"\x89PNG")
+    if not is_png and content[:4] not in _TIFF:
+        return _pillow_samples(content, path)
+    if is_png and _chunk_names(content)[-1] != b"IEND":
         raise ValueError("the file is truncated")
+    height, width = samples_size(content, path)
+    _check_size(path, height, width)
+    with contextlib.suppress(ValueError):
+        with open_pillow(ImageBytes(content, str(path))) as image:
+            # Of opacity of 8 bits in a TIFF file, OpenCV makes darker colours.
+            plain = image.mode in _EIGHT_BIT and not is_sixteen_bit(image)
+            pages = getattr(image, "n_frames", 1)
+        if plain and pages == 1:
+            return _pillow_samples(content, path)
+    if is_png:
+        _check_rows(content, path)
     array = np.frombuffer(content, np.uint8)
     complete, pages = cv2.imdecodemulti(array, cv2.IMREAD_UNCHANGED)
     if not complete or not pages:
@@ -191,4 +326,86 @@ def decode_samples(content):
     if samples.ndim == 3 and samples.shape[-1] in (3, 4):
         # OpenCV gives blue, green, red (and opacity).
         samples = samples[..., [2, 1, 0, 3][: samples.shape[-1]]]
+    if is_png:  # and of TIFF files, OpenCV turns all
+        samples = _turned(samples, _png_orientation(content))
     return np.ascontiguousarray(samples)
+
+
+def samples_size(content, path):
+    """`(H, W)` of what `decode_samples` would give, from the header alone."""
+    if content.startswith(b"\x89PNG"):
+        # Signature, length and name of the first chunk, then both.
+        width = int.from_bytes(content[16:20], "big")
+        height = int.from_bytes(content[20:24], "big")
+        orientation = _png_orientation(content)
+    elif content[:4] in _TIFF:
+        # Pillow opens no file of many channels, but reads its tags.
+        file = io.BytesIO(content)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        file.seek(tags.next)
+        tags.load(file)
+        width = int(tags[TiffImagePlugin.IMAGEWIDTH])
+        height = int(tags[TiffImagePlugin.IMAGELENGTH])
+        orientation = tags.get(ExifTags.Base.Orientation, 1)
+    else:
+        with open_pillow(ImageBytes(content, str(path))) as image:
+            width, height = image.size
+            orientation = _orientation(image)
+    return (width, height) if orientation in _SIDEWAYS else (height, width)
+
+
+def _pillow_samples(content, path):
+    with open_pillow(ImageBytes(content, str(path))) as image:
+        image = load_pillow(image, path)
+        kept = image.mode in _EIGHT_BIT
+        return np.array(image if kept else image.convert("RGB"))
+
+
+def _check_rows(content, path):
+    """Raise if a PNG file holds fewer rows than it says.
+
+    Decoders make up what is missing. Interlaced files are not looked at, and
+    what is otherwise wrong is left for the decoders to say.
+    """
+    header = content[16:29]
+    width, height = (int.from_bytes(header[n : n + 4], "big") for n in (0, 4))
+    bits, kind, interlaced = header[8], header[9], header[12]
+    if interlaced:
+        return
+    samples = {2: 3, 4: 2, 6: 4}.get(kind, 1)
+    # A byte before each row says how it is filtered.
+    needed = height * (1 + -(-width * samples * bits // 8))
+    found, position, stream = 0, 8, zlib.decompressobj()
+    try:
+        while position + 12 <= len(content) and not stream.eof:
+            length = int.from_bytes(content[position : position + 4], "big")
+            if content[position + 4 : position + 8] == b"IDAT":
+                rest = content[position + 8 : position + 8 + length]
+                while rest and found <= needed:
+                    part = stream.decompress(rest, _INFLATED_AT_A_TIME)
+                    found += len(part)
+                    rest = stream.unconsumed_tail
+            position += 12 + length
+    except zlib.error:
+        return
+    if found < needed:
+        rows = found * height // needed
+        raise _damaged(path, f"it holds {rows} of its {height} rows")
+
+
+def _png_orientation(content):
+    if b"eXIf" not in _chunk_names(content):
+        return 1
+    with open_pillow(ImageBytes(content, "a PNG file")) as image:
+        image.load()
+        return _orientation(image)
+
+
+def _turned(samples, orientation):
+    """Samples as viewers show them."""
+    if orientation == 1:
+        return samples
+    swap, rows, columns = _UPRIGHT[orientation]
+    if swap:
+        samples = np.swapaxes(samples, 0, 1)
+    return samples[:: -1 if rows else 1, :: -1 if columns else 1]

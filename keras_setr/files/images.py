@@ -17,18 +17,25 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.files.decoding import ImageBytes
+from keras_setr.files.decoding import check_regular
 from keras_setr.files.decoding import decode
 from keras_setr.files.decoding import decode_quickly
 from keras_setr.files.decoding import decode_samples
 from keras_setr.files.decoding import empty_file
+from keras_setr.files.decoding import is_lossy
 from keras_setr.files.decoding import is_sixteen_bit
 from keras_setr.files.decoding import load_pillow
 from keras_setr.files.decoding import open_pillow
+from keras_setr.files.decoding import raw_mode
+from keras_setr.files.decoding import samples_size
 from keras_setr.files.whole import written_whole
 
 # Modes that hold no more than Pillow's conversion to RGB keeps.
 _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
-_MASK_MODES = ("L", "P", "1", "RGB")
+_MASK_MODES = ("L", "P", "1", "RGB", "RGBA", "LA")
+_OPACITY_MODES = ("RGBA", "LA")
+# How far Pillow stretches grey values of fewer than 8 bits.
+_STRETCHED = {"L;2": 85, "L;4": 17}
 
 
 @checked(
@@ -40,42 +47,41 @@ def load_image(
     path: str | os.PathLike[str] | ImageBytes,
     channels: int = 3,
     dtype: str | None = "uint8",
+    *,
+    complete: bool = False,
 ) -> np.ndarray:
     """The image at `path` as `(H, W, channels)`.
 
     8-bit RGB by default: grey, palette, 1-bit, CMYK and YCbCr images are
-    converted to it, and the EXIF orientation is applied. Any other number of
-    channels, or `"uint16"`, is read as the file stores it: a PNG or TIFF
-    file, one of whose pages may each hold a channel, or a NumPy file `.npy`.
+    converted to it, opacity is left out where all is opaque, and the EXIF
+    orientation is applied. Any other number of channels, or `"uint16"`, is
+    read as the file stores it: the pages of a TIFF file may each hold a
+    channel, and a NumPy file `.npy` has as many as it likes.
 
     Args:
         path: of the file.
         channels: int. Of the model that the image is for.
         dtype: `"uint8"`, `"uint16"`, or `None` for whichever the file has.
+        complete: bool. Whether the file was read before, so that nobody need
+            look again whether it holds all of its rows.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be decoded, its mode (transparency, more
-            than 8 bits, float) has no single meaning as RGB, or it holds
-            another number of channels or type than asked for.
+        ValueError: the file cannot be decoded or is too large, its mode
+            (transparency, more than 8 bits, float) has no single meaning as
+            RGB, or it holds another number of channels or type than asked
+            for.
     """
-    if channels != 3 or dtype != "uint8":
+    if _is_npy(path) or channels != 3 or dtype != "uint8":
         return _load_samples(path, channels, dtype)
     with open_pillow(path) as image:
         mode = image.mode
-        if is_sixteen_bit(image) or mode not in _IMAGE_MODES:
-            shown = f"{mode}, 16 bit" if is_sixteen_bit(image) else mode
-            if mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-                fix = (
-                    "Decide what stands behind the transparent pixels and "
-                    "save as RGB, for instance with "
-                    "Image.open(path).convert('RGB').save(path)."
-                )
-            else:
-                fix = "Scale its values to 0..255 and save it as 8-bit RGB."
+        sixteen = is_sixteen_bit(image)
+        if sixteen or mode not in _IMAGE_MODES + _OPACITY_MODES:
             raise ValueError(
-                f"{path} has mode {shown!r}; an image must be 8-bit RGB or "
-                f"one of {', '.join(_IMAGE_MODES[1:])}. {fix}"
+                f"{path} has mode {_shown(mode, sixteen)!r}; an image must be "
+                f"8-bit RGB or one of {', '.join(_IMAGE_MODES[1:])}. Scale its "
+                "values to 0..255 and save it as 8-bit RGB."
             )
         if mode == "P" and image.has_transparency_data:
             raise ValueError(
@@ -83,7 +89,17 @@ def load_image(
                 "opaque. Decide what stands behind the transparent pixels "
                 "and save as RGB."
             )
-        pixels = decode_quickly(image, path)
+        if mode in _OPACITY_MODES:
+            loaded = load_pillow(image, path)
+            if not _is_opaque(loaded):
+                raise ValueError(
+                    f"{path} has mode {mode!r} with transparent pixels; an "
+                    "image must be opaque. Decide what stands behind them and "
+                    "save as RGB, for instance with "
+                    "Image.open(path).convert('RGB').save(path)."
+                )
+            return np.array(loaded.convert("RGB"))
+        pixels = decode_quickly(image, path, complete)
         if pixels is None:
             return np.array(load_pillow(image, path).convert("RGB"))
         if mode == "L":
@@ -91,37 +107,87 @@ def load_image(
         return pixels
 
 
-def _load_samples(path, channels, dtype):
-    """`(H, W, channels)` of the stored samples, nothing converted."""
-    content = pathlib.Path(path).read_bytes()
+def _shown(mode, sixteen):
+    return f"{mode}, 16 bit" if sixteen else mode
+
+
+def _is_opaque(image):
+    return image.getchannel("A").getextrema()[0] == 255
+
+
+def _is_npy(path):
+    return str(path).lower().endswith(".npy")
+
+
+def _content(path):
+    if isinstance(path, ImageBytes):
+        content = path.content
+    else:
+        check_regular(path)
+        content = pathlib.Path(path).read_bytes()
     if not content:
         raise ValueError(empty_file(path))
+    return content
+
+
+def _open_npy(path):
+    """The array of a `.npy` file, read when it is used.
+
+    Raises:
+        ValueError: the file is no such file, or shorter than it says.
+    """
+    if isinstance(path, ImageBytes):
+        return np.load(io.BytesIO(path.content), allow_pickle=False)
+    check_regular(path)
+    if not os.path.getsize(path):
+        raise ValueError(empty_file(path))
     try:
-        if str(path).lower().endswith(".npy"):
-            samples = np.load(io.BytesIO(content))
-        else:
-            samples = decode_samples(content)
-    # OpenCV and NumPy meet damage with errors of many kinds.
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    # NumPy meets damage with errors of many kinds.
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be decoded: {error}. It must be a complete PNG, "
-            "TIFF or .npy file; copy or export it again, or remove it "
-            "together with its pair."
+            f"{path} cannot be decoded: {error}. It must be a complete .npy "
+            "file of numbers; save it again, or remove it together with its "
+            "pair."
         ) from error
+
+
+def _load_samples(path, channels, dtype):
+    """`(H, W, channels)` of the stored samples, nothing converted."""
+    if _is_npy(path):
+        samples = _open_npy(path)
+    else:
+        content = _content(path)
+        try:
+            samples = decode_samples(content, path)
+        # OpenCV and Pillow meet damage with errors of many kinds.
+        except Exception as error:
+            reason = str(error)
+            if isinstance(error, ValueError) and reason.startswith(str(path)):
+                raise
+            raise ValueError(
+                f"{path} cannot be decoded: {reason}. It must be a complete "
+                "PNG, TIFF or .npy file; copy or export it again, or remove "
+                "it together with its pair."
+            ) from error
+    shape = samples.shape
     if samples.ndim == 2:
         samples = samples[..., None]
     wanted = ("uint8", "uint16") if dtype is None else (str(dtype),)
-    found = samples.shape[-1] if samples.ndim == 3 else samples.shape
+    found = samples.shape[-1] if samples.ndim == 3 else shape
     if found != channels or samples.dtype.name not in wanted:
         raise ValueError(
-            f"{path} must hold {channels} channels of {' or '.join(wanted)}. "
-            f"Received: {found} of {samples.dtype.name}; convert the file, or "
+            f"{path} must hold {channels} channels of {' or '.join(wanted)}, "
+            f"(height, width, {channels}). Received: {found} of "
+            f"{samples.dtype.name}, shape {shape}; convert the file, or "
             "pass its own channels and dtype if the model has that many."
         )
-    return samples
+    return np.array(samples)
 
 
-def image_size(path):
+def image_size(path, channels=3, dtype="uint8"):
     """`(H, W)` as `load_image` would give it, read from the header alone.
 
     An EXIF orientation that a PNG file stores behind its pixels is not seen.
@@ -130,6 +196,15 @@ def image_size(path):
         FileNotFoundError: there is no such file.
         ValueError: the file is not an image.
     """
+    if _is_npy(path):
+        height, width, *_ = *_open_npy(path).shape, 0, 0
+        return height, width
+    if channels != 3 or dtype != "uint8":
+        content = _content(path)
+        try:
+            return samples_size(content, path)
+        except Exception as error:
+            raise ValueError(f"{path} cannot be decoded: {error}.") from error
     with open_pillow(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for EXIF data behind the pixels,
@@ -143,34 +218,98 @@ def image_size(path):
         return height, width
 
 
-def load_mask(path: str | os.PathLike[str] | ImageBytes) -> Any:
+def load_mask(
+    path: str | os.PathLike[str] | ImageBytes, *, complete: bool = False
+) -> Any:
     """The mask at `path`: `(H, W)` uint8 values, or `(H, W, 3)` uint8 colours.
 
-    A palette mask gives its indices and a 1-bit mask gives 0 and 1. A mask
-    that stores colours comes back as RGB, for `mask_to_labels`.
+    The values are those that the file stores: a palette mask gives its
+    indices, a grey mask of 2 bits 0..3, one of 1 bit 0 and 1, and one of 16
+    bits its values, where they are label values. A mask that stores colours
+    comes back as RGB, for `mask_to_labels`; opacity is left out where all is
+    opaque. A NumPy file `.npy` holds integers `(H, W)` or colours `(H, W, 3)`.
+
+    Args:
+        path: of the file.
+        complete: bool. Whether the file was read before; see `load_image`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be decoded, its mode holds no label
-            values, or it is a JPEG, whose compression changes them.
+        ValueError: the file cannot be decoded or is too large, its mode holds
+            no label values, or its compression (JPEG, lossy WebP) changes
+            them.
     """
+    if _is_npy(path):
+        return _mask_of_array(_open_npy(path), path)
     with open_pillow(path) as mask:
-        if mask.format in ("JPEG", "MPO"):
+        kind = "JPEG" if mask.format == "MPO" else mask.format
+        if is_lossy(mask, lambda: _content(path)):
+            lossy = "lossy " if kind in ("WEBP", "TIFF") else ""
             raise ValueError(
-                f"{path} is a JPEG, and a mask must be stored without loss: "
-                "JPEG compression mixes neighbouring label values. Save it "
-                "as PNG from the original annotation."
+                f"{path} is a {lossy}{kind}, and a mask must be stored "
+                f"without loss: {kind} compression mixes neighbouring label "
+                "values. Save it as PNG from the original annotation."
             )
-        mode = mask.mode
-        if is_sixteen_bit(mask) or mode not in _MASK_MODES:
-            shown = f"{mode}, 16 bit" if is_sixteen_bit(mask) else mode
+        mode, raw = mask.mode, raw_mode(mask)
+        grey = mode in ("I;16", "I;16B", "I;16L", "I")
+        sixteen = is_sixteen_bit(mask) and not grey
+        # Stored with white as 0, viewers show other values than are stored.
+        inverted = mode == "L" and raw.endswith("I")
+        if sixteen or inverted or not (grey or mode in _MASK_MODES):
+            shown = f"{mode}, white is 0" if inverted else _shown(mode, sixteen)
             raise ValueError(
                 f"{path} has mode {shown!r}; a mask must be 'L' (8-bit grey), "
                 "'P' (palette), '1' or 'RGB' (colours). Save the labels as "
                 "8-bit grey PNG, one value in 0..255 per class."
             )
-        values = decode(mask, path)
-    return values.astype(np.uint8) if mode == "1" else values
+        if grey:
+            return _label_values(np.array(load_pillow(mask, path)), path)
+        if mode in _OPACITY_MODES:
+            loaded = load_pillow(mask, path)
+            if not _is_opaque(loaded):
+                raise ValueError(
+                    f"{path} has mode {mode!r} with transparent pixels, whose "
+                    "label is not clear. Save the labels as 8-bit grey PNG, "
+                    "one value in 0..255 per class, or without opacity."
+                )
+            return np.array(loaded.convert("L" if mode == "LA" else "RGB"))
+        values = decode(mask, path, complete)
+    if mode == "1":
+        return values.astype(np.uint8)
+    # Pillow stretches fewer bits to 0..255: 3 of 2 bits becomes 3 * 85.
+    return values // _STRETCHED[raw] if raw in _STRETCHED else values
+
+
+def _mask_of_array(mask, path):
+    """A mask as in `load_mask`, of the array of a NumPy file."""
+    if mask.ndim == 3 and mask.shape[-1] == 1:
+        mask = mask[..., 0]
+    colors = mask.ndim == 3 and mask.shape[-1] == 3
+    fits = mask.dtype.kind in "uib" and mask.size
+    if not fits or not (colors or mask.ndim == 2):
+        raise ValueError(
+            f"{path} must hold integers, label values (height, width) or "
+            f"colours (height, width, 3). Received: {mask.dtype.name} of "
+            f"shape {mask.shape}."
+        )
+    return _label_values(mask, path)
+
+
+def _label_values(values, path):
+    """Integers of any type as uint8, or an error that names those outside."""
+    if values.dtype.kind == "b" or values.dtype == np.uint8:
+        return values.astype(np.uint8)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 255:
+        outside = (values < 0) | (values > 255)
+        first = int(values[outside][0])
+        raise ValueError(
+            f"{path} holds value {first} in {np.count_nonzero(outside)} of "
+            f"{values.size} pixels, and label values must lie in 0..255. Save "
+            "the labels as 8-bit grey PNG, one value in 0..255 per class and "
+            "255 for unlabelled."
+        )
+    return values.astype(np.uint8)
 
 
 def pack_colors(colors):

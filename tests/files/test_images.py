@@ -1,4 +1,6 @@
 import io
+import itertools
+import os
 import struct
 import zlib
 
@@ -6,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL import ImageOps
 
 from keras_setr.classes import Classes
 from keras_setr.files.images import image_size
@@ -13,6 +16,7 @@ from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
 from keras_setr.files.images import mask_to_labels
 from keras_setr.files.images import save_labels
+from keras_setr.files.text import read_text
 
 pytestmark = pytest.mark.no_backend
 
@@ -25,20 +29,25 @@ def write(path, array, **options):
     return path
 
 
-def sixteen_bit_rgb_png():
-    """Pillow cannot write one: 2 x 1 pixels, 3 samples of 2 bytes each."""
+def png(height, width, bits, kind, rows):
+    """A PNG file of rows that Pillow would not write so."""
 
     def chunk(kind, data):
         checksum = struct.pack(">I", zlib.crc32(kind + data))
         return struct.pack(">I", len(data)) + kind + data + checksum
 
-    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(bytes(1 + 12)))
+        + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
+
+
+def sixteen_bit_rgb_png():
+    """2 x 1 pixels, 3 samples of 2 bytes each."""
+    return png(1, 2, 16, 2, bytes(1 + 12))
 
 
 def test_a_grey_image_gets_three_equal_channels(tmp_path):
@@ -85,10 +94,10 @@ def test_image_size_is_height_then_width(tmp_path):
 def test_modes_without_one_meaning_are_errors(tmp_path, image, mode):
     path = tmp_path / "a.tif"
     image.save(path)
-    for load, fix in (
-        (load_image, "RGB"),
-        (load_mask, "Save the labels as 8-bit grey PNG"),
-    ):
+    loads = [(load_image, "RGB")]
+    if mode not in ("I", "I;16"):  # whose values may be labels
+        loads.append((load_mask, "Save the labels as 8-bit grey PNG"))
+    for load, fix in loads:
         with pytest.raises(ValueError, match=fix) as error:
             load(path)
         assert str(path) in str(error.value)
@@ -296,3 +305,187 @@ def test_damage_within_a_png_is_met(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="a.png cannot be decoded"):
         load_image(path)
+
+
+# 2 x 4 pixels that fit 2 bits.
+FEW = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], "uint8")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_grey_masks_of_all_depths_give_what_they_store(tmp_path, bits):
+    values = FEW % min(2**bits, 4)
+    rows = b""
+    for row in values:
+        text = "".join(format(value, f"0{bits}b") for value in row.tolist())
+        text = text.ljust(-(-len(text) // 8) * 8, "0")
+        rows += b"\0" + int(text, 2).to_bytes(len(text) // 8, "big")
+    path = tmp_path / "a.png"
+    path.write_bytes(png(2, 4, bits, 0, rows))
+    mask = load_mask(path)
+    assert mask.dtype == np.uint8 and (mask == values).all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palette_masks_of_all_depths_give_their_indices(tmp_path, bits):
+    values = FEW % min(2**bits, 4)
+    mask = Image.fromarray(values)
+    mask.putpalette([7, 8, 9] * 2**bits)
+    mask.save(tmp_path / "a.png", bits=bits)
+    assert (load_mask(tmp_path / "a.png") == values).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_values_beyond_8_bits_are_named(tmp_path, dtype):
+    path = tmp_path / "a.tif"
+    write(path, FEW.astype(dtype) * 100)
+    with pytest.raises(ValueError, match="value 300 in 2 of 8 pixels") as error:
+        load_mask(path)
+    assert str(path) in str(error.value)
+    write(path, FEW.astype(dtype))
+    assert (load_mask(path) == FEW).all()
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_opacity_counts_where_it_is_not_full(tmp_path, mode):
+    path = tmp_path / "a.png"
+    Image.fromarray(FEW).convert(mode).save(path)
+    assert (load_image(path) == FEW[..., None]).all()
+    mask = load_mask(path)
+    assert (mask == (FEW if mode == "LA" else FEW[..., None])).all()
+    Image.new(mode, (4, 2), (9,) * (len(mode) - 1) + (128,)).save(path)
+    with pytest.raises(ValueError, match="transparent pixels.*save as RGB"):
+        load_image(path)
+    with pytest.raises(ValueError, match="transparent pixels.*grey PNG"):
+        load_mask(path)
+
+
+def test_a_webp_mask_counts_where_it_is_lossless(tmp_path):
+    path = tmp_path / "a.webp"
+    write(path, np.repeat(FEW * 60, 12, axis=0), lossless=True)
+    assert (load_mask(path)[::12, :, 0] == FEW * 60).all()
+    for options in ({"quality": 90}, {"quality": 100, "exif": Image.Exif()}):
+        write(path, np.repeat(FEW * 60, 12, axis=0), **options)
+        with pytest.raises(ValueError, match="lossy WEBP.*as PNG"):
+            load_mask(path)
+    transparent = np.random.default_rng(0).integers(0, 256, (8, 8, 4), "uint8")
+    write(path, transparent, quality=80)  # opacity and pixels in two chunks
+    with pytest.raises(ValueError, match="lossy WEBP"):
+        load_mask(path)
+    Image.fromarray(FEW).save(path, "TIFF", compression="jpeg")
+    with pytest.raises(ValueError, match="lossy TIFF"):
+        load_mask(path)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool"])
+def test_npy_files_are_images_and_masks(tmp_path, dtype):
+    path = tmp_path / "a.npy"
+    np.save(path, FEW.astype(dtype))
+    assert (load_mask(path) == FEW.astype(dtype)).all()
+    assert load_mask(path).dtype == np.uint8
+    colors = np.repeat(FEW[..., None], 3, axis=-1)
+    np.save(path, colors)
+    assert (load_mask(path) == colors).all()
+    assert (load_image(path) == colors).all()
+    assert image_size(path) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (FEW / 2, "float64 of shape \\(2, 4\\)"),
+        (FEW[None], "uint8 of shape \\(1, 2, 4\\)"),
+        (FEW.astype(int) - 1, "value -1 in 2 of 8 pixels"),
+        (np.array([[None]]), "cannot be decoded: .*objects"),
+    ],
+)
+def test_npy_files_that_are_no_masks_are_named(tmp_path, array, message):
+    path = tmp_path / "a.npy"
+    np.save(path, array)
+    with pytest.raises(ValueError, match=message) as error:
+        load_mask(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("load", [load_image, load_mask, image_size])
+def test_a_header_that_promises_terabytes_takes_no_memory(tmp_path, load):
+    path = tmp_path / "a.npy"
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file,
+            {"descr": "|u1", "fortran_order": False, "shape": (2**20, 2**22)},
+        )
+    with pytest.raises(ValueError, match="a.npy cannot be decoded"):
+        load(path)
+    path = tmp_path / "a.png"
+    path.write_bytes(png(2**20, 2**20, 8, 0, b"\0" * 9))
+    with pytest.raises(ValueError, match="a.png has too many pixels"):
+        load(path)
+
+
+@pytest.mark.parametrize("kind, channels", [(2, 3), (6, 4)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_rows_that_a_png_lacks_are_not_made_up(tmp_path, kind, channels, bits):
+    path = tmp_path / "a.png"
+    row = bytes(1 + 8 * channels * bits // 8)
+    dtype = f"uint{bits}"
+    path.write_bytes(png(32, 8, bits, kind, row * 32))
+    assert load_image(path, channels, dtype).shape == (32, 8, channels)
+    path.write_bytes(png(32, 8, bits, kind, row * 5))
+    with pytest.raises(ValueError, match="a.png cannot be decoded.*truncated"):
+        load_image(path, channels, dtype)
+    if bits == 8:
+        with pytest.raises(ValueError, match="a.png cannot be decoded"):
+            load_mask(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such")
+@pytest.mark.parametrize("load", [load_image, load_mask, image_size, read_text])
+@pytest.mark.parametrize("name", ["a.png", "a.npy"])
+def test_a_pipe_blocks_nobody(tmp_path, load, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name} is a pipe"):
+        load(tmp_path / name)
+    if load is load_image:
+        with pytest.raises(ValueError, match="is a pipe"):
+            load(tmp_path / name, channels=4)
+
+
+@pytest.mark.parametrize(
+    "suffix, channels",
+    [*itertools.product(["png", "tif"], [1, 3, 4]), ("webp", 3), ("webp", 4)],
+)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_samples_are_turned_as_rgb_is(tmp_path, channels, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    rng = np.random.default_rng(0)
+    stored = rng.integers(1, 255, (4, 6, channels), "uint8")
+    stored = stored[..., 0] if channels == 1 else stored
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = write(tmp_path / f"a.{suffix}", stored, exif=exif, **options)
+    image = load_image(path, channels, None)
+    known = Image.open(write(tmp_path / "known.png", stored, exif=exif))
+    turned = np.array(ImageOps.exif_transpose(known))
+    assert (image == turned.reshape(image.shape)).all()
+    assert image_size(path, channels, None) == image.shape[:2]
+
+
+def test_sixteen_bits_are_turned_too(tmp_path):
+    path = tmp_path / "a.png"
+    stored = np.arange(24, dtype="uint16").reshape(4, 6) * 1000
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(path, exif=exif)
+    image = load_image(path, 1, "uint16")[..., 0]
+    assert (image == stored.T[:, ::-1]).all()
+    assert image_size(path, 1, "uint16") == (6, 4)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "bmp", "gif", "webp"])
+def test_every_format_is_read_for_models_of_other_channels(tmp_path, suffix):
+    grey = np.full((8, 16), 77, "uint8")
+    path = write(tmp_path / f"a.{suffix}", grey)
+    channels = 3 if suffix in ("gif", "webp") else 1
+    image = load_image(path, channels, None)
+    assert image.shape == (8, 16, channels)
+    assert np.abs(image.astype(int) - 77).max() <= 1

@@ -1,16 +1,20 @@
 """What the files of a folder hold: its classes and its colours."""
 
 import collections
+import dataclasses
 import functools
 import math
+
+import numpy as np
 
 from keras_setr.data.folder.problems import too_few_classes
 from keras_setr.data.folder.problems import too_many_colors
 from keras_setr.data.folder.scan import MAX_COLORS
 from keras_setr.data.folder.scan import scan_pairs
+from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.files.images import image_size
-from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
+from keras_setr.files.images import mask_to_labels
 
 
 class FolderContents:
@@ -25,17 +29,27 @@ class FolderContents:
         labels: `LabelSource`.
         image_format: `(channels, dtype)` of the images.
         layout_problems: tuple of str, about files that belong to no pair.
+        notes: tuple of str, about files that were left out as asked for.
+        scans: dict of `Pair` -> `PairScan` of files that were read already.
     """
 
     def __init__(
-        self, directory, pairs, labels, image_format, layout_problems=()
+        self,
+        directory,
+        pairs,
+        labels,
+        image_format,
+        layout_problems=(),
+        notes=(),
+        scans=None,
     ):
         self.directory = directory
         self.pairs = pairs
         self.labels = labels
         self.image_format = image_format
         self.layout_problems = layout_problems
-        self._scans = {}
+        self.notes = notes
+        self._scans = {} if scans is None else scans
 
     def scan(self, pairs):
         """`PairScan` of `pairs`, each file read once, by several threads."""
@@ -43,12 +57,44 @@ class FolderContents:
         self._scans.update(zip(new, scan_pairs(new, *self.image_format)))
         return [self._scans[pair] for pair in pairs]
 
+    def without(self, pairs, notes):
+        """The same without some pairs, and without problems of the layout."""
+        left = tuple(pair for pair in self.pairs if pair not in pairs)
+        return FolderContents(
+            self.directory,
+            left,
+            self.labels,
+            self.image_format,
+            (),
+            (*self.notes, *notes),
+            self._scans,
+        )
+
     @property
     def found_num_classes(self):
         """The number of classes, even if it is too small."""
         if self.labels.num_classes is not None:
             return self.labels.num_classes
-        return self.labels.rule.highest_label(self.raw_values()) + 1
+        values = self.raw_values() - set(self.stray_values)
+        return self.labels.rule.highest_label(values) + 1
+
+    @property
+    def stray_values(self):
+        """Raw values that look like mistakes, sorted; see `find_stray`.
+
+        Where the number of classes is known, what lies beyond is an error
+        anyhow.
+        """
+        if self.labels.num_classes is not None:
+            return ()
+        images, pixels = collections.Counter(), collections.Counter()
+        for scan in self.scan(self.pairs):
+            counts = self.raw_counts(scan)
+            pixels.update(counts)
+            images.update(counts.keys())
+        lookup = self.labels.rule.lookup
+        labels = {v: int(lookup[v]) for v in pixels if lookup[v] != UNLABELLED}
+        return find_stray(labels, pixels, images)
 
     @property
     def num_classes(self):
@@ -90,9 +136,53 @@ class FolderContents:
         if self.labels.colors is not None:
             return self.labels.colors
         found = set()
-        for scan in self.scan(self.pairs):
-            found.update(scan.colors or ())
+        if not self.holds_grey:
+            for scan in self.scan(self.pairs):
+                found.update(scan.colors or ())
         return tuple(sorted(found))
+
+    @functools.cached_property
+    def holds_grey(self):
+        """Whether the RGB masks are grey values, saved in three channels.
+
+        So they are where no pixel of any has a colour; the values count then,
+        not which of them there are.
+        """
+        if self.labels.colors is not None:
+            return False
+        tables = [scan.colors for scan in self.scan(self.pairs)]
+        # An empty one stands for too many colours.
+        return {} not in tables and all(
+            red == green == blue
+            for table in tables
+            for red, green, blue in table or ()
+        )
+
+    def raw_mask(self, mask, path):
+        """`(H, W)` raw values of a mask, and the colours that they stand for.
+
+        Args:
+            mask: from `load_mask`.
+            path: where it came from, for errors.
+        """
+        if mask.ndim == 2:
+            return mask, ()
+        if self.holds_grey:
+            return np.ascontiguousarray(mask[..., 0]), ()
+        return mask_to_labels(mask, self.colors, path), self.colors
+
+    def raw_areas(self, scan):
+        """Set of raw values that form areas in one mask; see `PairScan`."""
+        if scan.colors is None:
+            return scan.areas
+        return self.raw_counts(
+            dataclasses.replace(scan, colors=dict.fromkeys(scan.areas, 0))
+        ).keys()
+
+    def was_read(self, pair):
+        """Whether a scan has found both of its files to be whole."""
+        scan = self._scans.get(pair)
+        return scan is not None and not scan.errors
 
     def raw_values(self):
         """Set of all raw values in the masks."""
@@ -105,6 +195,8 @@ class FolderContents:
         """Dict of raw value -> pixels of one mask; unknown colours left out."""
         if scan.colors is None:
             return scan.values or {}
+        if self.holds_grey:
+            return {red: pixels for (red, *_), pixels in scan.colors.items()}
         if len(self.color_table) > MAX_COLORS:
             # No table of classes, which is a problem of its own.
             return {}
@@ -129,9 +221,41 @@ class FolderContents:
             return [size for size in sizes if size is not None]
         # Headers of some images, evenly spread, say enough of a median.
         step = math.ceil(len(self.pairs) / 256)
-        return [self._size(pair.image) for pair in self.pairs[::step]]
+        return [
+            image_size(pair.image, *self.image_format)
+            for pair in self.pairs[::step]
+        ]
 
-    def _size(self, path):
-        if self.image_format == (3, "uint8"):
-            return image_size(path)
-        return load_image(path, *self.image_format).shape[:2]
+
+# Labels that are further apart than this, and than twice the number of labels
+# below, are no neighbours: parts of ADE20K's 150 classes are.
+_FAR = 24
+# Closer ones are mistakes where they are next to nothing.
+_NEAR, _RARE = 3, 1e-3
+
+
+def find_stray(labels, pixels, images):
+    """Raw values whose labels lie far above all others.
+
+    One value of 200 among those of 0..5 makes no 201 classes, and 0, 85, 170
+    are no 171.
+
+    Args:
+        labels: dict of raw value -> label.
+        pixels, images: dicts of raw value -> how many hold it.
+    """
+    total = sum(pixels.values())
+    known, last, stray = 0, -1, []
+    for value in sorted(labels, key=labels.get):
+        gap = labels[value] - last - 1
+        rare = (
+            images[value] == 1
+            and len(labels) > 2
+            and pixels[value] < _RARE * total
+            and gap >= max(_NEAR, known)
+        )
+        if gap >= max(_FAR, 2 * known) or rare:
+            stray.append(value)
+        else:
+            known, last = known + 1, labels[value]
+    return tuple(sorted(stray))

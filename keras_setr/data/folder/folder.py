@@ -28,13 +28,14 @@ from keras_setr.data.folder.layouts import SUBSETS
 from keras_setr.data.folder.layouts import find_pairs
 from keras_setr.data.folder.lists import assign_subsets
 from keras_setr.data.folder.problems import find_problems
+from keras_setr.data.folder.problems import fold
 from keras_setr.data.folder.problems import size_problem
+from keras_setr.data.folder.problems import without_problems
 from keras_setr.data.folder.report import FolderReport
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
-from keras_setr.files.images import mask_to_labels
 
 
 class SegmentationFolder(SegmentationSource):
@@ -60,7 +61,8 @@ class SegmentationFolder(SegmentationSource):
             `directory`, for any other layout. `{name}` may match folders.
         lists: dict of subset -> path of a text file, relative to `directory`,
             with the name of an image per line: `{"train": "train.txt",
-            "val": "val.txt"}`. Pairs in no list are left out.
+            "val": "val.txt"}`. Pairs in no list are left out, which
+            `report()` notes.
         class_names: sequence of str, or the path of a text file with a name
             per line, or of a JSON file with a list of names, or with an
             object of names and labels. Defaults to `classes.txt` or
@@ -85,6 +87,9 @@ class SegmentationFolder(SegmentationSource):
         channels: int. Channels of the images, those of the model.
         image_dtype: `"uint8"`, or `"uint16"` for images of 16 bits, which are
             then passed on as they are.
+        leave_out: `"problems"` reads all files at once and leaves out every
+            pair with a problem, and all files without a pair; a warning and
+            `report()` say which. By default they stay, and are errors.
 
     Attributes:
         pairs: tuple of `Pair(image, mask, subset)`, sorted.
@@ -112,6 +117,7 @@ class SegmentationFolder(SegmentationSource):
         num_classes=optional(integer(2, UNLABELLED)),
         channels=integer(1),
         image_dtype=choice("uint8", "uint16"),
+        leave_out=optional(choice("problems")),
     )
     def __init__(
         self,
@@ -129,14 +135,18 @@ class SegmentationFolder(SegmentationSource):
         colors: Any = None,
         channels: int = 3,
         image_dtype: str = "uint8",
+        leave_out: str | None = None,
     ) -> None:
         self.directory = pathlib.Path(directory)
         rule = LabelRule(ignore_values, label_map, reduce_zero_label)
         problems: list[str] = []
+        notes: list[str] = []
         pairs = find_pairs(directory, images, masks, problems)
         if lists is not None:
-            pairs = assign_subsets(pairs, lists, self.directory, problems)
-        if problems:
+            pairs = assign_subsets(
+                pairs, lists, self.directory, problems, notes
+            )
+        if problems and leave_out is None:
             warnings.warn(
                 f"{self.directory} has {len(problems)} problems, the first: "
                 f"{problems[0]} report() lists all.",
@@ -150,10 +160,20 @@ class SegmentationFolder(SegmentationSource):
             named_palette if palette is None else palette,
             num_classes,
         )
-        self._contents = FolderContents(
-            self.directory, pairs, labels, (channels, image_dtype), problems
+        contents = FolderContents(
+            self.directory,
+            pairs,
+            labels,
+            (channels, image_dtype),
+            problems,
+            notes,
         )
-        self.pairs = pairs
+        if leave_out is not None:
+            contents = without_problems(contents)
+            for note in contents.notes[len(notes) :]:
+                warnings.warn(f"{self.directory}: {note}", stacklevel=3)
+        self._contents = contents
+        self.pairs = contents.pairs
         self.training = None
         self.channels = channels
         self.image_dtype = image_dtype
@@ -169,16 +189,17 @@ class SegmentationFolder(SegmentationSource):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         pair = self.pairs[operator.index(index)]
-        image = load_image(pair.image, self.channels, self.image_dtype)
-        mask = load_mask(pair.mask)
+        contents = self._contents
+        complete = contents.was_read(pair)
+        image = load_image(
+            pair.image, self.channels, self.image_dtype, complete=complete
+        )
+        mask = load_mask(pair.mask, complete=complete)
         problem = size_problem(pair, image.shape[:2], mask.shape[:2])
         if problem is not None:
             raise ValueError(problem)
-        colors = ()
-        if mask.ndim == 3:
-            colors = self.colors
-            mask = mask_to_labels(mask, colors, pair.mask)
-        labels = self._contents.labels
+        mask, colors = contents.raw_mask(mask, pair.mask)
+        labels = contents.labels
         limit = labels.num_classes or UNLABELLED
         return image, labels.rule.labels(mask, pair.mask, limit, colors)
 
@@ -257,15 +278,18 @@ class SegmentationFolder(SegmentationSource):
         """Read every file and raise one error that names what is wrong.
 
         Raises:
-            ValueError: names the first ten problems; `report()` lists all.
+            ValueError: names all problems, those of one kind once.
         """
         problems = list(find_problems(self._contents, self.pairs))
         if problems:
-            lines = "\n".join(f"- {problem}" for problem in problems[:10])
-            more = len(problems) - 10
-            rest = f"\nand {more} more; report() lists all" if more > 0 else ""
+            lines = "\n".join(f"- {line}" for line in fold(problems))
+            if any(problem.pair for problem in problems):
+                lines += (
+                    "\nreport().problems lists each by itself, and "
+                    'leave_out="problems" leaves out the pairs that have one'
+                )
             raise ValueError(
-                f"{self.directory} has {len(problems)} problems:\n{lines}{rest}"
+                f"{self.directory} has {len(problems)} problems:\n{lines}"
             )
 
     @checked(fraction=optional(number(above=0, below=1)), seed=integer(0))

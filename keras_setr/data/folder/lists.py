@@ -6,9 +6,10 @@ import unicodedata
 
 from keras_setr.data.folder.layouts import SUBSETS
 from keras_setr.files.text import read_text
+from keras_setr.tables import listed
 
 
-def assign_subsets(pairs, lists, directory, problems):
+def assign_subsets(pairs, lists, directory, problems, notes):
     """The listed pairs, each with the subset of its list.
 
     A line names an image by its path from `directory`, by any end of that
@@ -23,6 +24,7 @@ def assign_subsets(pairs, lists, directory, problems):
         directory: pathlib.Path.
         problems: list, to which a sentence is added per list with lines that
             fit no image or several.
+        notes: list, to which a sentence is added on pairs in no list.
 
     Raises:
         FileNotFoundError: a list does not exist.
@@ -67,12 +69,18 @@ def assign_subsets(pairs, lists, directory, problems):
             f"lines of {', '.join(map(str, lists.values()))} does; the first "
             f"image is {pairs[0].image}."
         )
-    listed = [
+    unlisted = [str(pair.image) for pair in pairs if pair not in subsets]
+    if unlisted:
+        notes.append(
+            f"{len(unlisted)} of {len(pairs)} pairs are in no list and left "
+            f"out: {listed(unlisted)}"
+        )
+    found = [
         dataclasses.replace(pair, subset=subsets[pair])
         for pair in pairs
         if pair in subsets
     ]
-    return tuple(sorted(listed, key=lambda p: (p.subset, p.image)))
+    return tuple(sorted(found, key=lambda p: (p.subset, p.image)))
 
 
 def _by_ending(pairs):

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 
 from keras_setr.data.folder.problems import find_problems
+from keras_setr.data.folder.problems import fold
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.tables import percent
 from keras_setr.tables import text_table
@@ -24,6 +25,8 @@ class FolderReport:
         colors: dict of label -> `(red, green, blue)` in the mask files;
             empty where the masks hold values.
         problems: tuple of str, each naming its file; empty if all is well.
+        folded: tuple of str. The same, those of one kind told once.
+        notes: tuple of str. What was left out as it was asked for.
     """
 
     directory: str
@@ -35,12 +38,15 @@ class FolderReport:
     unlabelled: int
     colors: dict
     problems: tuple
+    folded: tuple = ()
+    notes: tuple = ()
 
     @classmethod
     def of(cls, contents, pairs):
         """The report on some `pairs` of a `FolderContents`."""
         scans = contents.scan(pairs)
-        number = contents.found_num_classes
+        # Of masks none of which can be read, there are no classes.
+        number = max(contents.found_num_classes, 1)
         pixels = collections.Counter()
         images = collections.Counter()
         for scan in scans:
@@ -49,6 +55,7 @@ class FolderReport:
             images.update(labels.keys())
         sizes = [scan.image_size for scan in scans if scan.image_size]
         colors = contents.label_colors()
+        problems = tuple(find_problems(contents, pairs))
         return cls(
             directory=str(contents.directory),
             subsets=dict(collections.Counter(p.subset for p in pairs)),
@@ -58,7 +65,9 @@ class FolderReport:
             images=tuple(images[label] for label in range(number)),
             unlabelled=pixels[UNLABELLED],
             colors=colors,
-            problems=tuple(find_problems(contents, pairs)),
+            problems=tuple(map(str, problems)),
+            folded=tuple(fold(problems)),
+            notes=tuple(contents.notes),
         )
 
     def __str__(self):
@@ -122,12 +131,13 @@ class FolderReport:
         return text_table([header, *rows], left=(1, 4))
 
     def _problem_lines(self):
-        if not self.problems:
-            return ["no problems"]
-        return [
-            f"{len(self.problems)} problems:",
-            *(f"- {problem}" for problem in self.problems),
-        ]
+        lines = ["no problems"]
+        if self.problems:
+            lines = [
+                f"{len(self.problems)} problems:",
+                *(f"- {problem}" for problem in self.folded),
+            ]
+        return [*lines, *(f"note: {note}" for note in self.notes)]
 
 
 def _size(size):

@@ -14,6 +14,7 @@ from keras_setr.files.images import unpack_color
 
 # As many as there are label values of 8 bits.
 MAX_COLORS = 256
+_BAND_PIXELS = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class PairScan:
         values: dict of raw mask value -> pixels; `None` for an RGB mask.
         colors: dict of `(red, green, blue)` -> pixels; `None` for a mask of
             values.
+        areas: set of those values or colours of which 2 x 2 pixels lie
+            together somewhere, as those of smoothed edges do not.
         errors: tuple of str. Why a file cannot be used.
     """
 
@@ -33,6 +36,7 @@ class PairScan:
     mask_size: tuple | None = None
     values: dict | None = None
     colors: dict | None = None
+    areas: frozenset = frozenset()
     errors: tuple = ()
 
 
@@ -68,13 +72,9 @@ def _scan_pair(pair, channels, image_dtype):
     else:
         found["mask_size"] = mask.shape[:2]
         if mask.ndim == 2:
-            counts = np.bincount(mask.ravel(), minlength=256)
-            found["values"] = {
-                int(value): int(counts[value])
-                for value in np.flatnonzero(counts)
-            }
+            found["values"], found["areas"] = _count_values(mask)
         else:
-            found["colors"] = _count_colors(mask)
+            found["colors"], found["areas"] = _count_colors(mask)
             if len(found["colors"]) > MAX_COLORS:
                 errors.append(
                     f"{pair.mask} holds {len(found['colors'])} colours, and "
@@ -95,15 +95,60 @@ def _sentence(error, path):
     )
 
 
+def _bands(mask):
+    """Yields bands of rows, each with the first row of the next below it.
+
+    So that what is worked out of a mask takes no more memory than a few
+    times a band.
+    """
+    rows = max(_BAND_PIXELS // mask.shape[1], 1)
+    for start in range(0, len(mask), rows):
+        yield mask[start : start + rows + 1], min(rows, len(mask) - start)
+
+
+def _count_values(mask):
+    """Pixels of each value `(H, W)` uint8, and which values form areas."""
+    counts = np.zeros(256, np.int64)
+    areas = np.zeros(256, bool)
+    for band, rows in _bands(mask):
+        counts += np.bincount(band[:rows].ravel(), minlength=256)
+        areas[_in_areas(band)] = True
+    values = np.flatnonzero(counts)
+    return (
+        {int(value): int(counts[value]) for value in values},
+        frozenset(int(value) for value in np.flatnonzero(areas)),
+    )
+
+
 def _count_colors(mask):
-    packed = pack_colors(mask).ravel()
-    # Masks are flat areas, so runs of one colour are far fewer than pixels,
-    # and only the runs are sorted.
-    starts = np.flatnonzero(np.diff(packed, prepend=-1))
-    lengths = np.diff(starts, append=packed.size)
+    """As `_count_values`, for colours `(H, W, 3)` uint8."""
     counts = collections.Counter()
-    colors, index = np.unique(packed[starts], return_inverse=True)
-    pixels = np.bincount(index, weights=lengths).astype(np.int64)
-    for color, count in zip(colors, pixels):
-        counts[unpack_color(color)] = int(count)
-    return dict(counts)
+    areas = set()
+    for band, rows in _bands(mask):
+        packed = pack_colors(band)
+        flat = packed[:rows].ravel()
+        # Masks are flat areas, so runs of one colour are far fewer than
+        # pixels, and only the runs are sorted.
+        starts = np.flatnonzero(np.diff(flat, prepend=-1))
+        lengths = np.diff(starts, append=flat.size)
+        colors, index = np.unique(flat[starts], return_inverse=True)
+        pixels = np.bincount(index, weights=lengths).astype(np.int64)
+        for color, count in zip(colors.tolist(), pixels.tolist()):
+            counts[color] += count
+        inside = _in_areas(packed)
+        areas.update(
+            np.unique(inside[np.diff(inside, prepend=-1) != 0]).tolist()
+        )
+    return (
+        {unpack_color(color): count for color, count in counts.items()},
+        frozenset(map(unpack_color, areas)),
+    )
+
+
+def _in_areas(values):
+    """The values of all pixels that equal those right, below and between."""
+    first = values[:-1, :-1]
+    same = first == values[1:, :-1]
+    same &= first == values[:-1, 1:]
+    same &= first == values[1:, 1:]
+    return first[same]

@@ -188,9 +188,11 @@ class PublishedDataset(SegmentationSource):
             raise IndexError(f"pair {index} of {size}")
         example = self._source[index % size]
         name = self._name(example)
-        image = load_image(ImageBytes(example[self._names.image], name))
+        image = ImageBytes(example[self._names.image], name)
+        image = load_image(image, complete=True)
         label_name = f"{name} (label)"
-        mask = load_mask(ImageBytes(example[self._names.label], label_name))
+        mask = ImageBytes(example[self._names.label], label_name)
+        mask = load_mask(mask, complete=True)
         return image, self._rule.labels(mask, label_name, self.num_classes)
 
     def _name(self, example):

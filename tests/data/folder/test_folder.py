@@ -226,14 +226,25 @@ def test_all_problems_are_listed_by_file(tmp_path):
                 folder[index]
 
 
-def test_check_shows_ten_problems_and_counts_the_rest(tmp_path):
-    write(tmp_path, {f"{n:02}": [[0, 1, 7]] for n in range(13)})
+def test_problems_of_one_kind_are_told_once_and_counted(tmp_path):
+    write(tmp_path, {f"{n:02}": [[0, 1, n + 2]] for n in range(13)})
+    (tmp_path / "masks" / "04.png").write_bytes(b"")
     folder = SegmentationFolder(tmp_path, num_classes=2)
     with pytest.raises(ValueError, match="13 problems") as error:
         folder.check()
     message = str(error.value)
-    assert "09.png" in message and "10.png" not in message
-    assert "and 3 more; report() lists all" in message
+    assert "00.png holds label 2, but" in message and "holds label 3" not in (
+        message
+    )
+    assert "(and 11 more of this kind: 01.png, 02.png, 03.png, 05.png, " in (
+        message
+    )
+    assert "04.png is empty" in message and "report().problems" in message
+    report = folder.report()
+    assert len(report.problems) == 13
+    assert report.problems[3].startswith(str(tmp_path / "masks" / "03.png"))
+    assert "13 problems:" in str(report) and "(and 11 more" in str(report)
+    assert "holds label 5" not in str(report)
 
 
 def test_a_split_is_seeded_complete_and_keeps_the_classes(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_setr.data.folder import scan
 from keras_setr.data.folder.folder import SegmentationFolder
 
 pytestmark = pytest.mark.no_backend
@@ -157,6 +158,9 @@ def test_lists_choose_and_split_the_pairs(tmp_path):
     names = [pair.image.name for pair in train.pairs]
     assert sorted(names) == ["1.png", "two words.png"]
     assert {pair.image.parent.name for pair in val.pairs} == {"bonn", "images"}
+    (note,) = folder.report().notes
+    assert "1 of 5 pairs are in no list" in note and "unused.png" in note
+    assert f"note: {note}" in str(folder.report())
     assert (train.training, val.training) == (True, False)
 
 
@@ -232,3 +236,124 @@ def test_images_of_five_channels_and_16_bits_reach_the_batches(tmp_path):
             assert np.asarray(images).dtype == np.uint16
     with pytest.raises(ValueError, match="a.npy.*3 channels of uint16"):
         SegmentationFolder(tmp_path, channels=3, image_dtype="uint16").check()
+
+
+def grey_as_rgb(directory, name, values):
+    write(directory, name, np.repeat(np.array(values)[..., None], 3, -1))
+
+
+def test_grey_values_in_three_channels_are_values(tmp_path):
+    # Not their ranks: nothing shows class 1.
+    grey_as_rgb(tmp_path, "a", [[0, 2], [3, 255]])
+    write(tmp_path, "b", [[0, 2, 3]])
+    folder = SegmentationFolder(tmp_path, class_names=[*"pqrs"])
+    assert folder[0][1].tolist() == [[0, 2], [3, 255]]
+    assert folder.colors == () and folder.report().problems == ()
+    assert folder.report().pixels == (2, 0, 2, 2)
+
+
+def test_one_colour_makes_colours_of_all(tmp_path):
+    grey_as_rgb(tmp_path, "a", [[0, 0], [0, 0]])
+    red = np.zeros((2, 2, 3))
+    red[0] = (200, 0, 0)
+    write(tmp_path, "b", red)
+    folder = SegmentationFolder(tmp_path)
+    assert folder.colors == ((0, 0, 0), (200, 0, 0))
+    assert folder[0][1].tolist() == [[0, 0], [0, 0]]
+    assert folder[1][1].tolist() == [[1, 1], [0, 0]]
+    colors = [(0, 0, 0), (90, 90, 90)]
+    grey_as_rgb(tmp_path / "grey", "a", [[0, 90]])
+    grey = SegmentationFolder(tmp_path / "grey", colors=colors)
+    assert grey[0][1].tolist() == [[0, 1]]
+
+
+def test_a_stray_value_is_a_problem_and_no_class(tmp_path):
+    labels = np.arange(6)[None].repeat(4, 0)
+    write(tmp_path, "a", labels)
+    labels = labels.copy()
+    labels[0, 0] = 200
+    write(tmp_path, "b", labels)
+    folder = SegmentationFolder(tmp_path)
+    assert folder.num_classes == 6
+    (problem,) = folder.report().problems
+    path = tmp_path / "masks" / "b.png"
+    assert problem.startswith(f"{path} holds value 200 in 1 of 24 pixels, far")
+    assert "pass num_classes=201" in problem and "ignore_values=" in problem
+    assert len(str(folder.report()).splitlines()) < 20
+    meant = SegmentationFolder(tmp_path, num_classes=201)
+    assert meant.report().problems == ()
+
+
+@pytest.mark.parametrize("values", [(0, 127, 254), (0, 85, 170, 255), (0, 80)])
+def test_values_that_are_spread_to_be_seen_are_explained(tmp_path, values):
+    write(tmp_path, "a", np.repeat([values], 2, axis=0))
+    folder = SegmentationFolder(tmp_path)
+    label_map = {v: n for n, v in enumerate(values) if v != 255}
+    fix = f"pass label_map={label_map}"
+    with pytest.raises(ValueError) as error:
+        folder.num_classes
+    assert fix in str(error.value)
+    with pytest.raises(ValueError) as error:
+        folder.check()
+    assert f"label_map={label_map}" in str(error.value)
+    mapped = SegmentationFolder(tmp_path, label_map=label_map)
+    assert mapped.num_classes == len(label_map)
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_smoothed_edges_are_a_problem(tmp_path, colours):
+    mask = np.zeros((40, 60), "uint8")
+    mask[10:30, 20:40] = 90
+    mask = Image.fromarray(mask).resize((30, 20), Image.Resampling.LANCZOS)
+    mask = np.array(mask)
+    if colours:
+        mask = np.dstack([mask, 2 * mask, mask // 2])
+    write(tmp_path, "a", mask)
+    (problem, *_) = SegmentationFolder(tmp_path).report().problems
+    assert "along edges only" in problem and "export them again" in problem
+
+
+def test_bad_pairs_can_be_left_out_by_choice(tmp_path):
+    for name in ("a", "b", "c", "d"):
+        write(tmp_path, name, [[0, 1]])
+    (tmp_path / "masks" / "b.png").write_bytes(b"")
+    write(tmp_path, "c", [[0, 200]])
+    (tmp_path / "masks" / "d.png").unlink()
+    with pytest.warns(UserWarning) as warned:
+        folder = SegmentationFolder(tmp_path, leave_out="problems")
+    told = "\n".join(str(warning.message) for warning in warned)
+    assert "1 of 4 images have no mask" in told and "d.png" in told
+    assert "2 of 3 pairs left out: " in told and "b.png is empty" in told
+    assert "c.png holds value 200" in told
+    assert [pair.image.name for pair in folder.pairs] == ["a.png"]
+    folder.check()
+    assert folder.num_classes == 2
+    report = folder.report()
+    assert report.problems == () and len(report.notes) == 3
+    assert "note: left out: Every image" in str(report)
+    (tmp_path / "masks" / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="All 3 pairs .*have problems"):
+        SegmentationFolder(tmp_path, leave_out="problems", num_classes=2)
+    with pytest.raises(ValueError, match="leave_out must be 'problems'"):
+        SegmentationFolder(tmp_path, leave_out="problem")
+
+
+def test_masks_none_of_which_can_be_read_are_reported(tmp_path):
+    write(tmp_path, "a", [[0, 1]])
+    (tmp_path / "masks" / "a.png").write_bytes(b"no image")
+    (problem,) = SegmentationFolder(tmp_path).report().problems
+    assert "is not an image" in problem
+
+
+def test_a_large_mask_is_counted_in_bands(tmp_path, monkeypatch):
+    labels = np.arange(6).repeat(50).reshape(15, 20)
+    write(tmp_path, "a", labels)
+    monkeypatch.setattr(scan, "_BAND_PIXELS", 60)
+    (found,) = SegmentationFolder(tmp_path).scan()
+    assert found.values == dict.fromkeys(range(6), 50)
+    assert found.areas == frozenset(range(6))
+    colors = np.dstack([labels * 40, labels, labels])
+    write(tmp_path / "rgb", "a", colors)
+    (found,) = SegmentationFolder(tmp_path / "rgb").scan()
+    assert found.colors == {(n * 40, n, n): 50 for n in range(6)}
+    assert len(found.areas) == 6
