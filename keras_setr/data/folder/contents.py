@@ -228,7 +228,7 @@ class FolderContents:
 
 
 # Labels that are further apart than this, and than twice the number of labels
-# below, are no neighbours: parts of ADE20K's 150 classes are.
+# below, are no neighbours.
 _FAR = 24
 # Closer ones are mistakes where they are next to nothing.
 _NEAR, _RARE = 3, 1e-3
@@ -238,24 +238,24 @@ def find_stray(labels, pixels, images):
     """Raw values whose labels lie far above all others.
 
     One value of 200 among those of 0..5 makes no 201 classes, and 0, 85, 170
-    are no 171.
+    are no 171. A few images of a data set with many classes are another
+    matter: there, several labels lie apart, and they fill areas.
 
     Args:
         labels: dict of raw value -> label.
         pixels, images: dicts of raw value -> how many hold it.
     """
     total = sum(pixels.values())
-    known, last, stray = 0, -1, []
+    known, last, far = 0, -1, []
+    rare = {value for value in labels if pixels[value] < _RARE * total}
     for value in sorted(labels, key=labels.get):
         gap = labels[value] - last - 1
-        rare = (
-            images[value] == 1
-            and len(labels) > 2
-            and pixels[value] < _RARE * total
-            and gap >= max(_NEAR, known)
-        )
-        if gap >= max(_FAR, 2 * known) or rare:
-            stray.append(value)
+        alone = value in rare and images[value] == 1 and len(labels) > 2
+        least = max(_NEAR, known) if alone else max(_FAR, 2 * known)
+        if gap >= least:
+            far.append(value)
         else:
             known, last = known + 1, labels[value]
-    return tuple(sorted(stray))
+    if 2 < len(far) < known and not rare.issuperset(far):
+        return ()
+    return tuple(sorted(far))

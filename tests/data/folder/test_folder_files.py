@@ -284,6 +284,12 @@ def test_a_stray_value_is_a_problem_and_no_class(tmp_path):
     assert meant.report().problems == ()
 
 
+def test_some_of_many_classes_are_no_stray_values(tmp_path):
+    labels = [0, 1, 3, 6, 7, 12, 20, 46, 81, 103]  # of ADE20K
+    write(tmp_path, "a", np.repeat([labels], 2, axis=0))
+    assert SegmentationFolder(tmp_path).num_classes == 104
+
+
 @pytest.mark.parametrize("values", [(0, 127, 254), (0, 85, 170, 255), (0, 80)])
 def test_values_that_are_spread_to_be_seen_are_explained(tmp_path, values):
     write(tmp_path, "a", np.repeat([values], 2, axis=0))
