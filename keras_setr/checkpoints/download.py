@@ -1,5 +1,6 @@
 """Files from published addresses into Keras' cache: resumed and verified."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -9,11 +10,21 @@ import urllib.request
 
 import keras
 
-from keras_setr.files.whole import written_whole
+from keras_setr.files.whole import written_in_parts
 
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 60
 _ATTEMPTS = 5
+# The largest published file has 1.3 GB.
+_MOST_BYTES = 8 << 30
+
+
+class _NotWritten(Exception):
+    """The disk refuses what has arrived; its cause says why."""
+
+
+class _TooLarge(OSError):
+    """More bytes than any file of weights has."""
 
 
 def cache_folder():
@@ -30,7 +41,7 @@ def download(url, path, sha256=None, verbose=True):
 
     What has arrived is kept as `path.part`; a cut connection is taken up
     where it broke, in this call or the next. `path` exists only whole and
-    verified.
+    verified, however many processes fetch it.
 
     Args:
         url: str.
@@ -42,17 +53,46 @@ def download(url, path, sha256=None, verbose=True):
         `path`.
 
     Raises:
-        OSError: where the server has no such file or cannot be reached.
-        ValueError: where the hash is another one.
+        OSError: where the server has no such file or cannot be reached, or
+            the disk is full.
+        ValueError: where the hash is another one, also of a file that was
+            put at `path` by hand.
     """
     if os.path.exists(path):
+        found = hash_file(path)
+        if sha256 and not found.startswith(sha256):
+            raise ValueError(
+                f"{path} is not the file that {url} publishes: its hash is "
+                f"{found[: len(sha256)]}, and {sha256} was published. Remove "
+                "it, and it is downloaded; or pass it by itself, as the file "
+                "that it is."
+            )
         return path
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    part = path + ".part"
+    with written_in_parts(path) as part:
+        _fetch(url, part, path, verbose)
+        found = hash_file(part)
+        if sha256 and not found.startswith(sha256):
+            os.remove(part)
+            raise ValueError(
+                f"{url} has the hash {found[: len(sha256)]}, but {sha256} was "
+                "published. It was removed; download it again, and do not use "
+                "the file if this repeats."
+            )
+    return path
+
+
+def _fetch(url, part, path, verbose):
+    """Append what `part` lacks of the file at `url`, in several attempts."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            _continue(url, part, verbose)
-            break
+            return _continue(url, part, verbose)
+        except _NotWritten as error:
+            cause = error.__cause__
+            raise OSError(
+                cause.errno,
+                f"{cause.strerror}; what has arrived of {url} is kept",
+                path,
+            ) from cause
         except urllib.error.HTTPError as error:
             if error.code < 500 or attempt == _ATTEMPTS:
                 raise OSError(
@@ -60,23 +100,12 @@ def download(url, path, sha256=None, verbose=True):
                     f"{error.reason}. If you have the file, put it at {path}."
                 ) from error
         except (OSError, http.client.HTTPException) as error:
-            if attempt == _ATTEMPTS:
+            if attempt == _ATTEMPTS or isinstance(error, _TooLarge):
                 raise OSError(
                     f"{url} cannot be downloaded: {error}. What has arrived "
                     f"is kept; try again, or put the file at {path}."
                 ) from error
         time.sleep(min(2 ** (attempt - 1), 8) * 0.25)
-    found = hash_file(part)
-    if sha256 and not found.startswith(sha256):
-        os.remove(part)
-        raise ValueError(
-            f"{url} has the hash {found[: len(sha256)]}, but {sha256} was "
-            "published. It was removed; download it again, and do not use "
-            "the file if this repeats."
-        )
-    with written_whole(path) as whole:
-        os.replace(part, whole)
-    return path
 
 
 def hash_file(path: str | os.PathLike[str]) -> str:
@@ -86,7 +115,7 @@ def hash_file(path: str | os.PathLike[str]) -> str:
 
 
 def _continue(url, part, verbose):
-    """Append what `part` lacks of the file at `url`."""
+    """Append what `part` lacks of the file at `url`, once."""
     start = os.path.getsize(part) if os.path.exists(part) else 0
     request = urllib.request.Request(url, headers={"User-Agent": "keras_setr"})
     if start:
@@ -100,16 +129,41 @@ def _continue(url, part, verbose):
     with response:
         if start and response.status != 206:  # the server starts anew
             start = 0
-        length = response.headers.get("Content-Length")
-        total = None if length is None else start + int(length)
+        # Of what is no number, nothing is known.
+        length = response.headers.get("Content-Length", "").strip()
+        total = start + int(length) if length.isdecimal() else None
+        if total is not None and total > _MOST_BYTES:
+            raise _TooLarge(f"it has {total} bytes, more than {_MOST_BYTES}")
         progress = keras.utils.Progbar(
             total, unit_name="byte", verbose=int(verbose)
         )
         done = start
-        with open(part, "ab" if start else "wb") as file:
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
+        with _file(part, "ab" if start else "wb") as file:
+            # What is there at once: a connection that stalls loses nothing.
+            while chunk := response.read1(_CHUNK):
+                _write(file, chunk)
                 done += len(chunk)
                 progress.update(done)
+                if done > _MOST_BYTES:
+                    file.truncate(0)
+                    raise _TooLarge(f"it has more than {_MOST_BYTES} bytes")
     if total is not None and done < total:
         raise OSError(f"the connection ended after {done} of {total} bytes")
+
+
+@contextlib.contextmanager
+def _file(path, mode):
+    try:
+        file = open(path, mode, buffering=0)
+    except OSError as error:
+        raise _NotWritten from error
+    with file:
+        yield file
+
+
+def _write(file, chunk):
+    try:
+        while chunk:
+            chunk = chunk[file.write(chunk) :]
+    except OSError as error:
+        raise _NotWritten from error

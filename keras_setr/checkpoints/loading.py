@@ -28,6 +28,7 @@ from keras_setr.checkpoints.presets import PRESETS
 from keras_setr.checkpoints.presets import presets_of
 from keras_setr.checkpoints.transfer import transfer
 from keras_setr.files.whole import folder_written_whole
+from keras_setr.files.whole import remove_partial
 from keras_setr.layers.initialization import values_follow
 
 # Counted up when converted copies of older versions must not be read again.
@@ -130,6 +131,7 @@ def open_copy(preset, encoder_only, verbose):
     if os.path.isdir(folder):
         return OwnLayout(folder, preset.name, encoder_only)
     model = _convert(preset, verbose)
+    remove_partial(cache_folder(), os.path.basename(folder))
     # Another process may have been faster.
     with contextlib.suppress(FileExistsError):
         with folder_written_whole(folder, replace=False) as part:

@@ -98,6 +98,55 @@ def folder_written_whole(path, replace=True):
         _sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def written_in_parts(path):
+    """As `written_whole`, for what is gone on with where it broke off.
+
+    If the body raises, what it has written is kept as `NAME.part`, and the
+    next call finds it, or what a killed process left. Several processes write
+    beside each other: one goes on, the others begin anew.
+
+    Args:
+        path: path of the file to write. Missing folders are made.
+
+    Yields:
+        `pathlib.Path` to append to.
+    """
+    path = pathlib.Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = path.with_name(f"{path.name}.part")
+    partial = _beside(path, "partial")
+    _in_use.add(partial.name)
+    former = [kept, *_abandoned(path.parent, "partial", path.name)]
+    try:
+        for other in sorted(former, key=_size, reverse=True):
+            # Whoever renames it first has it.
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(other, partial)
+                break
+        try:
+            yield partial
+            _sync(partial)
+        except BaseException:
+            if _size(partial) > _size(kept):
+                os.replace(partial, kept)
+            raise
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    finally:
+        _remove(partial)
+        _in_use.discard(partial.name)
+    for other in (kept, *_abandoned(path.parent, "partial", path.name)):
+        _remove(other)
+
+
+def _size(path):
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
+
+
 def _move_folder(partial, path, replace):
     while True:
         try:
@@ -122,9 +171,7 @@ def restore_folder(path):
         path: path of the folder; nothing happens to one that is there.
     """
     path = pathlib.Path(os.path.realpath(path))
-    for former in _abandoned(path.parent, "former"):
-        if not former.name.endswith(f"-{path.name[-_LONGEST_END:]}"):
-            continue
+    for former in _abandoned(path.parent, "former", path.name):
         if path.exists():
             # Never half of it under a name from which it would be restored.
             partial = _beside(path, "partial")
@@ -145,9 +192,8 @@ def remove_partial(folder, name=""):
         name: str. Of the file or folder that was being written; by default,
             whatever it was.
     """
-    for path in _abandoned(pathlib.Path(folder), "partial"):
-        if not name or path.name.endswith(f"-{name[-_LONGEST_END:]}"):
-            _remove(path)
+    for path in _abandoned(pathlib.Path(folder), "partial", name):
+        _remove(path)
 
 
 def is_partial(path):
@@ -197,9 +243,20 @@ def _host():
         return node
 
 
-def _abandoned(folder, kind):
-    """Paths in a folder that no live process writes any more."""
-    return [path for path in folder.glob(f".{kind}-*") if not _is_live(path)]
+def _abandoned(folder, kind, name=""):
+    """Paths in a folder that no live process writes any more.
+
+    Args:
+        folder: pathlib.Path.
+        kind: `"partial"` or `"former"`.
+        name: str. Of the file or folder that they stand for; any by default.
+    """
+    end = f"-{name[-_LONGEST_END:]}" if name else ""
+    return [
+        path
+        for path in folder.glob(f".{kind}-*")
+        if path.name.endswith(end) and not _is_live(path)
+    ]
 
 
 def _is_live(path):

@@ -184,6 +184,7 @@ def fit(
             )
     finally:
         model.run = None
+        run.at_end.close()
 
 
 def evaluate(model, x=None, y=None, **kwargs):

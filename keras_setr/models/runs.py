@@ -1,5 +1,6 @@
 """A `fit` as its callbacks see it, and where it starts."""
 
+import contextlib
 import warnings
 
 import keras
@@ -32,6 +33,8 @@ class Run:
         steps: int. All steps that are done, which is the number of the batch
             to start with.
         last_checkpoint: path of the newest checkpoint, or None.
+        at_end: `contextlib.ExitStack` that is closed when the fit ends, by an
+            error too.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Run:
         self.epoch = initial_epoch
         self.step = self.steps = 0
         self.last_checkpoint = None
+        self.at_end = contextlib.ExitStack()
         # With fit(steps_per_epoch=..) Keras reads on where the last epoch
         # ended, so that no epoch can be shorter than the others.
         self._passes_are_epochs = steps_per_epoch is None

@@ -26,6 +26,7 @@ from keras_setr.data.scenes.canvas import Canvas
 from keras_setr.data.scenes.canvas import Draws
 from keras_setr.data.scenes.canvas import Street
 from keras_setr.files.images import save_labels
+from keras_setr.files.whole import written_whole
 
 _CLASSES = Classes(
     names=(
@@ -127,10 +128,12 @@ class StreetScenes:
         for index in range(self.num_scenes):
             image, label = self[index]
             name = f"scene_{index:04d}.png"
-            Image.fromarray(image).save(images / name)
+            with written_whole(images / name) as partial:
+                Image.fromarray(image).save(partial)
             save_labels(masks / name, label, self.classes)
         names = "\n".join(self.classes.names) + "\n"
-        (directory / "classes.txt").write_text(names, encoding="utf-8")
+        with written_whole(directory / "classes.txt") as partial:
+            partial.write_text(names, encoding="utf-8")
         return directory
 
 

@@ -11,6 +11,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import path
+from keras_setr.files.lock import only_process
 from keras_setr.training.callbacks.stopping import not_finite_error
 from keras_setr.training.resume import state
 from keras_setr.training.resume.checkpoint_folder import CheckpointFolder
@@ -31,6 +32,8 @@ class Checkpoints(keras.callbacks.Callback):
     written at the ends of epochs only, and an interrupted epoch begins anew.
 
     A checkpoint is written whole or not at all, and the newest two are kept.
+    As long as it trains, `training.lock` keeps every other process from
+    training in the directory; that of a killed one holds nobody up.
     Among several workers one writes and all of them read; they need a folder
     that all of them see.
 
@@ -42,8 +45,8 @@ class Checkpoints(keras.callbacks.Callback):
     Raises:
         ValueError: from `fit`, where the directory holds a run of another
             model, optimizer or data, whose differences are named; where it
-            holds one at all and `resume=False`; or where the number of steps
-            in an epoch is not known.
+            holds one at all and `resume=False`; where another process trains
+            there; or where the number of steps in an epoch is not known.
         FloatingPointError: a weight turned NaN or infinite.
     """
 
@@ -62,6 +65,14 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         run = self._run = self.model.run
+        if workers.is_chief():
+            # Until the fit ends, and with it at the latest the process.
+            run.at_end.enter_context(
+                only_process(
+                    self.directory / "training.lock",
+                    f"trains in {self.directory}",
+                )
+            )
         if run.steps_per_epoch is None:
             raise ValueError(
                 "Checkpoints need to know how many steps an epoch has, but "

@@ -14,6 +14,7 @@ import pytest
 from keras import ops
 
 import keras_setr as ks
+from keras_setr.files.lock import only_process
 from keras_setr.files.whole import written_whole
 from keras_setr.models import keras_internals
 from keras_setr.training.resume import state
@@ -160,6 +161,21 @@ def test_a_new_run_asks_for_a_directory_without_one(uninterrupted):
     directory, _ = uninterrupted
     with pytest.raises(ValueError, match="holds a run already.*resume=False"):
         train(directory, resume=False)
+
+
+def test_two_trainers_in_one_directory_are_told(uninterrupted):
+    directory, weights = uninterrupted
+    before = checkpoints(directory)
+    with only_process(directory / "training.lock", "trains there"):
+        with pytest.raises(ValueError, match=f"Process {os.getpid()} on"):
+            train(directory)
+    assert checkpoints(directory) == before
+    # A fit that has ended, by an error too, holds nobody up.
+    other = tiny_run.model(learning_rate=0.01)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="is from another run"):
+            train(directory, model=other)
+    assert not (directory / "training.lock").exists()
 
 
 def test_an_epoch_of_arrays_begins_anew(tmp_path, capsys):
