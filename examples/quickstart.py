@@ -5,41 +5,82 @@
 Without --data it draws synthetic street scenes, trains on crops of them and
 evaluates whole scenes, which are larger than the crops, with sliding windows.
 With --data DIR it does the same on a folder of images and masks, such as
-DIR/images and DIR/masks.
+DIR/images and DIR/masks, made small; keras-setr train trains on them as they
+are.
 """
 
 import argparse
-import os
 import pathlib
+import sys
 import tempfile
 import time
 
+from keras_setr_commands import options
+from keras_setr_commands.main import running
+from keras_setr_commands.messages import CommandError
+from keras_setr_commands.messages import in_options
+from keras_setr_commands.messages import say
+
+PATCH = 8
+# The longer side to which a user's images are brought, and the updates that
+# then take some minutes on two cores.
+LONGER_SIDE, STEPS = 192, 400
+DEFAULTS = {
+    **options.LABEL_DEFAULTS,
+    "data": None,
+    "out": "runs/quickstart",
+    "crop": None,
+    "epochs": None,
+    "batch_size": 8,
+}
+
 
 def parse():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data", help="folder of images and masks")
-    parser.add_argument(
-        "--ignore",
-        type=int,
-        nargs="+",
-        default=[255],
-        help="mask values that mean unlabelled",
-    )
-    parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"))
-    parser.add_argument("--out", default="runs/quickstart")
-    parser.add_argument("--crop", type=int, nargs=2, default=(64, 96))
-    parser.add_argument("--epochs", type=int, default=14)
-    parser.add_argument("--batch-size", type=int, default=8)
-    return parser.parse_args()
+    parser = options.Parser(prog=f"python {sys.argv[0]}", description=__doc__)
+    add = parser.add_argument
+    add("--data", type=options.folder, help="folder of images and masks")
+    add("--out", type=options.new_folder, help="defaults to runs/quickstart")
+    add("--crop", type=options.integer(1), nargs=2, metavar=("H", "W"))
+    add("--epochs", type=options.integer(1), metavar="N")
+    add("--batch-size", type=options.integer(1), metavar="N")
+    options.add_labels(parser, remembered=False)
+    options.add_common(parser)
+    given = parser.parse(sys.argv[1:])
+    options.check_labels(parser, given)
+    if any(side % PATCH for side in given.get("crop", ())):
+        parser.error(f"--crop must be multiples of the patches of {PATCH}")
+    options.choose_backend(parser, given)
+    return parser, argparse.Namespace(debug=False, **{**DEFAULTS, **given})
 
 
-def main():
-    args = parse()
-    if args.backend:
-        os.environ["KERAS_BACKEND"] = args.backend
+def load(ks, args, drawn):
+    """The folder that was named, or scenes drawn into `drawn`."""
+    if args.data is None:
+        scenes = ks.data.StreetScenes(400, image_size=(128, 192), seed=0)
+        scenes.write(drawn, subset="train")
+        unseen = ks.data.StreetScenes(24, image_size=(128, 192), seed=1)
+        unseen.write(drawn, subset="val")
+        return ks.data.SegmentationFolder(drawn)
+    folder = ks.data.SegmentationFolder(
+        args.data, **options.folder_options(args)
+    )
+    say(f"reading {len(folder)} pairs of {args.data} ..")
+    return folder
+
+
+def sizes(report, args):
+    """`(crop, base_scale)`; the second is `None` for images as they are."""
+    if args.data is None:
+        return args.crop or (64, 96), None
+    size = max(report.sizes, key=report.sizes.get)
+    factor = min(1, LONGER_SIDE / max(size))
+    small = tuple(max(round(side * factor), PATCH) for side in size)
+    # The whole of most images: one window each, and no seams.
+    whole = tuple(side // PATCH * PATCH for side in small)
+    return args.crop or whole, small
+
+
+def main(args):
     import keras
     import numpy as np
 
@@ -52,24 +93,24 @@ def main():
 
     # === Data ===
     with tempfile.TemporaryDirectory() as drawn:
-        if args.data is None:
-            scenes = ks.data.StreetScenes(400, image_size=(128, 192), seed=0)
-            scenes.write(drawn, subset="train")
-            unseen = ks.data.StreetScenes(24, image_size=(128, 192), seed=1)
-            unseen.write(drawn, subset="val")
-        folder = ks.data.SegmentationFolder(
-            args.data or drawn, ignore_values=args.ignore
-        )
-        print(folder.report())
+        folder = load(ks, args, drawn)
+        report = folder.report()
+        say(in_options(str(report), ["--label-map", "--ignore"]))
+        if report.problems:
+            raise CommandError(
+                f"{args.data} has {len(report.problems)} problems, as listed "
+                f"above; the first: {report.problems[0]}"
+            )
         train, val = folder.split()
+        crop, base_scale = sizes(report, args)
 
         # === Model ===
         backbone = ks.SETRBackbone(
             num_layers=3,
             hidden_dim=128,
             num_heads=4,
-            patch_size=8,
-            image_shape=(*args.crop, 3),
+            patch_size=PATCH,
+            image_shape=(*crop, 3),
         )
         model = ks.SETRPUP(
             backbone,
@@ -81,47 +122,74 @@ def main():
         )
         # Metrics of the augmented batches cost time and say little.
         model.compile(learning_rate=0.03, metrics=[])
-        print(
+        say(
             f"SETR-PUP with {model.count_params():,} parameters on "
-            f"{keras.config.backend()}"
+            f"{keras.config.backend()}, crops of {crop[0]} x {crop[1]}"
         )
 
         # === Training ===
         # So short a training has no time for the paper's factors of 0.5 to 2.
         augment = ks.data.TrainingTransform(
-            tuple(args.crop), scale_range=(0.9, 1.15), photometric=False
+            tuple(crop),
+            base_scale=base_scale,
+            scale_range=(0.9, 1.15),
+            photometric=False,
         )
-        model.fit(
-            train.batches(args.batch_size, augment=augment, cache=True),
-            epochs=args.epochs,
+        batches = train.batches(
+            args.batch_size, augment=augment, cache=True, check=False
         )
+        epochs = args.epochs or -(-STEPS // len(batches))
+        if args.data is None:
+            epochs = args.epochs or 14
+        model.fit(batches, epochs=epochs)
+
+        # === Preset ===
+        # Before anything that may fail.
+        model.save_to_preset(str(out / "preset"))
+        say(f"preset   {out / 'preset'}")
+        again = ks.SETRPUP.from_preset(str(out / "preset"))
+        image = val[0][0]
+        logits = [
+            one.segment(image, output="logits", base_scale=base_scale)
+            for one in (model, again)
+        ]
+        difference = np.abs(logits[0] - logits[1]).max()
+        if difference > 1e-5:
+            raise CommandError(
+                f"The loaded preset differs by {difference:.2g} in its logits."
+            )
 
         # === Evaluation ===
-        result = ks.evaluate(model, val)
-        print(result)
+        result = ks.evaluate(model, val, base_scale=base_scale)
+        say(result)
         shown = [val[index] for index in range(min(4, len(val)))]
         picture = ks.visualization.comparison(
-            [(image, label, model.segment(image)) for image, label in shown],
+            [
+                (image, label, model.segment(image, base_scale=base_scale))
+                for image, label in shown
+            ],
             model.classes,
         )
         picture.save(out / "prediction.png")
-
-        # === Preset ===
-        model.save_to_preset(str(out / "preset"))
-        again = ks.SETRPUP.from_preset(str(out / "preset"))
-        image = val[0][0][None]
-        difference = np.abs(
-            model.predict(image, verbose=0) - again.predict(image, verbose=0)
-        ).max()
-        if difference > 1e-5:
-            raise SystemExit(
-                f"The loaded preset differs by {difference:.2g} in its logits."
-            )
-    print(f"picture  {out / 'prediction.png'}")
-    print(f"preset   {out / 'preset'}, loads with equal output")
-    print(f"mean IoU {result.mean_iou:.3f} on {len(val)} images not trained on")
-    print(f"time     {time.monotonic() - start:.0f} s")
+    say(f"picture  {out / 'prediction.png'}")
+    say(f"preset   {out / 'preset'}, loads with equal output")
+    say(f"mean IoU {result.mean_iou:.3f} on {len(val)} images not trained on")
+    say(f"time     {time.monotonic() - start:.0f} s")
+    if args.data is not None:
+        say(
+            "This was on small images, with a small model. To train on them "
+            f"as they are: keras-setr train --data {args.data} --out runs/a"
+        )
 
 
 if __name__ == "__main__":
-    main()
+    parser, args = parse()
+    sys.exit(
+        running(
+            lambda: main(args),
+            parser.prog,
+            parser.options,
+            "The same command starts anew",
+            args.debug,
+        )
+    )

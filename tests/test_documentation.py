@@ -28,7 +28,7 @@ NOT_RUN = 4
 SMALLER = (
     (r"\((480, 480|512, 512), 3\)", "(32, 48, 3)"),
     (r"\(3, 6, 9, 12\)", "(1, 2)"),
-    (r"\.batches\(8\)", ".batches(2)"),
+    (r"\.batches\(8\b", ".batches(2"),
     (r"epochs=\d+", "epochs=1"),
 )
 

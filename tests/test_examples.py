@@ -1,4 +1,4 @@
-"""The examples as their users run them, on a few small scenes."""
+"""The commands and examples as their users run them, on a few small scenes."""
 
 import hashlib
 import json
@@ -10,15 +10,27 @@ import pytest
 from PIL import Image
 
 import keras_setr as ks
+from keras_setr_commands.main import COMMANDS
+from keras_setr_commands.main import main
 from tests.checkpoints.test_decoders import authors_file
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
 
-def run(monkeypatch, name, *arguments):
+SIZE = ("--layers", 1, "--dim", 16, "--heads", 2, "--filters", 8)
+
+
+def run(command, *arguments, code=0):
+    """Run a command, which ends with an exit code."""
+    assert main([command, *arguments]) == code
+
+
+def run_script(monkeypatch, name, *arguments):
     script = str(EXAMPLES / name)
     monkeypatch.setattr("sys.argv", [script, *map(str, arguments)])
-    runpy.run_path(script, run_name="__main__")
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(script, run_name="__main__")
+    assert not stop.value.code
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +45,7 @@ def test_quickstart_runs_on_a_users_folder(
     folder, tmp_path, monkeypatch, capsys
 ):
     options = ["--epochs", 1, "--batch-size", 2, "--crop", 32, 48]
-    run(
+    run_script(
         monkeypatch,
         "quickstart.py",
         *("--data", folder, "--out", tmp_path, *options),
@@ -41,20 +53,25 @@ def test_quickstart_runs_on_a_users_folder(
     printed = capsys.readouterr().out
     assert "mean IoU" in printed and "traffic sign" in printed
     assert "loads with equal output" in printed
+    assert f"keras-setr train --data {folder}" in printed
     with Image.open(tmp_path / "prediction.png") as picture:
         assert picture.width > 3 * 80
     assert ks.SETRPUP.from_preset(str(tmp_path / "preset")).num_classes == 10
 
 
-def test_train_evaluate_and_segment_hand_on_a_preset(
-    folder, tmp_path, monkeypatch, capsys
-):
-    size = ["--layers", 1, "--dim", 16, "--heads", 2, "--filters", 8]
+@pytest.mark.no_backend
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_a_script_too(command, monkeypatch, capsys):
+    name = "convert_weights" if command == "convert" else command
+    run_script(monkeypatch, f"{name}.py", "--help")
+    assert f"{name}.py [-h]" in capsys.readouterr().out
+
+
+def test_train_evaluate_and_segment_hand_on_a_preset(folder, tmp_path, capsys):
     run(
-        monkeypatch,
-        "train.py",
+        "train",
         *("--data", folder, "--out", tmp_path / "run", "--model", "mla"),
-        *("--crop", 32, 48, "--batch-size", 2, "--epochs", 1, *size),
+        *("--crop", 32, 48, "--batch-size", 2, "--epochs", 1, *SIZE),
     )
     preset = tmp_path / "run" / "preset"
     trained = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -62,8 +79,7 @@ def test_train_evaluate_and_segment_hand_on_a_preset(
     assert "val_mean_iou" in log.splitlines()[0]
 
     run(
-        monkeypatch,
-        "evaluate.py",
+        "evaluate",
         *(preset, "--data", folder, "--subset", "val"),
         *("--base-scale", 64, 80, "--out", tmp_path / "result.json"),
     )
@@ -72,8 +88,7 @@ def test_train_evaluate_and_segment_hand_on_a_preset(
 
     # Fine-tuning goes on from the preset, at another size.
     run(
-        monkeypatch,
-        "train.py",
+        "train",
         *("--data", folder, "--out", tmp_path / "more", "--model", "mla"),
         *("--preset", preset, "--crop", 32, 32, "--batch-size", 4),
         *("--epochs", 1),
@@ -90,14 +105,8 @@ def test_train_evaluate_and_segment_hand_on_a_preset(
     (photos / "cut.png").write_bytes(content[: len(content) // 2])
     out = tmp_path / "out"
     capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        run(
-            monkeypatch,
-            "segment.py",
-            *(preset, photos, "--out", out),
-            *("--scales", 0.75, 1, "--flip", "--confidence"),
-        )
-    assert stop.value.code == 1
+    views = ("--scales", 0.75, 1, "--flip", "--confidence")
+    run("segment", preset, photos, "--out", out, *views, code=1)
     printed = capsys.readouterr()
     assert "cut.png" in printed.err
     assert "1 images segmented, 1 skipped" in printed.out
@@ -108,17 +117,20 @@ def test_train_evaluate_and_segment_hand_on_a_preset(
     assert confidence.shape == (70, 90) and confidence.min() > 0
     # It goes on where it stopped: only the broken file is tried again.
     (photos / "cut.png").unlink()
-    run(monkeypatch, "segment.py", preset, photos, "--out", out)
+    run("segment", preset, photos, "--out", out, *views)
     assert "0 images segmented, 0 skipped, 1 there" in capsys.readouterr().out
+    # What another preset has written does not stand for this one.
+    run("segment", tmp_path / "more" / "preset", photos, "--out", out)
+    printed = capsys.readouterr().out
+    assert "1 images segmented, 0 skipped, 0 there" in printed
+    assert "results of another preset" in printed
 
 
-def test_convert_weights_writes_a_preset_with_a_card(
-    tmp_path, monkeypatch, capsys
-):
+def test_convert_writes_a_preset_with_a_card(tmp_path, capsys):
     path, _, _ = authors_file(tmp_path, "pup")
     out = tmp_path / "preset"
     options = ["--num-heads", 3, "--auxiliary-layers", 1, "--license", "MIT"]
-    run(monkeypatch, "convert_weights.py", path, out, *options)
+    run("convert", path, out, *options)
     assert f"SETRPUP in {out}" in capsys.readouterr().out
     card = (out / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: keras-hub\nlicense: mit\n")
@@ -127,17 +139,14 @@ def test_convert_weights_writes_a_preset_with_a_card(
     assert hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() in card
     assert "thing 0, thing 1" in card
     assert ks.SETRPUP.from_preset(str(out)).classes.names[0] == "thing 0"
-    with pytest.raises(SystemExit, match="exists already"):
-        run(monkeypatch, "convert_weights.py", path, out, *options)
-    run(
-        monkeypatch,
-        "convert_weights.py",
-        *(path, tmp_path / "encoder", "--encoder", "--num-heads", 3),
-    )
+    run("convert", path, out, *options, code=2)
+    assert "exists already" in capsys.readouterr().err
+    encoder = tmp_path / "encoder"
+    run("convert", path, encoder, "--encoder", "--num-heads", 3)
     assert ks.SETRBackbone.from_preset(str(tmp_path / "encoder")).num_heads == 3
 
 
-def test_submit_writes_a_servers_files(tmp_path, monkeypatch, capsys):
+def test_submit_writes_a_servers_files(tmp_path, capsys):
     backbone = ks.SETRBackbone(
         num_layers=1,
         hidden_dim=8,
@@ -150,14 +159,52 @@ def test_submit_writes_a_servers_files(tmp_path, monkeypatch, capsys):
     photos.mkdir()
     image, _ = ks.data.StreetScenes(1, (64, 96), seed=2)[0]
     Image.fromarray(image).save(photos / "ADE_test_00000001.jpg")
-    run(
-        monkeypatch,
-        "submit.py",
+    line = [
         *(tmp_path / "preset", "--images", photos),
         *("--out", tmp_path / "out", "--dataset", "ade20k"),
-        *("--scales", "0.25", "--protocol", "mmsegmentation"),
-    )
+        *("--protocol", "mmsegmentation", "--scales"),
+    ]
+    run("submit", *line, 0.25)
     assert "1 images segmented, 0 were there" in capsys.readouterr().out
     labels = np.asarray(Image.open(tmp_path / "out" / "ADE_test_00000001.png"))
     assert labels.shape == (64, 96)
     assert 1 <= labels.min() and labels.max() <= 150
+    run("submit", *line, 0.5, code=2)
+    assert "of another preset or of other options" in capsys.readouterr().err
+
+
+def test_train_remembers_how_masks_are_read(tmp_path, capsys):
+    """Black and white masks, a longer run, and its settings."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        for part, shape in (("images", (40, 56, 3)), ("masks", (40, 56))):
+            path = tmp_path / "data" / part / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = rng.integers(0, 256, shape, "uint8")
+            if part == "masks":
+                values = np.where(values > 99, 255, 0).astype("uint8")
+                values[0, 0] = 7
+            Image.fromarray(values).save(path)
+    line = ("--data", tmp_path / "data", "--out", tmp_path / "run", *SIZE)
+    line += ("--model", "naive", "--epochs", 1)
+    labels = ("--label-map", "0=0", "255=1", "--ignore", 7)
+    run("train", *line, *labels)
+    printed = capsys.readouterr().out
+    # 40 x 56 holds two patches by three.
+    assert "crop 32 x 48" in printed and "batch 2 = 2 x 1" in printed
+    first = json.loads((tmp_path / "run" / "result.json").read_text())
+
+    run("train", "--out", tmp_path / "run", "--epochs", 2)
+    printed = capsys.readouterr().out
+    assert "The run has 2 epochs now and had 1 before" in printed
+    rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    assert len(rows) == 3
+    second = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert second["num_images"] == first["num_images"] == 1
+
+    preset = tmp_path / "run" / "preset"
+    run("evaluate", preset, "--data", tmp_path / "data")
+    assert "3 images" in capsys.readouterr().out
+    # What is said prevails.
+    run("evaluate", preset, "--data", tmp_path / "data", "--ignore", 0, code=2)
+    assert "7" in capsys.readouterr().err

@@ -13,7 +13,9 @@ from keras_setr.training.devices.distribute import distribute
 from keras_setr.training.preflight.description import RunDescription
 from keras_setr.training.preflight.description import describe_run
 from keras_setr.training.preflight.memory import MemoryEstimate
+from keras_setr.training.preflight.memory import MemoryPlan
 from keras_setr.training.preflight.memory import estimate_memory
+from keras_setr.training.preflight.memory import plan_memory
 from keras_setr.training.recipes.catalogue import Recipes
 from keras_setr.training.recipes.miniature import GeneratedImages
 from keras_setr.training.recipes.miniature import miniature
@@ -29,6 +31,7 @@ __all__ = [
     "FiniteLoss",
     "GeneratedImages",
     "MemoryEstimate",
+    "MemoryPlan",
     "Preflight",
     "Previews",
     "Recipe",
@@ -40,6 +43,7 @@ __all__ = [
     "distribute",
     "estimate_memory",
     "miniature",
+    "plan_memory",
 ]
 
 

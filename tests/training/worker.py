@@ -52,8 +52,8 @@ class Pairs(SegmentationSource):
     def file_name(self, index):
         return f"pair_{index}.png"
 
-    def _default_crop_size(self):
-        return SIZE
+    def _image_sizes(self):
+        return [SIZE]
 
 
 class Death(keras.callbacks.Callback):
@@ -79,6 +79,7 @@ def train(run, out, epochs=2, callbacks=()):
         model.compile(learning_rate=0.05)
         train, val = Pairs(), Pairs()
         options = {"augment": False, "check": False, "shard": run.shard}
+        options["model"] = model
         history = model.fit(
             train.batches(4, shuffle=True, **options),
             # The last of three batches is short: 4, 4 and 2 images.

@@ -2,13 +2,13 @@
 
 import bisect
 import itertools
-import math
 import operator
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_setr import visualization
@@ -17,6 +17,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import either
 from keras_setr.arguments import flag
 from keras_setr.arguments import function
+from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
@@ -27,6 +28,7 @@ from keras_setr.data.batches.transforms import CustomTransform
 from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
 
+_LARGEST_CROP = 512
 _AUGMENT = Rule(
     "True, False or a callable (image, label, rng) -> (image, label)",
     either(flag(), function()).take,
@@ -38,18 +40,12 @@ _OPTION_RULES = OPTION_RULES | {
 }
 
 
-def crop_size_for(sizes):
-    """Multiples of 16 that hold the median of `(H, W)`, at most 512 each."""
-    median = np.median(sizes, axis=0)
-    return tuple(min(16 * math.ceil(side / 16), 512) for side in median)
-
-
 class SegmentationSource:
     """A sequence of pairs of an image and its label; base of what reads them.
 
     `source[i]` is an image `(H, W, channels)` and its label `(H, W)` uint8, in
     which 255 means unlabelled. Subclasses have `__len__`, `__getitem__`,
-    `classes`, `file_name` and `_default_crop_size`.
+    `classes`, `file_name` and `_image_sizes`.
 
     Attributes:
         training: bool or None. What `batches()` is for; `None` if that was
@@ -71,6 +67,8 @@ class SegmentationSource:
         @property
         def classes(self) -> Any: ...
 
+        def _image_sizes(self) -> list[tuple[int, int]]: ...
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for index in range(len(self)):
             yield self[index]
@@ -83,12 +81,36 @@ class SegmentationSource:
     def check(self) -> None:
         """Raise an error that names what is wrong with the files, if known."""
 
+    @checked(patch_size=integer(1, 512))
+    def proposed_crop_size(self, patch_size: int = 16) -> tuple[int, int]:
+        """A size to train at that fits the images: what `batches` takes.
+
+        ```python
+        crop_size = folder.proposed_crop_size()
+        backbone = ks.SETRBackbone(**ks.T_SMALL, image_shape=(*crop_size, 3))
+        ```
+
+        Args:
+            patch_size: int. That of the model.
+
+        Returns:
+            `(H, W)`, the largest multiples of the patches within the median
+            height and width, at most 512 each and at least one patch.
+        """
+        median = np.median(self._image_sizes(), axis=0)
+        height, width = (
+            max(int(min(side, _LARGEST_CROP)) // patch_size, 1) * patch_size
+            for side in median
+        )
+        return height, width
+
     @checked(
         *_OPTION_RULES,
         **_OPTION_RULES,
         batch_size=integer(1),
         crop_size=optional(pair(1)),
         augment=optional(_AUGMENT),
+        model=optional(instance("a model of keras_setr", keras.Model)),
         check=flag(),
     )
     def batches(
@@ -97,6 +119,7 @@ class SegmentationSource:
         crop_size: int | tuple[int, int] | None = None,
         augment: bool | Callable[..., Any] | None = None,
         *,
+        model: keras.Model | None = None,
         reader: str = "tf.data",
         initial_step: int = 0,
         check: bool = True,
@@ -117,14 +140,16 @@ class SegmentationSource:
 
         Args:
             batch_size: int.
-            crop_size: int or `(H, W)`. Defaults to the smallest multiples of
-                16 that hold the median height and width, at most 512 each.
+            crop_size: int or `(H, W)`. Defaults to the size of `model`, else
+                to `proposed_crop_size()`.
             augment: bool, or a callable `(image, label, rng) -> (image,
                 label)` on uint8 arrays and a `numpy.random.Generator`, called
                 by several threads; what it returns is cropped at random and
                 padded, unless it has an attribute `crop_size`, which then
                 says what it returns. Defaults to whether the pairs are to
                 train on; if that was not said, they are.
+            model: the model that they are for. The crops then have its size,
+                or, where it takes any, whole patches of it.
             reader, initial_step: see `segmentation_batches`.
             check: bool. Read all files first and raise what `check()` finds.
             **options: `shuffle`, `seed`, `steps_per_epoch`, `drop_remainder`,
@@ -153,11 +178,11 @@ class SegmentationSource:
             # What must be found out about the whole, such as the colours of
             # RGB masks, is found before several threads would each do so.
             self[0]
-        transform = self._transform(augment, crop_size)
+        transform = self._transform(augment, crop_size, model)
         plan = BatchPlan(self, batch_size, transform, **options)
         return read(plan, reader, initial_step)
 
-    def _transform(self, augment, crop_size):
+    def _transform(self, augment, crop_size, model):
         own_size = getattr(augment, "crop_size", None)
         if own_size is not None:
             if crop_size not in (None, tuple(own_size)):
@@ -168,13 +193,28 @@ class SegmentationSource:
                 )
             return augment
         if crop_size is None:
-            crop_size = self._default_crop_size()
+            crop_size = self._crop_size_of(model)
         if callable(augment):
             return CustomTransform(augment, crop_size)
         if augment:
             rgb = self.channels == 3 and self.image_dtype == "uint8"
             return TrainingTransform(crop_size, photometric=rgb)
         return EvaluationTransform(crop_size)
+
+    def _crop_size_of(self, model):
+        """The size that a model takes, or one that fits images and patches."""
+        if model is None:
+            return self.proposed_crop_size()
+        backbone = model.backbone
+        fixed = backbone.image_shape[:2]
+        if None not in fixed:
+            return tuple(fixed)
+        return tuple(
+            free if known is None else known
+            for known, free in zip(
+                fixed, self.proposed_crop_size(backbone.patch_size)
+            )
+        )
 
     def show(
         self,
@@ -278,5 +318,5 @@ class JoinedSources(SegmentationSource):
         number = bisect.bisect_right(self._ends, index)
         return self.sources[number], index - ([0] + self._ends)[number]
 
-    def _default_crop_size(self):
-        return self.sources[0]._default_crop_size()
+    def _image_sizes(self):
+        return self.sources[0]._image_sizes()

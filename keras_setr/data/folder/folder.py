@@ -20,7 +20,6 @@ from keras_setr.arguments import path
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
 from keras_setr.data.batches.source import SegmentationSource
-from keras_setr.data.batches.source import crop_size_for
 from keras_setr.data.folder.class_names import read_class_names
 from keras_setr.data.folder.contents import FolderContents
 from keras_setr.data.folder.label_source import LabelSource
@@ -351,5 +350,5 @@ class SegmentationFolder(SegmentationSource):
         part.training = training
         return part
 
-    def _default_crop_size(self):
-        return crop_size_for(self._contents.image_sizes())
+    def _image_sizes(self):
+        return self._contents.image_sizes()

@@ -14,7 +14,6 @@ from keras_setr.arguments import path
 from keras_setr.arguments import string
 from keras_setr.classes import Classes
 from keras_setr.data.batches.source import SegmentationSource
-from keras_setr.data.batches.source import crop_size_for
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.decoding import ImageBytes
@@ -211,8 +210,8 @@ class PublishedDataset(SegmentationSource):
             return self.facts.image_size
         return tuple(int(side) for side in self._source[index]["size"])
 
-    def _default_crop_size(self):
+    def _image_sizes(self):
         step = -(-len(self) // 256)
-        return crop_size_for(
-            [self.original_size(index) for index in range(0, len(self), step)]
-        )
+        return [
+            self.original_size(index) for index in range(0, len(self), step)
+        ]

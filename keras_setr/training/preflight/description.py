@@ -13,13 +13,11 @@ from keras_setr.arguments import pair
 from keras_setr.models.division import batch_divisor
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
+from keras_setr.training.preflight.memory import TOLERANCE
 from keras_setr.training.preflight.memory import MemoryEstimate
 from keras_setr.training.preflight.memory import estimate_memory
 from keras_setr.training.preflight.memory import free_memory
 from keras_setr.training.preflight.memory import held_memory
-
-# Measured peaks lie within 30 % of the estimate.
-_TOLERANCE = 1.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +134,7 @@ def describe_run(
         memory=estimate_memory(model, per_device, image_size),
         available=available,
     )
-    if available and description.memory.total > _TOLERANCE * available:
+    if available and description.memory.total > TOLERANCE * available:
         raise MemoryError(_ways_out(model, description))
     return description
 

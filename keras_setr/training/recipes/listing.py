@@ -11,7 +11,21 @@ _TITLE = 12
 
 
 def record(recipe):
-    """All of one recipe, a line or a paragraph per thing."""
+    """All of one recipe, a line or a paragraph per thing.
+
+    Of a small one that is tried out, what runs, and no published figures.
+    """
+    if recipe.small_shape is not None:
+        return _lines(
+            f"{recipe.name}, made small to try it out",
+            [
+                ("data", _small_data(recipe)),
+                ("training", _training(recipe)),
+                ("encoder", _encoder(recipe)),
+                ("decoder", _decoder(recipe)),
+                ("test", _test(recipe)),
+            ],
+        )
     rows = [
         ("data", _data(recipe)),
         ("training", _training(recipe)),
@@ -26,7 +40,12 @@ def record(recipe):
         ("weights", recipe.preset or "not published"),
         ("command", recipe.command),
     ]
-    lines = [recipe.name]
+    return _lines(recipe.name, rows)
+
+
+def _lines(headline, rows):
+    """The text of some `(title, text)`."""
+    lines = [headline]
     for title, text in rows:
         lines += textwrap.wrap(
             text,
@@ -94,12 +113,22 @@ def _data(recipe):
     )
 
 
+def _small_data(recipe):
+    return (
+        f"generated images with the {recipe.facts.num_classes} classes and the "
+        f"label values of {recipe.dataset}, at {recipe.image_scale:g} of its "
+        "size"
+    )
+
+
 def _training(recipe):
     rate = recipe.learning_rate
     epochs = f"{recipe.epochs:.0f}" if recipe.epochs >= 1 else "below 1"
+    # Generated images are as many as one likes.
+    of_data = f" = {epochs} epochs" if recipe.small_shape is None else ""
     return (
         f"{recipe.steps:,} steps of {recipe.batch_size} crops of "
-        f"{_sides(recipe.crop_size)} = {epochs} epochs; SGD, "
+        f"{_sides(recipe.crop_size)}{of_data}; SGD, "
         f"learning rate {rate:g}, heads {10 * rate:g}"
     )
 
@@ -109,8 +138,9 @@ def _encoder(recipe):
     start = "random weights"
     if recipe.pretraining:
         start = f"{recipe.pretraining} ({recipe.pretrained_on})"
+    kind = recipe.encoder if recipe.small_shape is None else "small"
     return (
-        f"{recipe.encoder}: {shape['num_layers']} layers of width "
+        f"{kind}: {shape['num_layers']} layers of width "
         f"{shape['hidden_dim']}, from {start}"
     )
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from keras_setr.data.batches.source import SegmentationSource
-from keras_setr.data.batches.source import crop_size_for
 from keras_setr.facts.decoders import scaled_layers
 from keras_setr.opencv import cv2
 from keras_setr.training.recipes.recipe import Recipe
@@ -53,13 +52,13 @@ def miniature(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
         auxiliary_layers=scaled_layers(
             recipe.auxiliary_layers, _NUM_LAYERS, of=depth
         ),
+        small_shape={
+            "num_layers": _NUM_LAYERS,
+            "hidden_dim": hidden_dim,
+            "num_heads": num_heads,
+        },
     )
-    return small, {
-        "num_layers": _NUM_LAYERS,
-        "hidden_dim": hidden_dim,
-        "num_heads": num_heads,
-        **_DECODERS[recipe.decoder],
-    }
+    return small, dict(_DECODERS[recipe.decoder])
 
 
 class GeneratedImages(SegmentationSource):
@@ -117,5 +116,5 @@ class GeneratedImages(SegmentationSource):
             size = _IMAGE_SIZES[self._facts.name][:: (-1) ** index]
         return tuple(round(side * self._scale) for side in size)
 
-    def _default_crop_size(self):
-        return crop_size_for([self._size(index) for index in range(len(self))])
+    def _image_sizes(self):
+        return [self._size(index) for index in range(len(self))]

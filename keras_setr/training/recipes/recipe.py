@@ -12,6 +12,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
+from keras_setr.arguments import mapping
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
@@ -68,6 +69,7 @@ _CODES = ("authors", "mmsegmentation")
     hardware=optional(string()),
     hours=optional(number(0)),
     image_scale=number(above=0),
+    small_shape=optional(mapping(string(), integer(1))),
 )
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -128,6 +130,8 @@ class Recipe:
         hardware, hours: str and float, or `None` where none is published.
         image_scale: float. Images are trained on and tested at this share of
             the published base scale.
+        small_shape: dict or `None`. Layers, width and heads of the encoder
+            where they are not the published ones, in `miniature`.
     """
 
     name: str
@@ -157,6 +161,7 @@ class Recipe:
     hardware: str | None = None
     hours: float | None = None
     image_scale: float = 1.0
+    small_shape: dict | None = None
 
     # === Facts that follow ===
 
@@ -198,7 +203,9 @@ class Recipe:
 
     @property
     def encoder_shape(self) -> dict[str, Any]:
-        """Arguments of the published `SETRBackbone`: layers, width, heads."""
+        """Arguments of the `SETRBackbone`: layers, width, heads."""
+        if self.small_shape is not None:
+            return self.small_shape
         shape, _ = checkpoints.architecture(
             checkpoints.PRESETS[ENCODERS[self.encoder]]
         )
@@ -217,7 +224,7 @@ class Recipe:
     @property
     def command(self) -> str:
         return (
-            f"python examples/train.py --recipe {self.name} --data-dir DIR "
+            f"keras-setr train --recipe {self.name} --data-dir DIR "
             f"--out runs/{self.name}"
         )
 
@@ -261,6 +268,7 @@ class Recipe:
             num_classes=self.facts.num_classes,
             classes=self.facts.classes,
             image_shape=(*self.crop_size, 3),
+            **(self.small_shape or {}),
         )
         return decoder.from_preset(
             self.pretraining or ENCODERS[self.encoder],

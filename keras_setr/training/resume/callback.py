@@ -22,7 +22,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     The same `fit` called again, by the same command after the process was
     killed, say, goes on where the newest checkpoint was written, and ends with
-    the weights of a run that was never interrupted. A checkpoint holds the
+    the weights of a run that was never interrupted; with more epochs than
+    before it goes on beyond them. A checkpoint holds the
     weights, the optimizer, the metrics of the epoch so far, all random
     generators, the position in the data and the state of the other callbacks
     that have `get_state() -> dict` and `set_state(dict)`.
@@ -110,18 +111,19 @@ class Checkpoints(keras.callbacks.Callback):
         )
         if differences:
             raise ValueError(
-                f"{path} is from another run than this fit:\n  "
+                f"{self.directory} holds a run with other settings:\n  "
                 + "\n  ".join(differences[:8])
-                + "\nStart with the settings of the checkpoint to go on, or "
-                "name another directory to start anew."
+                + "\nStart with the settings of before to go on, or name "
+                "another directory to start anew."
             )
         state.restore_variables(self.model, arrays)
         state.restore_decay_span(self.model, record["decay_span"])
         run.last_checkpoint = path
         self._seed = record["seed"]
         epoch, step = record["epoch"], record["step"]
+        longer = run.epochs > record["epochs"]
         done = f"epoch {epoch} of {run.epochs}"
-        if record["stopped"] or epoch >= run.epochs:
+        if epoch >= run.epochs or (record["stopped"] and not longer):
             workers.say(
                 f"The run in {self.directory} is finished "
                 f"{'early, ' if record['stopped'] else ''}after {done}; its "
@@ -135,6 +137,12 @@ class Checkpoints(keras.callbacks.Callback):
             f"Going on from {path}: {done} done, then {step} of "
             f"{run.steps_per_epoch} steps."
         )
+        if run.epochs != record["epochs"]:
+            workers.say(
+                f"The run has {run.epochs} epochs now and had "
+                f"{record['epochs']} before: the learning rate decays over "
+                "the new length."
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -196,6 +204,7 @@ class Checkpoints(keras.callbacks.Callback):
             "step": step,
             "steps": steps,
             "stopped": self._stopped,
+            "epochs": run.epochs,
             "seed": self._seed,
             "description": self._description,
             "decay_span": state.decay_span(model),

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import keras
 import numpy as np
@@ -14,6 +15,23 @@ from keras.src.random import seed_generator
 from keras_setr.models.division import variable_scope
 from keras_setr.optimizers import PolynomialDecay
 from keras_setr.optimizers import schedule_of
+
+# Entries of a description: how many steps the learning rate takes to decay.
+_LENGTH = re.compile(
+    r"optimizer\.(.*\.)?learning_rate\.config\.(decay|warmup)_steps"
+)
+_WORDS = {
+    "batches.batch_size": "batch size",
+    "batches.image_shape": "size of the crops",
+    "batches.pairs": "training images",
+    "batches.seed": "seed of the batches",
+    "batches.shuffle": "shuffling",
+    "model.class": "model",
+    "optimizer.class": "optimizer",
+    "optimizer.learning_rate": "learning rate",
+    "optimizer.learning_rate.config.initial_learning_rate": "learning rate",
+    "steps_per_epoch": "steps of an epoch",
+}
 
 
 def iterate_arrays(model):
@@ -90,10 +108,19 @@ def decay_span(model):
     return schedule and list(schedule.span)
 
 
-def restore_decay_span(model, span):
-    """Set it again before the first step, which takes it for a constant."""
-    if span is not None:
-        _schedule(model).span = tuple(span)
+def restore_decay_span(model, saved):
+    """Set it again before the first step, which takes it for a constant.
+
+    A fit of another length keeps its own, from the same first step on.
+
+    Args:
+        model: `SETRSegmenter`, which is fitted.
+        saved: what `decay_span` gave.
+    """
+    schedule = _schedule(model)
+    if saved is not None and schedule.decay_steps is None:
+        first, _ = saved
+        schedule.span = (first, schedule.span[1])
 
 
 def _schedule(model):
@@ -107,7 +134,6 @@ def describe(model, **further):
     Returns:
         flat dict from a dotted name to a value of JSON.
     """
-    span = decay_span(model)
     description = {
         "backend": keras.config.backend(),
         "model": {"class": type(model).__name__, **model.get_config()},
@@ -115,7 +141,6 @@ def describe(model, **further):
             "class": type(model.optimizer).__name__,
             **model.optimizer.get_config(),
         },
-        "decay_steps": span and span[1],
         "variables": [
             f"{variable.name} {tuple(variable.shape)} {variable.dtype}"
             for variable in model.variables
@@ -128,15 +153,34 @@ def describe(model, **further):
 
 
 def differences(saved, current):
-    """Lines that name what differs between two descriptions."""
+    """Lines that name what differs between two descriptions.
+
+    How long a run is may change: the rate then decays over the new length.
+    """
     lines = []
-    for name in sorted({*saved, *current}):
+    for name in sorted({*saved, *current}, key=_is_a_consequence):
         before, now = (
             repr(d[name]) if name in d else "nothing" for d in (saved, current)
         )
-        if before != now:
-            lines.append(f"{name}: {before} in the checkpoint, {now} now")
+        if before == now or _LENGTH.fullmatch(name):
+            continue
+        if _is_a_consequence(name) and lines:
+            break
+        lines.append(f"{_in_words(name)}: {before} before, {now} now")
     return lines
+
+
+def _is_a_consequence(name):
+    """Whether it differs only where something else does."""
+    return name.startswith("variables.")
+
+
+def _in_words(name):
+    """`model.backbone.config.num_layers` as `num_layers of the backbone`."""
+    if name in _WORDS:
+        return _WORDS[name]
+    *owners, last = [part for part in name.split(".") if part != "config"]
+    return f"{last} of the {owners[-1]}" if owners else last
 
 
 def _groups(model):
@@ -197,7 +241,9 @@ def _flatten(value, name=""):
             for key, item in value.items()
             if key != "name" or "dtype" in name
         ]
-    elif isinstance(value, list) and value:
+    elif isinstance(value, list) and any(
+        isinstance(item, (dict, list, str)) for item in value
+    ):
         items = list(enumerate(value))
     else:
         yield name, value

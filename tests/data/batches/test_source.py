@@ -38,8 +38,8 @@ class Numbers(SegmentationSource):
     def check(self):
         self.checks += 1
 
-    def _default_crop_size(self):
-        return (16, 32)
+    def _image_sizes(self):
+        return [(16, 40)]
 
 
 def test_training_batches_are_shuffled_whole_and_of_the_default_size():

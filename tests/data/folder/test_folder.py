@@ -372,11 +372,11 @@ class TestBatches:
 
     def test_training_batches_are_augmented_and_whole(self):
         dataset = self.train.batches(3)
-        # 20 x 37 is held by 32 x 48; 7 pairs are 2 whole batches.
+        # 20 x 37 holds 16 x 32; 7 pairs are 2 whole batches.
         assert len(dataset) == 2
         images, labels = dataset.element_spec
-        assert images.shape.as_list() == [3, 32, 48, 3]
-        assert labels.shape.as_list() == [3, 32, 48]
+        assert images.shape.as_list() == [3, 16, 32, 3]
+        assert labels.shape.as_list() == [3, 16, 32]
         first, second = (
             np.concatenate([batch[1] for batch in dataset.as_numpy_iterator()])
             for _ in range(2)
@@ -386,7 +386,7 @@ class TestBatches:
         assert (again == first[:3]).all()
 
     def test_validation_batches_are_every_pair_unchanged_and_padded(self):
-        dataset = self.val.batches(2)
+        dataset = self.val.batches(2, crop_size=(32, 48))
         assert [len(images) for images, _ in dataset] == [2, 1]
         for images, labels in dataset.as_numpy_iterator():
             assert (labels[:, :20, :37] == self.mask).all()
@@ -396,6 +396,7 @@ class TestBatches:
 
     def test_an_unsplit_folder_is_to_train_on_unless_told_otherwise(self):
         def labels(**options):
+            options["crop_size"] = (32, 48)
             batches = self.folder.batches(10, **options).as_numpy_iterator()
             return next(batches)[1]
 
@@ -409,7 +410,7 @@ class TestBatches:
         wide = self.val.batches(1, crop_size=(16, 48)).element_spec[0]
         assert wide.shape.as_list()[1:] == [16, 48, 3]
 
-    def test_the_default_crop_is_at_most_512(self, tmp_path):
+    def test_the_default_crop_lies_within_the_images_and_512(self, tmp_path):
         # Median of 500, 600, 530 is 530, of 100, 100, 33 is 100.
         sizes = {"a": (500, 100), "b": (600, 100), "c": (530, 33)}
         masks = {name: np.indices(size)[0] % 2 for name, size in sizes.items()}
@@ -417,13 +418,17 @@ class TestBatches:
         for check in (False, True):
             dataset = folder.batches(1, check=check, reader="tf.data")
             images, _ = dataset.element_spec
-            assert images.shape.as_list()[1:] == [512, 112, 3]
+            assert images.shape.as_list()[1:] == [512, 96, 3]
+        # 37 * 14 = 518 would be more than 512, and 8 patches more than 100.
+        assert folder.proposed_crop_size(14) == (504, 98)
+        assert folder.proposed_crop_size(200) == (400, 200)
 
     def test_an_own_function_or_transform_augments(self):
         def halve(image, label, rng):
             return image[::2], label[::2]
 
-        _, labels = next(self.val.batches(1, augment=halve).as_numpy_iterator())
+        batches = self.val.batches(1, crop_size=(32, 48), augment=halve)
+        _, labels = next(batches.as_numpy_iterator())
         assert (labels[0, :10, :37] == self.mask[::2]).all()
         assert (labels[0, 10:] == 255).all()
         transform = TrainingTransform((16, 24), base_scale=(40, 74))

@@ -1,5 +1,7 @@
 """What a run says of itself before its first step."""
 
+import math
+
 import keras
 import pytest
 
@@ -145,3 +147,25 @@ def test_a_step_that_cannot_fit_names_the_ways_out(model):
     # The estimate may be 30 % off, so a little too much is tried.
     run = ks.training.describe_run(model, 200, available=int(needed / 1.2))
     assert "which may not suffice" in str(run)
+
+
+def test_the_largest_part_of_a_batch_that_fits_is_planned(model):
+    def plan(available):
+        return ks.training.plan_memory(model, 6, available=available)
+
+    kept = ks.training.estimate_memory(model, 6, rematerialize=False).total
+    again = ks.training.estimate_memory(model, 6, rematerialize=True).total
+    halves = ks.training.estimate_memory(model, 3, rematerialize=True)
+    halves = halves.total + halves.gradients
+    assert kept > again > halves
+    expected = {kept: (6, 1, False), again: (6, 1, True), halves: (3, 2, True)}
+    for needed, (batch_size, parts, rematerialize) in expected.items():
+        found = plan(math.ceil(1.3 * needed))
+        assert (found.batch_size, found.accumulation_steps) == (
+            batch_size,
+            parts,
+        )
+        assert (found.rematerialize, found.needed) == (rematerialize, needed)
+    # Where nothing fits, as little as there can be.
+    assert plan(1000).batch_size == 1 and plan(1000).accumulation_steps == 6
+    assert plan(None).available is not None

@@ -1,16 +1,13 @@
 """Every program that recipes make, end to end and small, on one backend."""
 
 import collections
-import pathlib
-import runpy
 
 import keras
 import pytest
 
 import keras_setr as ks
 from keras_setr.layers.initialization import values_follow
-
-TRAIN = str(pathlib.Path(__file__).parents[3] / "examples" / "train.py")
+from keras_setr_commands.main import main
 
 
 def programs():
@@ -21,7 +18,7 @@ def programs():
     """
     found = collections.defaultdict(list)
     for recipe in ks.recipes.values():
-        small, options = ks.training.miniature(recipe)
+        small, _ = ks.training.miniature(recipe)
         found[
             small.dataset,
             small.decoder,
@@ -31,7 +28,7 @@ def programs():
             small.learning_rate,
             small.protocol,
             small.scales,
-            options["hidden_dim"],
+            small.small_shape["hidden_dim"],
         ].append(recipe.name)
     return list(found.values())
 
@@ -56,11 +53,6 @@ def assigned(programs):
 
 PROGRAMS = programs()
 ASSIGNED = assigned(PROGRAMS)
-
-
-def run(monkeypatch, *arguments):
-    monkeypatch.setattr("sys.argv", [TRAIN, *map(str, arguments)])
-    runpy.run_path(TRAIN, run_name="__main__")
 
 
 @pytest.mark.no_backend
@@ -94,41 +86,39 @@ def test_recipes_of_one_program_build_and_read_the_same(names):
 
 
 @pytest.mark.parametrize("name", ASSIGNED.get(keras.config.backend(), ()))
-def test_a_recipe_runs_end_to_end(name, tmp_path, monkeypatch, capsys):
+def test_a_recipe_runs_end_to_end(name, tmp_path, capsys):
     options = ["--smoke", "--out", tmp_path, "--interval", 2, "--devices", 1]
     if keras.config.backend() == "tensorflow":
         options.append("--eager")  # tracing takes longer than two steps
-    run(monkeypatch, "--recipe", name, *options)
+    assert main(["train", "--recipe", name, *options]) == 0
     printed = capsys.readouterr().out
-    assert f"\n{name}\n" in printed
-    assert "1 epochs of 2 batches" in printed
+    # The page is that of the model that runs.
+    assert f"\n{name}, made small to try it out\n" in printed
+    assert "small: 6 layers of width" in printed
+    assert "published" not in printed
+    assert "on " + keras.config.backend() + ": 1 x 2 steps" in printed
     assert "the preset loads with equal output" in printed
-    recipe = ks.recipes[name]
-    # One table per test, over the dataset's own classes.
-    tables = 2 if recipe.miou_multi_scale else 1
-    last = recipe.facts.classes.names[-1].strip()
-    assert printed.count(f"\n{last} ") == tables
+    # One score per test, and no row for each class.
+    tests = 2 if ks.recipes[name].miou_multi_scale else 1
+    assert printed.count("\nmean_iou") == tests
+    assert len(printed.splitlines()) < 60
     losses = (tmp_path / "log.csv").read_text().splitlines()[1:]
     assert len(losses) == 1 and "nan" not in "".join(losses)
 
 
 @pytest.mark.no_backend
-def test_the_command_line_changes_a_recipe(tmp_path, monkeypatch, capsys):
-    run(monkeypatch, "--list")
+def test_the_command_line_changes_a_recipe(tmp_path, capsys):
+    assert main(["train", "--list"]) == 0
     assert "45 recipes" in capsys.readouterr().out
     name = "setr_naive_base_cityscapes_768_40k"
-    with pytest.raises(SystemExit, match="^interval must divide the 5 steps"):
-        run(
-            monkeypatch,
-            *("--recipe", name, "--smoke", "--steps", 5, "--interval", 2),
-            *("--batch-size", 3, "--learning-rate", 0.5, "--crop", 32, 64),
-        )
-    printed = " ".join(capsys.readouterr().out.split())
+    line = ["train", "--recipe", name, "--smoke", "--steps", 5]
+    line += ["--interval", 2, "--batch-size", 3, "--learning-rate", 0.5]
+    assert main([*line, "--crop", 32, 64]) == 2
+    printed, error = capsys.readouterr()
+    assert "error: --interval must divide the 5 steps" in error
+    printed = " ".join(printed.split())
     assert "5 steps of 3 crops of 32 x 64" in printed
     assert "learning rate 0.5, heads 5" in printed
-    with pytest.raises(SystemExit):
-        run(monkeypatch, "--recipe", name, "--data", tmp_path, "--out", "x")
-    assert "either --data or --recipe" in capsys.readouterr().err
 
 
 @pytest.mark.no_backend

@@ -246,6 +246,7 @@ def test_the_encoder_is_loaded_and_the_decoder_new(tmp_path, capsys):
     )
     small = dataclasses.replace(
         small,
+        small_shape=None,
         pretraining=str(tmp_path / "vit.safetensors"),
         feature_layers=(ref.DEPTH,),
         auxiliary_layers=(1,),

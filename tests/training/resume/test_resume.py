@@ -46,13 +46,15 @@ class Interruption(keras.callbacks.Callback):
             raise Interrupted
 
 
-def train(directory, *callbacks, model=None, reader="threads", **options):
+def train(
+    directory, *callbacks, model=None, reader="threads", epochs=2, **options
+):
     """Two epochs of five steps."""
     model = model or tiny_run.model(**tiny.UNCOMPILED)
     model.fit(
         tiny_run.batches(reader),
         validation_data=tiny_run.validation(reader),
-        epochs=2,
+        epochs=epochs,
         callbacks=[
             *callbacks,
             ks.training.CSVLog(directory / "log.csv"),
@@ -149,12 +151,44 @@ def test_a_run_of_another_configuration_is_named(uninterrupted):
     other = tiny_run.model(learning_rate=0.01)
     with pytest.raises(ValueError) as error:
         train(directory, model=other)
-    assert (
-        "optimizer.learning_rate.config.initial_learning_rate: 0.02 in the "
-        "checkpoint, 0.01 now"
-    ) in str(error.value)
-    with pytest.raises(ValueError, match="model.class: 'SETRPUP' in the check"):
+    assert "\n  learning rate: 0.02 before, 0.01 now\n" in str(error.value)
+    with pytest.raises(ValueError, match="\n  model: 'SETRPUP' before"):
         train(directory, model=tiny.build("naive"))
+
+
+def test_a_longer_run_goes_on_and_decays_over_its_length(tmp_path, capsys):
+    train(tmp_path, epochs=1)
+    model = train(tmp_path, epochs=2)
+    printed = capsys.readouterr().out
+    assert "epoch 1 of 2 done" in printed
+    assert "has 2 epochs now and had 1 before: the learning rate" in printed
+    # Both of five steps.
+    assert state.decay_span(model) == [0, 10]
+    assert [row["epoch"] for row in read_log(tmp_path)] == [0, 1]
+    # The floor at the end of the run as it is now.
+    rate = float(ops.convert_to_numpy(model.optimizer.learning_rate))
+    assert rate == pytest.approx(1e-4)
+
+
+@pytest.mark.no_backend
+def test_differences_are_in_words_and_without_their_consequences():
+    saved = {
+        "batches.image_shape": [32, 48, 3],
+        "model.backbone.config.num_layers": 3,
+        "optimizer.learning_rate.config.decay_steps": 120,
+        "variables.7": "kernel (3, 4) float32",
+    }
+    current = {
+        "batches.image_shape": [32, 64, 3],
+        "model.backbone.config.num_layers": 2,
+        "optimizer.learning_rate.config.decay_steps": 48,
+    }
+    assert state.differences(saved, current) == [
+        "size of the crops: [32, 48, 3] before, [32, 64, 3] now",
+        "num_layers of the backbone: 3 before, 2 now",
+    ]
+    only = {"variables.7": saved["variables.7"]}
+    assert len(state.differences(only, {})) == 1
 
 
 def test_a_new_run_asks_for_a_directory_without_one(uninterrupted):

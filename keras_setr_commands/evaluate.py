@@ -1,0 +1,116 @@
+"""Evaluate a preset on labelled images with sliding windows.
+
+    keras-setr evaluate PRESET --data DIR [--subset val]
+
+Prints the table of classes; --out writes it as JSON. A preset of
+"keras-setr train" remembers --ignore, --label-map and --reduce-zero-label.
+"""
+
+import argparse
+import json
+
+from keras_setr_commands import names
+from keras_setr_commands import options
+from keras_setr_commands import remembered
+from keras_setr_commands.messages import CommandError
+
+AFTER_INTERRUPT = "Nothing was written; the same command starts anew"
+DEFAULTS = {
+    **options.VIEW_DEFAULTS,
+    **options.LABEL_DEFAULTS,
+    "subset": None,
+    "base_scale": None,
+    "published": None,
+    "out": None,
+}
+_LABEL_OPTIONS = {
+    "ignore": "ignore_values",
+    "label_map": "label_map",
+    "reduce_zero_label": "reduce_zero_label",
+}
+
+
+def add_options(parser):
+    add = parser.add_argument
+    add(
+        "preset",
+        type=options.preset,
+        help="preset folder, as keras-setr train writes it, or a name",
+    )
+    add(
+        "--data",
+        required=True,
+        type=options.folder,
+        metavar="DIR",
+        help="folder of images and masks",
+    )
+    add(
+        "--subset",
+        type=options.text,
+        help="train, val or test; defaults to all pairs",
+    )
+    add(
+        "--out",
+        type=options.new_file,
+        metavar="FILE",
+        help="JSON file for the figures",
+    )
+    options.add_labels(parser, remembered=True)
+    options.add_views(parser)
+    add("--base-scale", type=options.integer(1), nargs=2, metavar=("H", "W"))
+    add(
+        "--published",
+        type=options.one_of(names.DATASETS, "dataset"),
+        metavar="DATASET",
+        help="use the window, stride and base scale of one of "
+        + ", ".join(names.DATASETS),
+    )
+
+
+def check(parser, given):
+    options.check_labels(parser, given)
+    options.check_views(parser, given)
+
+
+def label_options(args, given):
+    """How masks are read: as was said, else as the preset remembers."""
+    found = options.folder_options(args)
+    kept = remembered.read_labels(args.preset)
+    said = [
+        argument for name, argument in _LABEL_OPTIONS.items() if name in given
+    ]
+    if "label_map" in said or "reduce_zero_label" in said:
+        # The one that was said takes the place of both.
+        said += ["label_map", "reduce_zero_label"]
+    found.update({k: v for k, v in kept.items() if k not in said})
+    return found
+
+
+def run(args: argparse.Namespace, given: dict) -> None:
+    import keras_setr as ks
+    from keras_setr.files.whole import written_whole
+
+    model = ks.SETRSegmenter.from_preset(args.preset)
+    data = ks.data.SegmentationFolder(
+        args.data,
+        num_classes=model.num_classes,
+        **label_options(args, given),
+    )
+    if args.subset:
+        data = data.subset(args.subset)
+    problems = data.report().problems
+    if problems:
+        raise CommandError(
+            f"{args.data} has {len(problems)} problem"
+            f"{'s' * (len(problems) > 1)}, the first: {problems[0]}"
+        )
+    found = options.views(args)
+    if args.base_scale:
+        found["base_scale"] = args.base_scale
+    if args.published:
+        found = {**ks.data.DATASETS[args.published].test_options, **found}
+    result = ks.evaluate(model, data, **found)
+    print(result)
+    if args.out:
+        with written_whole(args.out) as partial:
+            partial.write_text(json.dumps(result.as_dict()))

@@ -1,0 +1,168 @@
+"""`keras-setr COMMAND ..`: finds the command and ends it well."""
+
+import argparse
+import importlib
+import importlib.util
+import os
+import runpy
+import shlex
+import sys
+import warnings
+
+from keras_setr_commands import options
+from keras_setr_commands.messages import CommandError
+from keras_setr_commands.messages import in_options
+from keras_setr_commands.messages import one_line
+from keras_setr_commands.messages import say
+
+COMMANDS = {
+    "train": "train on a folder of images and masks, or a published recipe",
+    "evaluate": "score a preset on labelled images",
+    "segment": "segment images and folders",
+    "submit": "write the files for a test server",
+    "convert": "make a preset of weights from anywhere",
+}
+_ERROR, _INTERRUPTED = 2, 130
+
+
+def main(argv=None, name="keras-setr"):
+    """Run a command.
+
+    Args:
+        argv: list of str. Defaults to the process's own.
+        name: str. How the user calls it, for messages.
+
+    Returns:
+        int: 0, or what a command says; 2 after an error, 130 after Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else [str(part) for part in argv]
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview(name))
+        return 0 if argv else _ERROR
+    if argv[0] == "--version":
+        print(f"keras-setr {_version()}")
+        return 0
+    if argv[0] not in COMMANDS:
+        print(
+            f"{name}: error: there is no command {argv[0]!r}. "
+            + (
+                options.nearest(argv[0], COMMANDS)
+                or f"It has {', '.join(COMMANDS)}."
+            ),
+            file=sys.stderr,
+        )
+        return _ERROR
+    return run(argv[0], argv[1:], f"{name} {argv[0]}")
+
+
+def run(command, argv=None, name=None):
+    """Run one command; `main` and the scripts in examples/ come here.
+
+    Args:
+        command: str. A key of `COMMANDS`.
+        argv: list of str. Defaults to the process's own.
+        name: str. How the user calls it. Defaults to the script.
+    """
+    argv = sys.argv[1:] if argv is None else [str(part) for part in argv]
+    name = name or f"python {sys.argv[0]}"
+    module = importlib.import_module(f"keras_setr_commands.{command}")
+    try:
+        parser, given = parse(module, argv, name)
+    except SystemExit as stop:
+        return stop.code
+    backend = os.environ.get("KERAS_BACKEND")
+    say(f"loading Keras{f' on {backend}' if backend else ''} ..")
+    return running(
+        lambda: module.run(
+            argparse.Namespace(**{**module.DEFAULTS, **given}), given
+        ),
+        name,
+        parser.options,
+        after_interrupt=f"{module.AFTER_INTERRUPT}: "
+        + shlex.join([*name.split(), *argv]),
+        debug="--debug" in argv,
+    )
+
+
+def parse(module, argv, name):
+    """The parser of a command and what was said, checked.
+
+    Args:
+        module: one of the commands.
+        argv: list of str.
+        name: str. How the user calls it.
+
+    Returns:
+        `(parser, given)`, a dict of the options that were said.
+
+    Raises:
+        SystemExit: after a line on stderr, with code 2, or after the help.
+    """
+    parser = options.Parser(prog=name, description=module.__doc__)
+    module.add_options(parser)
+    options.add_common(parser)
+    given = parser.parse(argv)
+    given.pop("debug", None)
+    try:
+        module.check(parser, given)
+    except CommandError as error:
+        parser.error(str(error))
+    options.choose_backend(parser, given)
+    return parser, given
+
+
+def running(work, name, known_options, after_interrupt, debug):
+    """Call a function whose errors end in one line.
+
+    Args:
+        work: callable without arguments.
+        name: str. What the line begins with.
+        known_options: the `--names` that messages may speak of.
+        after_interrupt: str. What is said after Ctrl-C.
+        debug: bool. Let errors through, with their tracebacks.
+
+    Returns:
+        int: the exit code.
+    """
+    shown = set()
+
+    def show(message, *rest, **options):
+        line = in_options(" ".join(str(message).split()), known_options)
+        if line not in shown:
+            shown.add(line)
+            print(f"{name}: warning: {line}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        if not debug:
+            warnings.showwarning = show
+        try:
+            return work() or 0
+        except KeyboardInterrupt:
+            print(f"\n{name}: interrupted. {after_interrupt}", file=sys.stderr)
+            return _INTERRUPTED
+        except Exception as error:
+            if debug:
+                raise
+            text = in_options(one_line(error), known_options)
+            print(f"{name}: error: {text}", file=sys.stderr)
+            return _ERROR
+
+
+def _overview(name):
+    width = max(map(len, COMMANDS))
+    lines = [f"  {key:{width}}  {text}" for key, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"usage: {name} COMMAND [options]",
+            "",
+            *lines,
+            "",
+            f"{name} COMMAND --help lists the options of a command.",
+        ]
+    )
+
+
+def _version():
+    # To find a package does not import it.
+    (place,) = importlib.util.find_spec("keras_setr").submodule_search_locations
+    return runpy.run_path(os.path.join(place, "version.py"))["__version__"]

@@ -1,0 +1,118 @@
+"""What commands say: lines for people, in the words of their options."""
+
+import re
+
+# Arguments of the library -> options of the commands that have another name.
+OPTIONS = {
+    "batch_size": "--batch-size",
+    "class_names": "--names",
+    "crop_size": "--crop",
+    "fraction": "--fraction",
+    "gradient_accumulation_steps": "--accumulate",
+    "ignore_values": "--ignore",
+    "image_shape": "--crop",
+    "images": "--images",
+    "interval": "--interval",
+    "accumulate": "--accumulate",
+    "label_map": "--label-map",
+    "learning_rate": "--learning-rate",
+    "leave_out": "--leave-out",
+    "masks": "--masks",
+    "num_classes": "--num-classes",
+    "reduce_zero_label": "--reduce-zero-label",
+    "rematerialize": "--rematerialize",
+    "stride": "--stride",
+    "window_size": "--window",
+}
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|RESOURCE_EXHAUSTED|Unable to allocate|"
+    r"can't allocate memory",
+    re.IGNORECASE,
+)
+
+
+class CommandError(Exception):
+    """An error whose text is all that there is to say."""
+
+
+def say(text):
+    """Print a line at once, also where the output is a file or a pipe."""
+    print(text, flush=True)
+
+
+def one_line(error):
+    """An exception as one line.
+
+    Those that the package raises on purpose say what is wrong; of others the
+    kind is named, too.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) and text:
+        return text
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+        return (
+            "The memory is not enough; --batch-size 1, a smaller --crop, "
+            f"--rematerialize and --precision mixed_bfloat16 need less. {text}"
+        ).strip()
+    expected = (
+        CommandError,
+        ValueError,
+        TypeError,
+        OSError,
+        ImportError,
+        FloatingPointError,
+        LookupError,
+    )
+    if text and isinstance(error, expected):
+        return text
+    return f"{type(error).__name__}: {text or 'no message'} (see --debug)"
+
+
+def in_options(text, options):
+    """A text of the library with the arguments named as options.
+
+    `label_map={0: 0, 255: 1}` becomes `--label-map 0=0 255=1`,
+    `image_shape=(384, 640, 3)` becomes `--crop 384 640`, and `num_classes=`
+    alone becomes `--num-classes`.
+
+    Args:
+        text: str.
+        options: the options that the command has, such as `--num-classes`.
+    """
+    text = re.sub(
+        r"\bSETRBackbone\(rematerialize=True\)", "rematerialize=True", text
+    )
+    text = re.sub(
+        r"\bcompile\((gradient_accumulation_steps=\d+)\)", r"\1", text
+    )
+    if "--precision" in options:
+        text = re.sub(r'\bdtype="(mixed_\w+)"', r"--precision \1", text)
+    for argument, option in OPTIONS.items():
+        if option not in options:
+            continue
+        name = rf"(?<![\w.`\"'/-]){argument}"
+        # Words of everyday English are arguments only with their "=", or as
+        # what a rule is about.
+        plain = "_" in argument
+        text = re.sub(
+            rf"{name}=(\{{[^{{}}]*\}}|\([^()]*\)|[^\s,;.()]+)?",
+            lambda match: _given(option, match[1]),
+            text,
+        )
+        rest = r"\b(?!\()" if plain else r"(?= must\b)"
+        text = re.sub(name + rest, option, text)
+    return text
+
+
+def _given(option, value):
+    """An option with a value that was written as Python writes it."""
+    if value in (None, "", "True"):
+        return option
+    if value.startswith("{"):
+        pairs = re.findall(r"(\d+): (\d+)", value)
+        return " ".join([option, *(f"{a}={b}" for a, b in pairs)])
+    if value.startswith("("):
+        numbers = re.findall(r"\d+", value)
+        # Of (height, width, channels) the last is no matter of a command.
+        return " ".join([option, *numbers[:2]])
+    return f"{option} {value}"

@@ -1,0 +1,455 @@
+"""The options of all commands: what they take, checked without the package.
+
+A command declares its options without defaults, so that it can tell what was
+said from what was not; `DEFAULTS` of each command has the rest.
+"""
+
+import argparse
+import difflib
+import importlib.util
+import json
+import os
+import pathlib
+import re
+
+from keras_setr_commands import names
+
+BACKENDS = ("tensorflow", "jax", "torch")
+# Names of KerasHub's own encoders, which it knows better.
+_KERAS_HUB = re.compile(r"(vit|deit|dinov[23])_[a-z0-9_]+")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line and offer what was meant."""
+
+    def __init__(self, **options):
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            argument_default=argparse.SUPPRESS,
+            **options,
+        )
+
+    @property
+    def options(self):
+        """All `--names`."""
+        return [o for o in self._option_string_actions if o.startswith("--")]
+
+    def parse(self, argv):
+        """The options that were said, as a dict, or an exit with code 2."""
+        given, unknown = self.parse_known_args(argv)
+        if unknown:
+            wrong = unknown[0].partition("=")[0]
+            if not wrong.startswith("-"):
+                self.error(
+                    f"unexpected argument {wrong!r}; --help shows the usage"
+                )
+            self.error(
+                f"there is no option {wrong}. "
+                + (nearest(wrong, self.options) or "--help lists all of them.")
+            )
+        return vars(given)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def nearest(name, known):
+    """A question that offers what is near to a name; empty where nothing is."""
+    near = difflib.get_close_matches(str(name), known, n=2, cutoff=0.6)
+    return f"Did you mean {' or '.join(near)}?" if near else ""
+
+
+# === What an option takes ===
+
+
+def _refuse(rule, text):
+    raise argparse.ArgumentTypeError(f"must be {rule}. Received: {text!r}")
+
+
+def integer(minimum, maximum=None):
+    """An integer within bounds."""
+    rule = f"an integer of at least {minimum}"
+    if maximum is not None:
+        rule = f"an integer in {minimum}..{maximum}"
+
+    def take(text):
+        try:
+            value = int(text)
+        except ValueError:
+            _refuse(rule, text)
+        if value < minimum or (maximum is not None and value > maximum):
+            _refuse(rule, text)
+        return value
+
+    return take
+
+
+def number(minimum=None, maximum=None, above=None, below=None):
+    """A finite number within bounds."""
+    rule = "a number"
+    if minimum is not None and maximum is not None:
+        rule += f" in {minimum}..{maximum}"
+    else:
+        rule += "" if minimum is None else f" of at least {minimum}"
+    rule += "" if above is None else f" above {above}"
+    rule += " and" if above is not None and below is not None else ""
+    rule += "" if below is None else f" below {below}"
+    rule += f" of at most {maximum}" * (minimum is None and maximum is not None)
+
+    def take(text):
+        try:
+            value = float(text)
+        except ValueError:
+            _refuse(rule, text)
+        # NaN is none of these.
+        fits = value - value == 0
+        fits = fits and (minimum is None or value >= minimum)
+        fits = fits and (maximum is None or value <= maximum)
+        fits = fits and (above is None or value > above)
+        if not (fits and (below is None or value < below)):
+            _refuse(rule, text)
+        return value
+
+    return take
+
+
+def one_of(known, what):
+    """One of some names; the error offers those that are near."""
+
+    def take(text):
+        if text not in known:
+            offer = nearest(text, known)
+            rest = offer or (
+                f"It is one of {', '.join(known)}."
+                if len(known) < 8
+                else "--list prints them."
+            )
+            raise argparse.ArgumentTypeError(
+                f"there is no {what} {text!r}. {rest}"
+            )
+        return text
+
+    return take
+
+
+def scale(text):
+    """A factor, or `"paper"`."""
+    if text == "paper":
+        return text
+    try:
+        return number(above=0)(text)
+    except argparse.ArgumentTypeError:
+        _refuse("a number above 0, or paper", text)
+
+
+def label_pair(text):
+    """`VALUE=LABEL`, as `(value, label)`."""
+    match = re.fullmatch(r"(\d+)[=:](\d+)", text)
+    if not match or max(map(int, match.groups())) > 255:
+        _refuse("VALUE=LABEL, both in 0..255, as 255=1", text)
+    return int(match[1]), int(match[2])
+
+
+def text(value):
+    """Anything but nothing."""
+    if not value.strip():
+        _refuse("a text", value)
+    return value
+
+
+def folder(path):
+    """A folder that is there."""
+    if not path or not os.path.exists(path):
+        raise argparse.ArgumentTypeError(
+            f"must be a folder. Received: {path!r}, which does not exist"
+            + _beside(path)
+        )
+    if not os.path.isdir(path):
+        raise argparse.ArgumentTypeError(
+            f"must be a folder. Received: {path!r}, a file"
+        )
+    return path
+
+
+def file(path):
+    """A file that is there."""
+    if not os.path.isfile(path):
+        kind = "a folder" if os.path.isdir(path) else "which does not exist"
+        raise argparse.ArgumentTypeError(
+            f"must be a file. Received: {path!r}, {kind}"
+            + ("" if kind == "a folder" else _beside(path))
+        )
+    return path
+
+
+def file_or_folder(path):
+    """What is there."""
+    if not path or not os.path.exists(path):
+        raise argparse.ArgumentTypeError(
+            f"must be files or folders. Received: {path!r}, which does not "
+            "exist" + _beside(path)
+        )
+    return path
+
+
+def new_folder(path):
+    """A folder that can be made, or is there."""
+    if not path.strip():
+        _refuse("a folder", path)
+    for part in (pathlib.Path(path), *pathlib.Path(path).absolute().parents):
+        if part.exists():
+            if not part.is_dir():
+                raise argparse.ArgumentTypeError(
+                    f"must be a folder. Received: {path!r}, but {part} is a "
+                    "file"
+                )
+            if not os.access(part, os.W_OK):
+                raise argparse.ArgumentTypeError(
+                    f"must be a folder to write to. Received: {path!r}, but "
+                    f"{part} may not be written to"
+                )
+            break
+    return path
+
+
+def new_file(path):
+    """A file that can be written."""
+    if os.path.isdir(path):
+        raise argparse.ArgumentTypeError(
+            f"must be a file to write. Received: {path!r}, a folder"
+        )
+    new_folder(os.path.dirname(path) or ".")
+    return path
+
+
+def preset(source):
+    """What `from_preset` takes, as far as that shows from outside."""
+    if "://" in source or source in names.PRESETS:
+        return source
+    if os.path.isfile(source):
+        if not source.lower().endswith(names.WEIGHT_SUFFIXES):
+            raise argparse.ArgumentTypeError(
+                "must be a preset folder, a built-in name or a file of "
+                f"weights ({', '.join(names.WEIGHT_SUFFIXES)}). Received: "
+                f"{source!r}"
+            )
+        return source
+    if os.path.isdir(source):
+        if not os.path.isfile(os.path.join(source, "config.json")):
+            inner = os.path.join(source, "preset")
+            meant = f"; did you mean {inner}?" * os.path.isdir(inner)
+            raise argparse.ArgumentTypeError(
+                f"must be a preset folder. Received: {source!r}, which holds "
+                f"no config.json{meant}"
+            )
+        return source
+    if _KERAS_HUB.fullmatch(source):
+        return source
+    near = nearest(source, names.PRESETS)
+    raise argparse.ArgumentTypeError(
+        "must be a preset folder, a file of weights, a handle such as "
+        f"hf://user/model, or a built-in name. Received: {source!r}, which is "
+        "none of these" + (f". {near}" if near else _beside(source))
+    )
+
+
+def _beside(path):
+    """What lies where a path should be, if that is not far."""
+    parent, name = os.path.split(path.rstrip("/\\"))
+    if not os.path.isdir(parent or "."):
+        return ""
+    near = nearest(name, os.listdir(parent or "."))
+    return f". {near}" if near else ""
+
+
+# === Groups of options ===
+
+
+def add_common(parser):
+    """`--backend` and `--debug`."""
+    add = parser.add_argument
+    add(
+        "--backend",
+        type=one_of(BACKENDS, "backend"),
+        metavar="NAME",
+        help="tensorflow, jax or torch; defaults to Keras' own",
+    )
+    add("--debug", action="store_true", help="show where an error comes from")
+
+
+def add_labels(parser, remembered):
+    """How masks are found and read."""
+    title = "how the masks are read"
+    group = parser.add_argument_group(
+        f"{title}, by default as the preset remembers" if remembered else title
+    )
+    add = group.add_argument
+    add(
+        "--images",
+        type=text,
+        metavar="TEMPLATE",
+        help="where the images are, such as 'left/{split}/{name}.png', or a "
+        "folder; relative to the data",
+    )
+    add("--masks", type=text, metavar="TEMPLATE", help="and their masks")
+    add(
+        "--ignore",
+        type=integer(0, 255),
+        nargs="+",
+        metavar="VALUE",
+        help="mask values that mean unlabelled, besides 255",
+    )
+    add(
+        "--label-map",
+        type=label_pair,
+        nargs="+",
+        metavar="VALUE=LABEL",
+        help="mask values and the classes that they are: 0=0 255=1 for black "
+        "and white",
+    )
+    add(
+        "--reduce-zero-label",
+        action="store_true",
+        help="0 means unlabelled and classes count from 1, as in ADE20K",
+    )
+    return group
+
+
+def add_views(parser, window=True):
+    """How images are looked at."""
+    add = parser.add_argument_group("sliding windows").add_argument
+    if window:
+        for name in ("--window", "--stride"):
+            add(name, type=integer(1), nargs=2, metavar=("H", "W"))
+    add(
+        "--scales",
+        nargs="+",
+        type=scale,
+        metavar="FACTOR",
+        help="of the images; 'paper' for six with flip",
+    )
+    add("--flip", action=argparse.BooleanOptionalAction, help="mirrored, too")
+    add(
+        "--protocol",
+        type=one_of(("authors", "mmsegmentation"), "protocol"),
+        metavar="NAME",
+        help="authors or mmsegmentation: what the scales multiply",
+    )
+    add(
+        "--batch-size",
+        type=integer(1),
+        metavar="N",
+        help="windows in one forward pass",
+    )
+
+
+def check_labels(parser, given):
+    """Rules that join several options about masks."""
+    if ("images" in given) != ("masks" in given):
+        parser.error("--images and --masks must be given together")
+    if "label_map" in given and "reduce_zero_label" in given:
+        parser.error(
+            "--reduce-zero-label and --label-map must not both be given; let "
+            "the map say 0=255"
+        )
+    values = [value for value, _ in given.get("label_map", ())]
+    twice = sorted({v for v in values if values.count(v) > 1})
+    if twice:
+        parser.error(f"--label-map must name a value once. Twice: {twice[0]}")
+    mapped = dict(given.get("label_map", ()))
+    for value in given.get("ignore", ()):
+        if value != 255 and mapped.get(value, 255) != 255:
+            parser.error(
+                f"--ignore and --label-map contradict each other: {value} is "
+                f"ignored, and label {mapped[value]}"
+            )
+
+
+def check_views(parser, given):
+    """Rules that join several options about windows."""
+    scales = given.get("scales", [])
+    if "paper" in scales and scales != ["paper"]:
+        parser.error("--scales takes 'paper' alone, or numbers")
+    window, stride = given.get("window"), given.get("stride")
+    if window and stride and any(s > w for s, w in zip(stride, window)):
+        parser.error(
+            "--stride must be at most --window, or pixels would be left out. "
+            f"Received: {stride} and {window}"
+        )
+
+
+def views(args):
+    """The arguments of `segment` and `evaluate` that options gave."""
+    found = {
+        "window_size": getattr(args, "window", None),
+        "stride": getattr(args, "stride", None),
+        "scales": args.scales,
+        "flip": args.flip,
+        "protocol": args.protocol,
+        "batch_size": args.batch_size,
+    }
+    if found["scales"] == ["paper"]:
+        found["scales"] = "paper"
+    return {name: value for name, value in found.items() if value is not None}
+
+
+VIEW_DEFAULTS = dict.fromkeys(
+    ("scales", "flip", "protocol", "batch_size", "window", "stride")
+)
+LABEL_DEFAULTS = {
+    "images": None,
+    "masks": None,
+    "ignore": (255,),
+    "label_map": None,
+    "reduce_zero_label": False,
+}
+
+
+def folder_options(args):
+    """The arguments of `SegmentationFolder` that options gave."""
+    return {
+        "images": args.images,
+        "masks": args.masks,
+        "ignore_values": list(args.ignore),
+        "label_map": args.label_map and dict(args.label_map),
+        "reduce_zero_label": args.reduce_zero_label,
+    }
+
+
+# === The backend ===
+
+
+def choose_backend(parser, given):
+    """Set Keras' backend before anything imports it.
+
+    Without `--backend`, `KERAS_BACKEND` or a configuration of Keras it is the
+    first of the three that is installed.
+    """
+    module = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+    asked = given.get("backend") or os.environ.get("KERAS_BACKEND")
+    if asked in module:
+        if importlib.util.find_spec(module[asked]) is None:
+            where = "--backend" if "backend" in given else "KERAS_BACKEND"
+            parser.error(
+                f"{where} {asked}: {asked} is not installed: "
+                f"pip install keras-setr[{asked}]"
+            )
+        os.environ["KERAS_BACKEND"] = asked
+    elif not asked and not _configured():
+        found = [b for b in BACKENDS if importlib.util.find_spec(b)]
+        if not found:
+            parser.error(f"none of {', '.join(BACKENDS)} is installed")
+        os.environ["KERAS_BACKEND"] = found[0]
+    # What TensorFlow tells about its kernels is no matter of these commands.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _configured():
+    """Whether Keras has a configuration file that names a backend."""
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+    try:
+        with open(os.path.join(home, "keras.json")) as content:
+            return bool(json.load(content).get("backend"))
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,365 @@
+"""What `keras-setr train` trains: a folder's model, or a recipe's."""
+
+import dataclasses
+import importlib.util
+import json
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+from keras_setr_commands import options
+from keras_setr_commands.messages import CommandError
+from keras_setr_commands.messages import in_options
+from keras_setr_commands.messages import say
+
+_BATCH_SIZE = 8
+_LABEL_OPTIONS = (
+    "--crop",
+    "--ignore",
+    "--images",
+    "--label-map",
+    "--masks",
+    "--names",
+    "--num-classes",
+    "--reduce-zero-label",
+)
+
+
+@dataclasses.dataclass
+class Run:
+    """A compiled model, what it trains on, and how it is tested.
+
+    `val` are whole images, `val_batches` crops of them for the loss, or
+    `None`. `tests` maps the name of a test to the arguments of `ks.evaluate`;
+    "mean_iou" also scores the model while it trains. `folder` is what masks
+    were read by, or `None`, and `settings` are the options that were found out
+    rather than said.
+    """
+
+    model: object
+    batches: object
+    val: object
+    val_batches: object | None
+    epochs: int
+    tests: dict
+    settings: dict
+    folder: object | None = None
+
+
+# === A folder ===
+
+
+def folder_run(ks, args, devices):
+    """The `Run` of `--data`."""
+    folder = ks.data.SegmentationFolder(
+        args.data,
+        class_names=args.names,
+        num_classes=args.num_classes,
+        **options.folder_options(args),
+    )
+    say(f"reading {len(folder)} pairs of {args.data} ..")
+    report = folder.report()
+    say(in_options(str(report), _LABEL_OPTIONS))
+    if report.problems:
+        count = len(report.problems)
+        raise CommandError(
+            f"{args.data} has {count} problem{'s' * (count > 1)}, as listed "
+            f"above; the first: {report.problems[0]}"
+        )
+    train, val = folder.split(args.fraction, seed=args.seed)
+    crop = args.crop or folder.proposed_crop_size(_patch_size(ks, args))
+    crop = tuple(crop)
+    model = build_model(ks, args, crop, folder)
+    batch_size = min(args.batch_size or _BATCH_SIZE, len(train))
+    batch_size, parts = fit_into_memory(ks, model, args, batch_size, devices)
+    augment = ks.data.TrainingTransform(
+        crop, scale_range=tuple(args.scale_range)
+    )
+    batches = train.batches(
+        batch_size,
+        augment=augment,
+        seed=args.seed,
+        cache=True,
+        shard=devices.shard,
+        reader=_reader(),
+        check=False,
+    )
+    compile_model(model, args, args.epochs * len(batches), parts)
+    return Run(
+        model,
+        batches,
+        val,
+        val.batches(
+            batch_size,
+            crop,
+            cache=True,
+            shard=devices.shard,
+            reader=_reader(),
+            check=False,
+        ),
+        epochs=args.epochs,
+        tests={"mean_iou": {}},
+        settings={
+            "backend": keras.config.backend(),
+            "crop": crop,
+            "batch_size": batch_size,
+            "accumulate": parts,
+            "rematerialize": bool(model.backbone.rematerialize),
+        },
+        folder=folder,
+    )
+
+
+def _patch_size(ks, args):
+    """That of the model, which for a preset its configuration tells."""
+    if args.preset is None:
+        return args.patch_size
+    if (record := ks.checkpoints.PRESETS.get(args.preset)) is not None:
+        shape, _ = ks.checkpoints.architecture(record)
+        return shape["patch_size"]
+    try:
+        path = pathlib.Path(args.preset) / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return args.patch_size
+    # Ours nests it, Hugging Face's does not.
+    return config.get("config", config).get("patch_size", args.patch_size)
+
+
+def build_model(ks, args, crop, folder):
+    """The model with its random or loaded weights."""
+    model_class = ks.models.MODELS[args.model]
+    found = {"num_classes": folder.num_classes, "classes": folder.classes}
+    image = {"image_shape": (*crop, 3), "drop_path_rate": args.drop_path}
+    if args.filters and args.model == "mla":
+        half = args.filters // 2
+        found.update(neck_filters=args.filters, head_filters=(half, half))
+    elif args.filters:
+        found.update(filters=args.filters, auxiliary_filters=args.filters)
+    if args.preset:
+        return model_class.from_preset(args.preset, **image, **found)
+    backbone = ks.SETRBackbone(
+        num_layers=args.layers,
+        hidden_dim=args.dim,
+        num_heads=args.heads,
+        patch_size=args.patch_size,
+        **image,
+    )
+    return model_class(backbone, **found)
+
+
+def fit_into_memory(ks, model, args, batch_size, devices):
+    """Parts of a batch, and rematerialisation, as the free memory allows.
+
+    What was said is done as it was said.
+
+    Returns:
+        `(batch_size, parts)`: images of a step, steps of an update.
+    """
+    said = args.rematerialize
+    if said is not None:
+        model.backbone.rematerialize = said
+    # Gradients are not accumulated over several replicas of TensorFlow.
+    whole = args.batch_size or args.accumulate or devices.num_devices > 1
+    compile_model(model, args, total_steps=1, parts=args.accumulate or 1)
+    plan = ks.training.plan_memory(model, batch_size)
+    if said is None:
+        model.backbone.rematerialize = plan.rematerialize
+    if whole:
+        return batch_size, args.accumulate or 1
+    if plan.accumulation_steps > 1 or plan.rematerialize:
+        ways = [f"{plan.batch_size} images at a time"]
+        if plan.accumulation_steps > 1:
+            ways[0] += f", {plan.accumulation_steps} times for each update"
+        if plan.rematerialize:
+            ways.append("encoder layers computed anew (--rematerialize)")
+        say(
+            f"{plan.available / 1e9:.1f} GB of memory are free: "
+            + ", ".join(ways)
+        )
+    return plan.batch_size, plan.accumulation_steps
+
+
+def compile_model(model, args, total_steps, parts):
+    """Set up the training; `parts` steps make an update."""
+    if args.frozen_layers:
+        model.backbone.freeze(args.frozen_layers)
+    accumulate = parts if parts > 1 else None
+    is_sgd = args.optimizer == "sgd"
+    if is_sgd or args.layer_decay or args.preset:
+        model.compile(
+            "auto" if is_sgd else args.optimizer,
+            learning_rate=args.learning_rate or (0.01 if is_sgd else None),
+            layer_decay=args.layer_decay,
+            gradient_accumulation_steps=accumulate,
+        )
+        return
+    learning_rate = args.learning_rate or 0.01
+    # Without pretrained weights a transformer learns far faster with AdamW.
+    warmup = max(1, total_steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(1, total_steps - warmup),
+        warmup_target=learning_rate,
+        warmup_steps=warmup,
+    )
+    # With accumulation this schedule counts steps, too, not updates.
+    model.compile(
+        keras.optimizers.AdamW(
+            schedule,
+            weight_decay=0.05,
+            clipnorm=1.0,
+            gradient_accumulation_steps=accumulate,
+        )
+    )
+
+
+# === A recipe ===
+
+
+def recipe_run(ks, args, devices):
+    """The `Run` of `--recipe`."""
+    recipe, small = ks.recipes[args.recipe], {}
+    if args.smoke:
+        recipe, small = ks.training.miniature(recipe)
+    recipe = changed(recipe, args)
+    say(recipe)
+    if args.smoke:
+        train, val = (
+            ks.training.GeneratedImages(recipe, count, training, args.seed)
+            for count, training in ((3, True), (1, False))
+        )
+    else:
+        train, val = recipe.load_data(
+            args.data_dir, args.manual_dir, args.image_dir
+        )
+    fit_options = recipe.fit_options(
+        train,
+        args.interval,
+        args.accumulate or 1,
+        seed=args.seed,
+        shard=devices.shard,
+        reader=_reader(),
+    )
+    model = recipe.build_model(
+        weights=not args.random,
+        rematerialize=bool(args.rematerialize),
+        **small,
+    )
+    recipe.compile(
+        model,
+        gradient_accumulation_steps=args.accumulate,
+        run_eagerly=args.eager,
+    )
+    tests = {"mean_iou": recipe.test_options()}
+    if args.multi_scale or (args.smoke and recipe.miou_multi_scale):
+        tests["mean_iou_multi_scale"] = recipe.test_options(multi_scale=True)
+    return Run(
+        model,
+        fit_options["x"],
+        val,
+        # The published figures are those of the last step.
+        None,
+        epochs=fit_options["epochs"],
+        tests=tests,
+        settings={
+            "backend": keras.config.backend(),
+            # So that a longer run keeps its epochs.
+            "interval": recipe.steps // fit_options["epochs"],
+        },
+    )
+
+
+def changed(recipe, args):
+    """The recipe with what the command line says otherwise."""
+    if args.image_scale is not None:
+        recipe = recipe.scaled(args.image_scale)
+    changes = {
+        "steps": args.steps,
+        "batch_size": args.batch_size,
+        "learning_rate": args.learning_rate,
+        "crop_size": args.crop and tuple(args.crop),
+    }
+    return dataclasses.replace(
+        recipe, **{k: v for k, v in changes.items() if v is not None}
+    )
+
+
+# === Both ===
+
+
+def _reader():
+    """tf.data where TensorFlow is installed, else threads."""
+    installed = importlib.util.find_spec("tensorflow") is not None
+    return "tf.data" if installed else "threads"
+
+
+class FirstStep(keras.callbacks.Callback):
+    """Says that the first step takes longer, and how long the others do."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not hasattr(self, "_started"):
+            say("first step: it takes longer than those after it ..")
+            self._started = time.monotonic()
+            self._said = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self._said:
+            self._said = True
+            say(f"first step done in {time.monotonic() - self._started:.0f} s")
+
+
+def fit(ks, run, out, args):
+    """Train; the model is left with its best weights, or its last."""
+    run.model.fit(
+        run.batches,
+        validation_data=run.val_batches,
+        epochs=run.epochs,
+        callbacks=[
+            FirstStep(),
+            *ks.callbacks(
+                out,
+                validation=run.val,
+                checkpoint_every=args.checkpoint_every,
+                patience=args.patience,
+                tensorboard=args.tensorboard,
+                **run.tests["mean_iou"],
+            ),
+        ],
+    )
+    if run.folder is not None:
+        run.model.load_weights(str(out / "best.weights.h5"))
+
+
+def test(ks, run, brief=False):
+    """The scores on whole images by sliding windows, as a dict.
+
+    Args:
+        brief: bool. Print the means alone, not a line for each class.
+    """
+    results = {}
+    for name, views in run.tests.items():
+        result = ks.evaluate(run.model, run.val, **views)
+        say(f"{name} {100 * result.mean_iou:.2f} %" if brief else result)
+        results[name] = result.as_dict()
+    single = results.pop("mean_iou")
+    others = {name: result["mean_iou"] for name, result in results.items()}
+    return single | others
+
+
+def check_preset(run, folder):
+    """Load the preset and compare its output."""
+    again = type(run.model).from_preset(str(folder))
+    image = run.val[0][0]
+    expected, logits = (
+        model.segment(image, output="logits", **run.tests["mean_iou"])
+        for model in (run.model, again)
+    )
+    difference = np.abs(logits - expected).max() / np.abs(expected).max()
+    if not difference < 1e-5:
+        raise CommandError(
+            f"The loaded preset differs by {difference:.2g} in its logits."
+        )
+    say("the preset loads with equal output")

@@ -1,0 +1,231 @@
+"""Segment image files or folders with a preset.
+
+    keras-setr segment PRESET PATH [PATH ...] --out DIR
+
+Writes NAME_labels.png, whose values are the class labels, and
+NAME_overlay.png; with --confidence also NAME_confidence.png, 0..255 for 0..1.
+Folders below a PATH are mirrored. An image that cannot be read is reported and
+skipped, and the exit code is 1 at the end. Run it again after an interruption:
+what is written already is kept. With another preset or other options all is
+written anew.
+"""
+
+import argparse
+import os
+import pathlib
+
+from keras_setr_commands import names
+from keras_setr_commands import options
+from keras_setr_commands import outputs
+from keras_setr_commands.messages import CommandError
+from keras_setr_commands.messages import say
+
+AFTER_INTERRUPT = "What is written is kept, and the same command goes on"
+DEFAULTS = {
+    **options.VIEW_DEFAULTS,
+    "confidence": False,
+    "overwrite": False,
+    "alpha": 0.5,
+}
+RECORD = "keras_setr_segment.json"
+_ENDINGS = ("_labels.png", "_overlay.png", "_confidence.png")
+
+
+def add_options(parser):
+    add = parser.add_argument
+    add(
+        "preset",
+        type=options.preset,
+        help="preset folder, as keras-setr train writes it, or a name",
+    )
+    add(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        type=options.file_or_folder,
+        help="image files or folders of them",
+    )
+    add(
+        "--out",
+        required=True,
+        type=options.new_folder,
+        metavar="DIR",
+        help="folder for the results",
+    )
+    options.add_views(parser)
+    add("--confidence", action="store_true", help="write confidence maps")
+    add("--overwrite", action="store_true", help="write all files anew")
+    add(
+        "--alpha",
+        type=options.number(0, 1),
+        metavar="SHARE",
+        help="opacity of the colours, 0..1",
+    )
+
+
+def check(parser, given):
+    options.check_views(parser, given)
+    for path in given["paths"]:
+        if os.path.isdir(path) and not next(find_images([path]), None):
+            parser.error(
+                f"argument PATH: {path} holds no image "
+                f"({', '.join(names.IMAGE_SUFFIXES)})"
+            )
+    plan(argparse.Namespace(**{**DEFAULTS, **given}))
+
+
+def plan(args):
+    """`(record, chosen)`: what `--out` holds, and what it is going to get.
+
+    Raises:
+        CommandError: something would be overwritten, or nothing is to do.
+    """
+    out = pathlib.Path(os.path.abspath(args.out))
+    settings = {
+        "preset": outputs.fingerprint(args.preset),
+        "confidence": args.confidence,
+        "alpha": args.alpha,
+        **options.views(args),
+    }
+    # How many windows run at a time changes nothing.
+    settings.pop("batch_size", None)
+    record = outputs.OutputFolder(out, RECORD, settings)
+    chosen = choose_names(
+        find_images(args.paths), out, record.names, args.overwrite
+    )
+    if not chosen:
+        raise CommandError(
+            f"{', '.join(args.paths)} hold nothing but results of this command."
+        )
+    return record, chosen
+
+
+def find_images(paths):
+    """`(file, place)` of every image once.
+
+    The place is the file's path without its ending, relative to the folder;
+    to what all paths have in common where there are several.
+    """
+    paths = [pathlib.Path(os.path.abspath(path)) for path in paths]
+    roots = [path if path.is_dir() else path.parent for path in paths]
+    try:
+        root = pathlib.Path(os.path.commonpath(roots))
+    except ValueError:
+        # On several drives of Windows.
+        root = None
+    seen = set()
+    for path, own in zip(paths, roots):
+        files = [path]
+        if path.is_dir():
+            files = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in names.IMAGE_SUFFIXES
+                and file.is_file()
+            )
+        for file in files:
+            if file not in seen:
+                seen.add(file)
+                yield file, file.relative_to(root or own)
+
+
+def choose_names(found, out, kept, settle_for_any=False):
+    """The files that each image gets, none of which is another's.
+
+    Args:
+        found: `(file, place)` of images.
+        out: path of the folder.
+        kept: dict of file -> name of earlier runs, which is followed.
+        settle_for_any: bool. Overwrite files that no earlier run wrote.
+
+    Returns:
+        dict of file -> name relative to `out`, without the outputs of
+        earlier runs among the images.
+
+    Raises:
+        CommandError: an output would replace an image or another file.
+    """
+    own = {
+        out / f"{name}{ending}" for name in kept.values() for ending in _ENDINGS
+    }
+    images = {file: place for file, place in found if file not in own}
+    chosen = {
+        str(file): kept[str(file)] for file in images if str(file) in kept
+    }
+    taken = set(chosen.values())
+    for file, place in images.items():
+        if str(file) in chosen:
+            continue
+        # Of a.jpg and a.png the second keeps its ending.
+        name = place.with_suffix("").as_posix()
+        if name in taken:
+            name = place.as_posix()
+        number = 2
+        while name in taken:
+            name, number = f"{place.as_posix()}_{number}", number + 1
+        taken.add(name)
+        chosen[str(file)] = name
+    for file, name in chosen.items():
+        for ending in _ENDINGS:
+            target = out / f"{name}{ending}"
+            if target in images:
+                raise CommandError(
+                    f"The result of {file} would replace {target}, which is "
+                    "an image itself; name another --out."
+                )
+            if not settle_for_any and target not in own and target.exists():
+                raise CommandError(
+                    f"{target} is there already and was not written by this "
+                    "command; name another --out, or say --overwrite to "
+                    "replace it."
+                )
+    return chosen
+
+
+def run(args: argparse.Namespace, given: dict) -> int:
+    record, chosen = plan(args)
+    out = record.folder
+
+    import keras_setr as ks
+    from keras_setr.files.whole import written_whole
+
+    model = ks.SETRSegmenter.from_preset(args.preset)
+    classes = model.classes or ks.Classes.numbered(model.num_classes)
+    if record.changed:
+        say(
+            f"{args.out} holds results of another preset or of other options. "
+            "They are written anew; those of images not given now stay."
+        )
+    record.names.update(chosen)
+    record.start()
+
+    def target(file, ending):
+        return out / f"{chosen[str(file)]}{ending}"
+
+    def save(file, image, result):
+        labels, confidence = result if args.confidence else (result, None)
+        picture = ks.visualization.overlay(image, labels, classes, args.alpha)
+        with written_whole(target(file, "_overlay.png")) as partial:
+            picture.save(partial)
+        if confidence is not None:
+            grey = (255 * confidence).round().astype("uint8")
+            ks.data.save_labels(target(file, "_confidence.png"), grey)
+        # Last: where it is, the others are too.
+        ks.data.save_labels(target(file, "_labels.png"), labels, classes)
+
+    def done(file):
+        return record.is_current(target(file, "_labels.png"), file)
+
+    result = ks.segment_files(
+        model,
+        map(pathlib.Path, chosen),
+        save,
+        done=None if args.overwrite else done,
+        confidence=args.confidence,
+        **options.views(args),
+    )
+    print(
+        f"{result.written} images segmented, {len(result.failed)} skipped, "
+        f"{result.kept} there already, in {args.out}"
+    )
+    return 1 if result.failed else 0

@@ -1,0 +1,97 @@
+"""Write the files for a test server from a folder of test images.
+
+    keras-setr submit PRESET --images leftImg8bit/test --out results \\
+        --dataset cityscapes
+
+Cityscapes gets PNGs of labelIds, ADE20K a submission.zip of PNGs with 1..150.
+Run it again after an interruption: what is written already is kept. Results of
+another preset or of other options are never mixed.
+"""
+
+import argparse
+
+from keras_setr_commands import names
+from keras_setr_commands import options
+from keras_setr_commands import outputs
+from keras_setr_commands.messages import CommandError
+
+AFTER_INTERRUPT = "What is written is kept, and the same command goes on"
+DEFAULTS = {**options.VIEW_DEFAULTS, "overwrite": False}
+RECORD = ".keras_setr_submit.json"
+
+
+def add_options(parser):
+    add = parser.add_argument
+    add("preset", type=options.preset, help="preset folder or name")
+    add(
+        "--images",
+        required=True,
+        type=options.folder,
+        metavar="DIR",
+        help="folder of the test images",
+    )
+    add(
+        "--out",
+        required=True,
+        type=options.new_folder,
+        metavar="DIR",
+        help="folder for the results",
+    )
+    add(
+        "--dataset",
+        required=True,
+        type=options.one_of(names.TEST_SERVERS, "test server"),
+        metavar="NAME",
+        help=" or ".join(names.TEST_SERVERS),
+    )
+    options.add_views(parser, window=False)
+    add("--overwrite", action="store_true", help="write all files anew")
+
+
+def check(parser, given):
+    options.check_views(parser, given)
+    record(argparse.Namespace(**{**DEFAULTS, **given}))
+
+
+def record(args):
+    """What `--out` holds.
+
+    Raises:
+        CommandError: results of other settings, which are not to be replaced.
+    """
+    settings = {
+        "preset": outputs.fingerprint(args.preset),
+        "dataset": args.dataset,
+        **options.views(args),
+    }
+    # How many windows run at a time changes nothing.
+    settings.pop("batch_size", None)
+    found = outputs.OutputFolder(args.out, RECORD, settings)
+    if found.changed and not args.overwrite:
+        raise CommandError(
+            f"{args.out} holds results of another preset or of other options; "
+            "name another --out, or say --overwrite to write all anew."
+        )
+    return found
+
+
+def run(args: argparse.Namespace, given: dict) -> int:
+    import keras_setr as ks
+
+    model = ks.SETRSegmenter.from_preset(args.preset)
+    record(args).start()
+    result = ks.write_submission(
+        model,
+        args.images,
+        args.out,
+        args.dataset,
+        overwrite=args.overwrite,
+        **options.views(args),
+    )
+    print(
+        f"{result.written} images segmented, {result.kept} were there, "
+        f"{len(result.failed)} failed"
+    )
+    if result.archive:
+        print(f"to submit: {result.archive}")
+    return 1 if result.failed else 0

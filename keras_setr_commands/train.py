@@ -1,0 +1,386 @@
+"""Train a SETR: on a folder of images and masks, or a published recipe.
+
+    keras-setr train --data DIR --out runs/a [--model pup] [options]
+    keras-setr train --recipe NAME --data-dir DIR --out runs/b
+    keras-setr train --recipe NAME --smoke
+    keras-setr train --list
+
+DIR of --data holds images/ and masks/ (split at random), images/{train,val}
+and annotations/{train,val}, or train/ and trainannot/, val/ and valannot/.
+DIR of --data-dir is where TFDS keeps its datasets, with the official archives
+in DIR/downloads/manual unless they are prepared already. --smoke runs a recipe
+end to end in seconds: a small model of its structure on generated images.
+
+It trains on all devices that it finds. Killed and started again by the same
+command, it goes on where it was, and so it does with more --epochs or --steps;
+options that are not said again stay as they were. --out holds checkpoints, log
+and previews.
+
+Of a folder the weights with the best mean IoU on whole validation images are
+kept, of a recipe the last, as published. At the end they are saved as a
+preset, which keras-setr evaluate and keras-setr segment read, and evaluated
+with sliding windows.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import tempfile
+import time
+
+from keras_setr_commands import names
+from keras_setr_commands import options
+from keras_setr_commands import remembered
+from keras_setr_commands.messages import say
+from keras_setr_commands.settings import Settings
+
+AFTER_INTERRUPT = "The same command goes on from the last checkpoint"
+_FOLDER = {
+    **options.LABEL_DEFAULTS,
+    "num_classes": None,
+    "names": None,
+    "fraction": None,
+    "model": "pup",
+    "preset": None,
+    "layers": 12,
+    "dim": 384,
+    "heads": 6,
+    "filters": None,
+    "patch_size": 16,
+    "drop_path": 0.0,
+    "scale_range": (0.5, 2.0),
+    "epochs": 100,
+    "optimizer": "sgd",
+    "layer_decay": None,
+    "frozen_layers": 0,
+}
+_RECIPE = {
+    "smoke": False,
+    "data_dir": None,
+    "manual_dir": None,
+    "image_dir": None,
+    "steps": None,
+    "interval": None,
+    "image_scale": None,
+    "random": False,
+    "multi_scale": False,
+    "eager": False,
+}
+DEFAULTS = {
+    **_FOLDER,
+    **_RECIPE,
+    "data": None,
+    "recipe": None,
+    "list": False,
+    "out": None,
+    "crop": None,
+    "batch_size": None,
+    "learning_rate": None,
+    "seed": 0,
+    "devices": None,
+    "precision": "float32",
+    "rematerialize": None,
+    "accumulate": None,
+    "checkpoint_every": 500,
+    "patience": None,
+    "tensorboard": False,
+}
+# What a run may be continued with otherwise than it was started.
+_FREE = {
+    "epochs",
+    "steps",
+    "patience",
+    "tensorboard",
+    "checkpoint_every",
+    "multi_scale",
+    "devices",
+    "eager",
+}
+
+
+def add_options(parser):
+    integer, number = options.integer, options.number
+    add = parser.add_argument
+    add(
+        "--data",
+        type=options.folder,
+        metavar="DIR",
+        help="folder of images and masks",
+    )
+    add(
+        "--recipe",
+        type=options.one_of(names.RECIPES, "recipe"),
+        metavar="NAME",
+        help="one of --list",
+    )
+    add("--list", action="store_true", help="print the recipes and stop")
+    add(
+        "--out",
+        type=options.new_folder,
+        metavar="DIR",
+        help="folder for weights, log and preset",
+    )
+    add(
+        "--crop",
+        type=integer(1),
+        nargs=2,
+        metavar=("H", "W"),
+        help="what is trained on; by default as large as the images allow, "
+        "512 at most",
+    )
+    add(
+        "--batch-size",
+        type=integer(1),
+        metavar="N",
+        help="images of an update; 8 by default, in parts where the memory "
+        "that is free asks for it",
+    )
+    add("--learning-rate", type=number(above=0), metavar="RATE")
+    add("--seed", type=integer(0), metavar="N")
+    add(
+        "--devices",
+        type=integer(1),
+        metavar="N",
+        help="how many of those found; all by default",
+    )
+    add = parser.add_argument_group("memory and speed").add_argument
+    add(
+        "--precision",
+        type=options.one_of(
+            ("float32", "mixed_bfloat16", "mixed_float16"), "precision"
+        ),
+        metavar="NAME",
+        help="float32, mixed_bfloat16 or mixed_float16",
+    )
+    add(
+        "--rematerialize",
+        action=argparse.BooleanOptionalAction,
+        help="compute encoder layers anew in the backward pass; by default "
+        "where the memory asks for it",
+    )
+    add(
+        "--accumulate",
+        type=integer(1),
+        metavar="N",
+        help="N batches of --data make one update; the batch of a recipe is "
+        "read in N parts",
+    )
+    add = parser.add_argument_group("checkpoints and logs").add_argument
+    add("--checkpoint-every", type=integer(1), metavar="STEPS")
+    add(
+        "--patience",
+        type=integer(1),
+        metavar="N",
+        help="validations without improvement",
+    )
+    add("--tensorboard", action="store_true")
+    options.add_labels(parser, remembered=False)
+    add = parser.add_argument_group("with --data").add_argument
+    add(
+        "--num-classes",
+        type=integer(2, 255),
+        metavar="N",
+        help="where the masks do not show all",
+    )
+    add(
+        "--names",
+        type=options.file,
+        metavar="FILE",
+        help="text file with a class name per line, or JSON",
+    )
+    add(
+        "--fraction",
+        type=number(above=0, below=1),
+        metavar="SHARE",
+        help="of the pairs to validate with",
+    )
+    add(
+        "--model",
+        type=options.one_of(names.MODELS, "model"),
+        metavar="NAME",
+        help=", ".join(names.MODELS),
+    )
+    add(
+        "--preset",
+        type=options.preset,
+        help="weights to start from, anything that from_preset takes: a SETR "
+        "keeps its decoder, an encoder gets a new one; --layers, --dim, "
+        "--heads and --patch-size are then the preset's",
+    )
+    add("--layers", type=integer(1), metavar="N")
+    add("--dim", type=integer(1), metavar="N")
+    add("--heads", type=integer(1), metavar="N")
+    add("--filters", type=integer(2), metavar="N", help="of the decoder")
+    add("--patch-size", type=integer(1), metavar="N")
+    add("--drop-path", type=number(0, below=1), metavar="RATE")
+    add(
+        "--scale-range",
+        type=number(above=0),
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="of the random resize before the crop",
+    )
+    add("--epochs", type=integer(1), metavar="N")
+    add(
+        "--optimizer",
+        type=options.one_of(("sgd", "adamw"), "optimizer"),
+        metavar="NAME",
+        help="sgd or adamw",
+    )
+    add(
+        "--layer-decay",
+        type=number(above=0, maximum=1),
+        metavar="FACTOR",
+        help="of the rate, from layer to layer",
+    )
+    add(
+        "--frozen-layers",
+        type=integer(0),
+        metavar="N",
+        help="first ones of --preset",
+    )
+    add = parser.add_argument_group("with --recipe").add_argument
+    add("--smoke", action="store_true", help="try it out in seconds")
+    add("--data-dir", metavar="DIR", help="of TFDS; defaults to its own")
+    add(
+        "--manual-dir",
+        type=options.folder,
+        metavar="DIR",
+        help="folder of the official archives",
+    )
+    add(
+        "--image-dir",
+        type=options.folder,
+        metavar="DIR",
+        help="the dataset as a folder of images and masks",
+    )
+    add("--steps", type=integer(1), metavar="N", help="of the whole training")
+    add(
+        "--interval",
+        type=integer(1),
+        metavar="N",
+        help="steps of an epoch in the log",
+    )
+    add(
+        "--image-scale",
+        type=number(above=0),
+        metavar="FACTOR",
+        help="of the images, 1 as published",
+    )
+    add("--random", action="store_true", help="no pretrained weights")
+    add("--multi-scale", action="store_true", help="test at several, too")
+    add("--eager", action="store_true", help="compile no steps, to debug")
+
+
+def check(parser, given):
+    """Rules that join several options; what a run was started with."""
+    if given.get("list"):
+        return
+    settings = Settings(given["out"]) if "out" in given else None
+    if settings is not None:
+        # Of a run that is continued, what is not said is as it was.
+        given.update(settings.missing(given, parser))
+        if "data" in given and not os.path.isdir(given["data"]):
+            parser.error(
+                f"the run in {given['out']} was on {given['data']}, which "
+                "does not exist any more; say --data"
+            )
+    if ("data" in given) == ("recipe" in given):
+        parser.error("give either --data or --recipe")
+    if "out" not in given and not given.get("smoke"):
+        parser.error("--out says where weights, log and preset go")
+    if settings is not None:
+        settings.check(given, DEFAULTS, _FREE, parser)
+    _check_group(parser, given)
+    options.check_labels(parser, given)
+    if "data" in given:
+        _check_folder(parser, {**DEFAULTS, **given})
+
+
+def _check_group(parser, given):
+    """Options of --data with --recipe, or the other way."""
+    has, other, wrong = "data", "recipe", _RECIPE
+    if "recipe" in given:
+        has, other, wrong = "recipe", "data", _FOLDER
+    for name in wrong:
+        if name in given:
+            option = "--" + name.replace("_", "-")
+            parser.error(f"{option} goes with --{other}, not with --{has}")
+    if "preset" in given:
+        for name in ("layers", "dim", "heads", "patch_size"):
+            if name in given:
+                option = "--" + name.replace("_", "-")
+                parser.error(f"{option} is that of --preset; leave it out")
+
+
+def _check_folder(parser, args):
+    low, high = args["scale_range"]
+    if low > high:
+        parser.error(
+            "--scale-range must be LOW and HIGH, LOW at most HIGH. Received: "
+            f"{low:g} {high:g}"
+        )
+    if args["preset"] is not None:
+        return
+    if args["dim"] % args["heads"]:
+        parser.error(
+            "--heads must divide --dim. Received: --heads "
+            f"{args['heads']} for --dim {args['dim']}"
+        )
+    if args["frozen_layers"] > args["layers"]:
+        parser.error(
+            f"--frozen-layers must be at most --layers {args['layers']}. "
+            f"Received: {args['frozen_layers']}"
+        )
+    patch = args["patch_size"]
+    crop = args["crop"]
+    if crop and any(side % patch for side in crop):
+        fit = [max(round(side / patch), 1) * patch for side in crop]
+        parser.error(
+            f"--crop must be multiples of --patch-size {patch}. Received: "
+            f"{crop[0]} {crop[1]}; {fit[0]} {fit[1]} would do"
+        )
+
+
+def run(args: argparse.Namespace, given: dict) -> None:
+    import keras
+
+    import keras_setr as ks
+    from keras_setr.files.whole import written_whole
+    from keras_setr_commands import runs
+
+    if args.list:
+        print(ks.recipes)
+        return
+    start = time.monotonic()
+    out = pathlib.Path(args.out or tempfile.mkdtemp())
+    out.mkdir(parents=True, exist_ok=True)
+    with ks.distribute(args.devices) as devices:
+        keras.utils.set_random_seed(args.seed)
+        keras.mixed_precision.set_dtype_policy(args.precision)
+        build = runs.recipe_run if args.recipe else runs.folder_run
+        run = build(ks, args, devices)
+        if devices.is_chief:
+            Settings(out).write({**given, **run.settings})
+        say(
+            f"{type(run.model).__name__} with {run.model.count_params():,} "
+            f"parameters on {keras.config.backend()}: {run.epochs} x "
+            f"{len(run.batches)} steps"
+        )
+        runs.fit(ks, run, out, args)
+        if devices.is_chief:
+            run.model.save_to_preset(str(out / "preset"))
+            if run.folder is not None:
+                remembered.write_labels(out / "preset", run.folder, args)
+            say(f"preset in {out / 'preset'}")
+        result = runs.test(ks, run, brief=args.smoke)
+        if not devices.is_chief:
+            return
+        with written_whole(out / "result.json") as partial:
+            partial.write_text(json.dumps(result, indent=2))
+        if args.smoke:
+            runs.check_preset(run, out / "preset")
+    say(f"{(time.monotonic() - start) / 60:.1f} minutes")
+    if run.folder is not None:
+        say(f"next: keras-setr segment {out / 'preset'} IMAGES --out DIR")

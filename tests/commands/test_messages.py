@@ -1,0 +1,122 @@
+"""Messages of the library, in the words of the command line."""
+
+import ast
+import pathlib
+import sys
+import warnings
+
+import pytest
+
+import keras_setr_commands
+from keras_setr_commands import main
+from keras_setr_commands.messages import CommandError
+from keras_setr_commands.messages import in_options
+from keras_setr_commands.messages import one_line
+
+pytestmark = pytest.mark.no_backend
+
+PACKAGE = pathlib.Path(keras_setr_commands.__file__).parent
+OPTIONS = (
+    "--accumulate",
+    "--crop",
+    "--ignore",
+    "--label-map",
+    "--num-classes",
+    "--precision",
+    "--rematerialize",
+)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("pass label_map={0: 0, 255: 1}", "pass --label-map 0=0 255=1"),
+        ("pass num_classes= or more", "pass --num-classes or more"),
+        ("num_classes=21 allows 0..20", "--num-classes 21 allows 0..20"),
+        ("in label_map or to ignore_values", "in --label-map or to --ignore"),
+        ("image_shape=(384, 640, 3), at", "--crop 384 640, at"),
+        ("SETRBackbone(rematerialize=True), about", "--rematerialize, about"),
+        (
+            "4 with compile(gradient_accumulation_steps=2); or",
+            "4 with --accumulate 2; or",
+        ),
+        ('dtype="mixed_bfloat16", three', "--precision mixed_bfloat16, three"),
+        ("crop_size must be", "--crop must be"),
+        # No options of the command, and no arguments.
+        ("class_names= or masks= of it", "class_names= or masks= of it"),
+        ("my_label_map.png has images/a", "my_label_map.png has images/a"),
+    ],
+)
+def test_arguments_are_named_as_options(text, expected):
+    assert in_options(text, OPTIONS) == expected
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (ValueError("a\n  b"), "a b"),
+        (FileNotFoundError(2, "No such file", "a.png"), "a.png"),
+        (AttributeError("x has no y"), "AttributeError: x has no y --debug"),
+        (AssertionError(), "AssertionError: no message --debug"),
+        (MemoryError(), "memory --batch-size --crop --rematerialize"),
+        (RuntimeError("CUDA out of memory."), "memory --batch-size CUDA"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 2 GB"), "--rematerialize 2 GB"),
+        (MemoryError("needs about 3 GB"), "needs about 3 GB"),
+    ],
+)
+def test_an_error_is_one_line(error, words):
+    text = one_line(error)
+    assert "\n" not in text
+    for word in words.split():
+        assert word in text
+
+
+def end(work, capsys, debug=False):
+    """Exit code and lines on stderr of a command that does `work`."""
+    code = main.running(work, "keras-setr x", OPTIONS, "It: goes on", debug)
+    return code, capsys.readouterr().err.strip().splitlines()
+
+
+def test_a_command_ends_in_a_line(capsys):
+    def fail():
+        raise CommandError("pass label_map={1: 0}")
+
+    line = "keras-setr x: error: pass --label-map 1=0"
+    assert end(fail, capsys) == (2, [line])
+    with pytest.raises(CommandError):
+        end(fail, capsys, debug=True)
+    assert end(lambda: None, capsys) == (0, [])
+    assert end(lambda: 1, capsys) == (1, [])
+
+
+def test_ctrl_c_says_how_to_go_on(capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    line = "keras-setr x: interrupted. It: goes on"
+    assert end(interrupt, capsys) == (130, [line])
+
+
+def test_a_warning_is_a_line_and_said_once(capsys):
+    def warn():
+        for _ in range(2):
+            warnings.warn("pass num_classes=3\nor not")
+            warnings.warn("and another", DeprecationWarning)
+
+    code, lines = end(warn, capsys)
+    assert code == 0
+    assert lines[0] == "keras-setr x: warning: pass --num-classes 3 or not"
+    assert sum("num-classes" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=str)
+def test_commands_import_the_package_only_when_they_run(path):
+    if path.name == "runs.py":
+        # Which is imported by then.
+        return
+    allowed = {"keras_setr_commands", *sys.stdlib_module_names}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            assert node.module.split(".")[0] in allowed
+        elif isinstance(node, ast.Import):
+            assert {n.name.split(".")[0] for n in node.names} <= allowed

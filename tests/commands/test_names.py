@@ -1,0 +1,26 @@
+"""The names that commands know by heart are those of the package."""
+
+import pytest
+
+import keras_setr as ks
+from keras_setr.checkpoints.tensors import SUFFIXES
+from keras_setr.data.folder.layouts import IMAGE_EXTENSIONS
+from keras_setr.submission import TEST_SERVERS
+from keras_setr_commands import names
+
+pytestmark = pytest.mark.no_backend
+
+
+def test_names_are_those_of_the_package():
+    tested = {
+        name
+        for name, dataset in ks.data.DATASETS.items()
+        if "window_size" in dataset.test_options
+    }
+    assert set(names.RECIPES) == set(ks.recipes)
+    assert set(names.PRESETS) == set(ks.checkpoints.PRESETS)
+    assert set(names.DATASETS) == tested
+    assert set(names.TEST_SERVERS) == set(TEST_SERVERS)
+    assert set(names.MODELS) == set(ks.models.MODELS)
+    assert set(names.IMAGE_SUFFIXES) == set(IMAGE_EXTENSIONS)
+    assert set(names.WEIGHT_SUFFIXES) == set(SUFFIXES)

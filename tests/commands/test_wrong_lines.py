@@ -1,0 +1,229 @@
+"""Wrong command lines end in one line that says what would do."""
+
+import importlib
+import json
+import os
+
+import pytest
+
+from keras_setr_commands import main
+from keras_setr_commands import train
+from keras_setr_commands.settings import Settings
+
+pytestmark = pytest.mark.no_backend
+
+RECIPE = "setr_pup_large_ade20k_512_160k"
+# Command line -> words of its message. DIR has data/, preset/, run/preset/,
+# empty/, weights.pth and text.txt.
+LINES = {
+    # === train ===
+    "train": "give either --data or --recipe",
+    "train --out o": "give either --data or --recipe",
+    f"train --data data --recipe {RECIPE} --out o": "give either",
+    "train --data data": "--out says where",
+    "train --data nowhere --out o": "--data: must be a folder nowhere not",
+    "train --data dat --out o": "Did you mean data?",
+    "train --data text.txt --out o": "--data: must be a folder a file",
+    "train --data data --out text.txt": "--out: must be a folder is a file",
+    "train --data data --out text.txt/a": "--out: must be a folder a file",
+    "train --data data --out o --epochs 0": "--epochs: must be 1 '0'",
+    "train --data data --out o --epochs many": "--epochs: must be 'many'",
+    "train --data data --out o --epochs 1.5": "--epochs: an integer '1.5'",
+    "train --data data --out o --epochs": "--epochs: expected one argument",
+    "train --data data --out o --bach-size 4": "--bach-size mean --batch-size",
+    "train --data data --out o --batch 4": "no option --batch --batch-size",
+    "train --data data --out o --batch-size=-2": "--batch-size: must '-2'",
+    "train --data data --out o extra": "unexpected argument 'extra'",
+    "train --data data --out o --crop 64": "--crop: expected 2 arguments",
+    "train --data data --out o --crop 0 64": "--crop: at least 1 '0'",
+    "train --data data --out o --crop 60 64": "--crop multiples 16 64 64",
+    "train --data data --out o --crop 64 64 --patch-size 14": "14 70 70",
+    "train --data data --out o --learning-rate nan": "--learning-rate: 'nan'",
+    "train --data data --out o --learning-rate 0": "--learning-rate: above 0",
+    "train --data data --out o --learning-rate inf": "number above 0 'inf'",
+    "train --data data --out o --learning-rate 1,5": "--learning-rate: '1,5'",
+    "train --data data --out o --seed -1": "--seed",
+    "train --data data --out o --precision float16": "mixed_float16?",
+    "train --data data --out o --backend pytorch": "backend torch?",
+    "train --data data --out o --backend mxnet": "tensorflow, jax, torch",
+    "train --data data --out o --model pub": "no model 'pub' pup?",
+    "train --data data --out o --optimizer adam": "optimizer adamw?",
+    "train --data data --out o --fraction 20": "--fraction: below 1 '20'",
+    "train --data data --out o --fraction 0": "--fraction: above 0 '0'",
+    "train --data data --out o --scale-range 2 0.5": "LOW at most HIGH 2 0.5",
+    "train --data data --out o --scale-range 0 2": "--scale-range: above 0",
+    "train --data data --out o --dim 100 --heads 3": "--heads divide 3 100",
+    "train --data data --out o --drop-path 1": "--drop-path: '1'",
+    "train --data data --out o --layer-decay 2": "--layer-decay: at most 1",
+    "train --data data --out o --frozen-layers 13": "--frozen-layers 12 13",
+    "train --data data --out o --names nothing.txt": "--names: must be a file",
+    "train --data data --out o --names data": "--names: a folder",
+    "train --data data --out o --num-classes 1": "--num-classes: 2..255 '1'",
+    "train --data data --out o --ignore 256": "--ignore: 0..255 '256'",
+    "train --data data --out o --label-map 255": "VALUE=LABEL '255'",
+    "train --data data --out o --label-map 300=1": "VALUE=LABEL '300=1'",
+    "train --data data --out o --label-map 0=0 0=1": "a value once 0",
+    "train --data data --out o --label-map 0=0 --reduce-zero-label": "not both",
+    "train --data data --out o --label-map 7=1 --ignore 7": "contradict 7",
+    "train --data data --out o --images a/{name}.png": "--masks together",
+    "train --data data --out o --steps 5": "--steps goes with --recipe",
+    "train --data data --out o --smoke": "--smoke goes with --recipe",
+    "train --data data --out o --preset nowhere": "preset 'nowhere'",
+    "train --data data --out o --preset run": "config.json run/preset?",
+    "train --data data --out o --preset text.txt": "weights .pth 'text.txt'",
+    "train --data data --out o --preset preset --layers 2": "--layers that of",
+    "train --data data --out o --preset setr_pup_large_ade20k_51": "ade20k_512",
+    "train --recipe setr_pub_large_ade20k_512_160k --smoke": RECIPE,
+    "train --recipe nothing_like_it --smoke": "no recipe --list",
+    f"train --recipe {RECIPE} --smoke --epochs 2": "--epochs goes with --data",
+    f"train --recipe {RECIPE} --smoke --ignore 0": "--ignore goes with --data",
+    f"train --recipe {RECIPE} --out o --steps 0": "--steps: '0'",
+    f"train --recipe {RECIPE} --out o --manual-dir no": "--manual-dir: folder",
+    f"train --recipe {RECIPE} --out o --image-scale 0": "--image-scale: above",
+    # === evaluate ===
+    "evaluate": "required: preset, --data",
+    "evaluate preset": "required: --data",
+    "evaluate nowhere --data data": "preset: 'nowhere' none of these",
+    "evaluate empty --data data": "preset: 'empty' config.json",
+    "evaluate preset --data data --scales big": "number above 0, or paper",
+    "evaluate preset --data data --scales paper 1": "'paper' alone",
+    "evaluate preset --data data --window 32": "--window: expected 2",
+    "evaluate preset --data data --window 32 32 --stride 48 16": "--stride at",
+    "evaluate preset --data data --protocol author": "protocol authors?",
+    "evaluate preset --data data --published camvid": "dataset 'camvid'",
+    "evaluate preset --data data --out empty": "--out: file to write a folder",
+    "evaluate preset --data data --base-scale 0 2": "--base-scale: '0'",
+    # === segment ===
+    "segment preset --out o": "required: PATH",
+    "segment preset data": "required: --out",
+    "segment preset photo.jpg --out o": "PATH: 'photo.jpg' not exist",
+    "segment preset empty --out o": "empty holds no image .jpg",
+    "segment preset data --out text.txt": "--out: is a file",
+    "segment preset data --out o --alpha 2": "--alpha: 0..1 or 0 '2'",
+    "segment preset data --out o --confidance": "--confidence?",
+    # === submit ===
+    "submit preset --images data --out o": "required: --dataset",
+    "submit preset --images data --out o --dataset citscapes": "cityscapes?",
+    "submit preset --images no --out o --dataset ade20k": "--images: folder",
+    "submit preset --images data --out o --dataset ade20k --window 3 3": (
+        "no option --window"
+    ),
+    # === convert ===
+    "convert weights.pth": "required: out",
+    "convert weights.pth empty": "empty exists already nothing was written",
+    "convert weight.pth o": "'weight.pth' Did you mean weights.pth?",
+    "convert weights.pth o --num-heads 0": "--num-heads: 1 '0'",
+    "convert weights.pth o --file no.pth": "--file: must be a file",
+    "convert weights.pth o --upload s3://a/b": "--upload: hf:// 's3://a/b'",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with what the lines name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])
+    for path in ("data/images/1.png", "preset/config.json", "weights.pth"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("{}")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run" / "preset").mkdir(parents=True)
+    (tmp_path / "text.txt").write_text("")
+    return tmp_path
+
+
+def refuse(line, capsys):
+    """The one line on stderr of a command line that is not run."""
+    command, *argv = line.split()
+    module = importlib.import_module(f"keras_setr_commands.{command}")
+    with pytest.raises(SystemExit) as stop:
+        main.parse(module, argv, f"keras-setr {command}")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"keras-setr {command}: error: ")
+    return error
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_wrong_line_says_what_would_do(line, folder, capsys):
+    error = refuse(line, capsys)
+    for word in LINES[line].split():
+        assert word in error
+    assert sorted(os.listdir(folder)) == sorted(
+        ("data", "preset", "weights.pth", "empty", "run", "text.txt")
+    )
+
+
+@pytest.fixture
+def run(folder):
+    """The folder of a run, o, with the options it was started with."""
+    given = {
+        "data": str(folder / "data"),
+        "crop": (64, 96),
+        "epochs": 20,
+        "label_map": [(0, 0), (255, 1)],
+        "rematerialize": False,
+    }
+    (folder / "o").mkdir()
+    # Without the package, which would write it whole.
+    (folder / "o" / "settings.json").write_text(json.dumps(given))
+    return folder / "o"
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("--crop 64 64", "started with --crop 64 96 Received: 64 64 another"),
+        ("--layers 3", "started without --layers Received: --layers 3"),
+        ("--label-map 0=1 1=0", "with --label-map 0=0 255=1 0=1 1=0"),
+        ("--rematerialize", "--rematerialize no Received: yes"),
+        ("--data empty", "--data data empty"),
+        (f"--recipe {RECIPE}", "holds a run of --data"),
+    ],
+)
+def test_a_run_goes_on_with_what_it_was_started_with(line, words, run, capsys):
+    error = refuse(f"train --out o {line}", capsys)
+    for word in words.split():
+        assert word in error
+
+
+def test_a_run_may_be_longer_and_its_options_need_no_saying(run, capsys):
+    _, given = main.parse(train, "--out o --epochs 40".split(), "train")
+    assert (given["epochs"], given["crop"]) == (40, [64, 96])
+    assert given["data"].endswith("data")
+    # The defaults may be said.
+    main.parse(train, "--out o --seed 0 --crop 64 96".split(), "train")
+    # Data that was moved.
+    (run.parent / "data").rename(run.parent / "moved")
+    main.parse(train, "--out o --data moved".split(), "train")
+    assert "say --data" in refuse("train --out o", capsys)
+
+
+def test_a_damaged_record_of_a_run_is_named(run, capsys):
+    Settings(run).path.write_text("{")
+    assert "settings.json" in refuse("train --out o --data data", capsys)
+
+
+@pytest.mark.parametrize("command", main.COMMANDS)
+def test_help_names_every_option_and_ends_well(command, capsys):
+    assert main.main([command, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "--backend" in printed and "--debug" in printed
+
+
+@pytest.mark.parametrize(
+    "argv, code, words",
+    [
+        ([], 2, "train evaluate segment submit convert"),
+        (["--help"], 0, "train evaluate segment submit convert"),
+        (["--version"], 0, "keras-setr 0."),
+        (["tran"], 2, "no command 'tran' Did you mean train?"),
+        (["nothing"], 2, "no command train, evaluate, segment"),
+    ],
+)
+def test_the_command_itself(argv, code, words, capsys):
+    assert main.main(argv) == code
+    printed = "".join(capsys.readouterr())
+    for word in words.split():
+        assert word in printed
