@@ -110,7 +110,8 @@ def _given(option, value):
         return option
     if value.startswith("{"):
         pairs = re.findall(r"(\d+): (\d+)", value)
-        return " ".join([option, *(f"{a}={b}" for a, b in pairs)])
+        cut = [".."] * (".." in value)
+        return " ".join([option, *(f"{a}={b}" for a, b in pairs), *cut])
     if value.startswith("("):
         numbers = re.findall(r"\d+", value)
         # Of (height, width, channels) the last is no matter of a command.

@@ -313,6 +313,12 @@ def add_labels(parser, remembered):
         action="store_true",
         help="0 means unlabelled and classes count from 1, as in ADE20K",
     )
+    add(
+        "--leave-out",
+        type=one_of(("problems",), "kind of pair"),
+        metavar="problems",
+        help="pairs with a problem are left out, and said",
+    )
     return group
 
 
@@ -403,6 +409,7 @@ LABEL_DEFAULTS = {
     "ignore": (255,),
     "label_map": None,
     "reduce_zero_label": False,
+    "leave_out": None,
 }
 
 
@@ -414,6 +421,7 @@ def folder_options(args):
         "ignore_values": list(args.ignore),
         "label_map": args.label_map and dict(args.label_map),
         "reduce_zero_label": args.reduce_zero_label,
+        "leave_out": args.leave_out,
     }
 
 

@@ -206,5 +206,6 @@ def test_train_remembers_how_masks_are_read(tmp_path, capsys):
     run("evaluate", preset, "--data", tmp_path / "data")
     assert "3 images" in capsys.readouterr().out
     # What is said prevails.
-    run("evaluate", preset, "--data", tmp_path / "data", "--ignore", 0, code=2)
-    assert "7" in capsys.readouterr().err
+    run("evaluate", preset, "--data", tmp_path / "data", "--ignore", 9, code=2)
+    error = capsys.readouterr().err
+    assert "holds value 7" in error and "--label-map" in error

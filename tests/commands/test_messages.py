@@ -42,6 +42,7 @@ OPTIONS = (
         ),
         ('dtype="mixed_bfloat16", three', "--precision mixed_bfloat16, three"),
         ("crop_size must be", "--crop must be"),
+        ("label_map={0: 0, 9: 1, ..} if", "--label-map 0=0 9=1 .. if"),
         # No options of the command, and no arguments.
         ("class_names= or masks= of it", "class_names= or masks= of it"),
         ("my_label_map.png has images/a", "my_label_map.png has images/a"),

@@ -158,7 +158,8 @@ def differences(saved, current):
     How long a run is may change: the rate then decays over the new length.
     """
     lines = []
-    for name in sorted({*saved, *current}, key=_is_a_consequence):
+    names = sorted({*saved, *current}, key=lambda n: (_is_a_consequence(n), n))
+    for name in names:
         before, now = (
             repr(d[name]) if name in d else "nothing" for d in (saved, current)
         )
