@@ -7,7 +7,6 @@ import warnings
 
 import pytest
 
-import keras_setr_commands
 from keras_setr_commands import main
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
@@ -15,7 +14,7 @@ from keras_setr_commands.messages import one_line
 
 pytestmark = pytest.mark.no_backend
 
-PACKAGE = pathlib.Path(keras_setr_commands.__file__).parent
+PACKAGE = pathlib.Path(main.__file__).parent
 OPTIONS = (
     "--accumulate",
     "--crop",
