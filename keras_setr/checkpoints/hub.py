@@ -39,7 +39,7 @@ def read_json(source, name):
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is no complete JSON file ({error}); copy or download it "
             "again."
@@ -50,3 +50,21 @@ def read_json(source, name):
             f"{type(content).__name__}."
         )
     return content
+
+
+def read_weight_map(source, name):
+    """Which files hold which tensors, of the JSON file that says so.
+
+    Returns:
+        dict from a tensor's name to that of a file, or a list of these.
+
+    Raises:
+        ValueError: as of `read_json`, or it holds no such dict.
+    """
+    weight_map = read_json(source, name).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ValueError(
+            f'{name} of {source} must hold a "weight_map" of names and '
+            f"files. Received: {weight_map!r}; copy or download it again."
+        )
+    return weight_map

@@ -177,7 +177,7 @@ def _follow_policy(config):
 def _fetch_encoder_weights(source):
     if not hub.exists(source, _ENCODER_PARTS):
         return _fetch(source, _ENCODER_WEIGHTS)
-    weight_map = hub.read_json(source, _ENCODER_PARTS)["weight_map"]
+    weight_map = hub.read_weight_map(source, _ENCODER_PARTS)
     for parts in weight_map.values():
         for part in [parts] if isinstance(parts, str) else parts:
             _fetch(source, part)

@@ -129,8 +129,8 @@ def _read_hugging_face(source):
     if hub.exists(source, "model.safetensors"):
         hub.fetch(source, "model.safetensors")
     elif hub.exists(source, index):
-        parts = hub.read_json(source, index)["weight_map"]
-        for part in sorted(set(parts.values())):
+        parts = hub.read_weight_map(source, index)
+        for part in sorted(set(map(str, parts.values()))):
             hub.fetch(source, part)
     else:
         hub.fetch(source, "pytorch_model.bin")

@@ -5,15 +5,11 @@ known at once, the values are read when they are asked for, so that a file is
 never held in memory twice.
 """
 
-import collections
-import ctypes
 import dataclasses
-import mmap
+import json
+import math
 import os
-import pickle
-import sys
-import types
-import zipfile
+import struct
 from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
@@ -21,12 +17,42 @@ from typing import Any
 import numpy as np
 
 from keras_setr.checkpoints import hub
+from keras_setr.checkpoints.torch_files import StoredTensor
+from keras_setr.checkpoints.torch_files import numpy_dtype
+from keras_setr.checkpoints.torch_files import read_bytes
+from keras_setr.checkpoints.torch_files import read_torch_file
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES = (*TORCH_SUFFIXES, ".safetensors", ".npz")
 
 # Where training scripts put the weights inside what they save.
 _CONTAINERS = ("state_dict", "model", "model_state_dict")
+_MOST_HEADER_BYTES = 100 << 20  # the format's own limit
+_SAFETENSORS = {
+    "F64": "f8",
+    "F32": "f4",
+    "F16": "f2",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I64": "i8",
+    "I32": "i4",
+    "I16": "i2",
+    "I8": "i1",
+    "U64": "u8",
+    "U32": "u4",
+    "U16": "u2",
+    "U8": "u1",
+    "BOOL": "?",
+}
+# NumPy's own types have kinds; these of the package ml_dtypes have none.
+_ML_DTYPES = (
+    "bfloat16",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +82,8 @@ class Checkpoint:
         return name in self.tensors
 
     def shape(self, name: str) -> tuple[int, ...]:
+        if name not in self.tensors:
+            raise ValueError(f"{self.origin} has no tensor {name!r}.")
         return self.tensors[name].shape
 
 
@@ -122,15 +150,37 @@ def read_variables(
         origin,
         {
             variable.path.removeprefix(prefix): Tensor(
-                tuple(variable.shape), _reader(variable, _from_variable)
+                tuple(variable.shape),
+                _reader(origin, variable.path, variable, _from_variable),
             )
             for variable in variables
         },
     )
 
 
-def _reader(value, convert):
-    return lambda: convert(value)
+def _reader(origin, name, value, convert):
+    """A function without arguments whose errors name file and tensor."""
+
+    def read():
+        try:
+            return convert(value)
+        # Damage within a file is met with errors of many kinds.
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise ValueError(
+                f"{origin} cannot be read: its tensor {name!r} is damaged or "
+                f"of a type that is not known here ({reason}). Download or "
+                "save the file again."
+            ) from error
+
+    return read
+
+
+def _float(array):
+    """float32 values of numbers of any other type."""
+    if array.dtype.kind not in "fiub" and array.dtype.name not in _ML_DTYPES:
+        raise TypeError(f"it holds {array.dtype}, and no real numbers")
+    return array.astype("float32")
 
 
 def _from_variable(variable):
@@ -140,69 +190,87 @@ def _from_variable(variable):
 
 
 def _read_safetensors(path):
-    import safetensors
-
+    """All of it is a length, a JSON table of places, and bytes."""
+    size = os.path.getsize(path)
     try:
-        # Kept open: every tensor is read from it when its turn comes.
-        file = safetensors.safe_open(path, framework="numpy")
-        return {
-            name: Tensor(
-                tuple(file.get_slice(name).get_shape()),
-                _reader(name, lambda n: file.get_tensor(n).astype("float32")),
-            )
-            for name in file.keys()
-        }
-    except safetensors.SafetensorError as error:
+        (length,) = struct.unpack("<Q", read_bytes(path, 0, 8))
+        if length > min(size - 8, _MOST_HEADER_BYTES):
+            raise ValueError(f"its table should have {length} bytes")
+        table = json.loads(read_bytes(path, 8, length))
+        table.pop("__metadata__", None)
+        places = {}
+        for name, entry in table.items():
+            dtype = numpy_dtype(_SAFETENSORS[entry["dtype"]])
+            shape, (start, stop) = tuple(entry["shape"]), entry["data_offsets"]
+            if not all(type(n) is int and n >= 0 for n in (*shape, start)):
+                raise ValueError(f"{name!r} has the shape {shape}")
+            held = stop - start
+            if held != math.prod(shape) * dtype.itemsize:
+                raise ValueError(f"{name!r} of shape {shape} has {held} bytes")
+            if 8 + length + stop > size:
+                raise ValueError(f"the file ends before its tensor {name!r}")
+            places[name] = shape, dtype, 8 + length + start, held
+    # Damage leads anywhere.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
         raise ValueError(
-            f"{path} is no complete safetensors file ({error}); download it "
+            f"{path} is no complete safetensors file ({reason}); download it "
             "again."
         ) from error
+
+    def read(place):
+        shape, dtype, start, held = place
+        content = read_bytes(path, start, held)
+        return _float(np.frombuffer(content, dtype).reshape(shape))
+
+    return {
+        name: Tensor(place[0], _reader(path, name, place, read))
+        for name, place in places.items()
+    }
 
 
 def _read_npz(path):
     try:
         archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is no archive of arrays")
         shapes = {}
         for name in archive.files:
-            with archive.zip.open(f"{name}.npy") as file:
+            with archive.zip.open(_member(archive, name)) as file:
                 version = np.lib.format.read_magic(file)
                 read_header = {
                     (1, 0): np.lib.format.read_array_header_1_0,
                     (2, 0): np.lib.format.read_array_header_2_0,
                 }[version]
-                shapes[name] = read_header(file)[0]
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+                shapes[name], _, dtype = read_header(file)
+            declared = math.prod(shapes[name]) * dtype.itemsize
+            held = archive.zip.getinfo(_member(archive, name)).file_size
+            if declared > held:
+                raise ValueError(
+                    f"its array {name!r} should have {declared} bytes and has "
+                    f"at most {held}"
+                )
+    # Damage leads anywhere.
+    except Exception as error:
         raise ValueError(
             f"{path} is no complete .npz file ({error}); download it again."
         ) from error
     return {
         name: Tensor(
-            shape, _reader(name, lambda n: archive[n].astype("float32"))
+            shape, _reader(path, name, name, lambda n: _float(archive[n]))
         )
         for name, shape in shapes.items()
     }
 
 
+def _member(archive, name):
+    """The archive's record of an array, whose name may lack its ending."""
+    member = f"{name}.npy"
+    return member if member in archive.zip.NameToInfo else name
+
+
 def _read_torch(path):
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f"Reading {path} needs torch: pip install 'keras-setr[torch]'. "
-            ".safetensors and .npz files do not."
-        ) from error
-    # Old files are no zip archives and cannot be mapped into memory.
-    mapped = zipfile.is_zipfile(path)
-    options = {"map_location": "cpu", "mmap": mapped}
-    try:
-        try:
-            content = torch.load(path, weights_only=True, **options)
-        except pickle.UnpicklingError:
-            content = torch.load(
-                path, weights_only=False, pickle_module=_RESTRICTED, **options
-            )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as e:
-        raise ValueError(f"{path} cannot be read: {e}") from e
+    content, read = read_torch_file(path)
     metadata = {}
     if isinstance(content, dict):
         metadata = _class_metadata(content.get("meta"))
@@ -210,13 +278,14 @@ def _read_torch(path):
             if isinstance(content.get(container), dict):
                 content = content[container]
                 break
-    convert = _from_mapped_torch if mapped else _from_torch
     tensors = {
-        name: Tensor(tuple(value.shape), _reader(value, convert))
-        for name, value in (
-            content.items() if hasattr(content, "items") else ()
+        name: Tensor(
+            value.shape, _reader(path, name, value, lambda v: _float(read(v)))
         )
-        if isinstance(value, torch.Tensor)
+        for name, value in (
+            content.items() if isinstance(content, dict) else ()
+        )
+        if isinstance(value, StoredTensor) and isinstance(name, str)
     }
     if not tensors:
         raise ValueError(
@@ -227,28 +296,6 @@ def _read_torch(path):
     if all(name.startswith("module.") for name in tensors):
         tensors = {name[len("module.") :]: t for name, t in tensors.items()}
     return Checkpoint(path, tensors, metadata)
-
-
-def _from_torch(tensor):
-    # A copy: JAX may keep what it is given, and this may be the mapped file.
-    return np.array(tensor.detach().float().numpy())
-
-
-def _from_mapped_torch(tensor):
-    """The values; what was read of the file leaves the memory again."""
-    array = _from_torch(tensor)
-    if sys.platform == "linux":
-        # Whole pages only. They are read from the file again when needed.
-        page = mmap.PAGESIZE
-        start = -(-tensor.data_ptr() // page) * page
-        stop = (tensor.data_ptr() + tensor.nbytes) // page * page
-        if stop > start:
-            ctypes.CDLL(None).madvise(
-                ctypes.c_void_p(start),
-                ctypes.c_size_t(stop - start),
-                mmap.MADV_DONTNEED,
-            )
-    return array
 
 
 def _class_metadata(meta):
@@ -267,80 +314,3 @@ def _class_metadata(meta):
                 "palette": group.get(palette) or None,
             }
     return {}
-
-
-# === Old torch files with more than tensors in them ===
-
-# What rebuilds tensors. None of it runs code from the file.
-_TENSOR_GLOBALS = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-}
-_TENSOR_BUILDERS = (
-    "_rebuild_tensor",
-    "_rebuild_tensor_v2",
-    "_rebuild_parameter",
-)
-# Training logs and settings that mmsegmentation 0.x and others store beside
-# the weights. They are replaced by something that does nothing.
-_METADATA_PACKAGES = (
-    "argparse",
-    "mmcv",
-    "mmengine",
-    "mmseg",
-    "numpy",
-    "pathlib",
-    "_codecs",
-)
-
-
-class _Inert(dict):
-    """Stands for an object of a class that is not to be run."""
-
-    def __new__(cls, *args, **kwargs):
-        return super().__new__(cls)
-
-    def __init__(self, *args, **kwargs):
-        super().__init__()
-
-    def __setstate__(self, state):
-        pass
-
-    def __hash__(self):
-        return id(self)
-
-    def append(self, item):
-        pass
-
-    def extend(self, items):
-        pass
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds tensors, and nothing that a file could run."""
-
-    def find_class(self, module, name):
-        if (module, name) in _TENSOR_GLOBALS:
-            return _TENSOR_GLOBALS[module, name]
-        if module == "torch._utils" and name in _TENSOR_BUILDERS:
-            return super().find_class(module, name)
-        if module == "torch" and (
-            name == "Size" or name.endswith(("Storage", "float32", "float16"))
-        ):
-            return super().find_class(module, name)
-        if module.split(".")[0] in _METADATA_PACKAGES:
-            return _Inert
-        raise pickle.UnpicklingError(
-            f"it wants to run {module}.{name}, which no file of weights "
-            "needs. Nothing was run. If you trust the file, save its "
-            "state_dict alone, as .safetensors for example."
-        )
-
-
-def _restricted_load(file, **kwargs):
-    return _Unpickler(file, **kwargs).load()
-
-
-# torch.load takes these two names from the module that it is given.
-_RESTRICTED = types.SimpleNamespace(
-    Unpickler=_Unpickler, load=_restricted_load, __name__="restricted"
-)
