@@ -169,33 +169,39 @@ def check_fit_data(model, x, y, validation_data):
 def _check_training_data(model, x, y):
     channels = model.backbone.image_shape[-1]
     patch_size = model.backbone.patch_size
-    _check_size(model, x)
     if is_tf_dataset(x):
         check_element_spec(x.element_spec, channels, patch_size)
     elif hasattr(x, "__array__") or isinstance(x, (list, tuple)):
         check_training_arrays(
             x, y, channels, patch_size, model.num_classes, model.ignore_class
         )
+    _check_size(model, x)
 
 
 def _check_size(model, x):
     """Raise where batches have another size than the model takes."""
     if (position := getattr(x, "position", None)) is not None:
         size = position.plan.image_shape[:2]
-    elif hasattr(x, "shape") and len(x.shape) == 4:
+    elif is_tf_dataset(x):
+        spec = x.element_spec
+        images = spec[0] if isinstance(spec, tuple) else spec
+        size = tuple(images.shape)[1:3] if images.shape.rank else (None, None)
+    elif hasattr(x, "shape"):
         size = tuple(x.shape[1:3])
     else:
         return
     fixed = model.backbone.image_shape[:2]
-    if all(f in (None, s) for f, s in zip(fixed, size)):
+    if None in size or all(f in (None, s) for f, s in zip(fixed, size)):
         return
     patch_size = model.backbone.patch_size
     channels = model.backbone.image_shape[-1]
-    ways = ["pass batches(.., model=model) for crops of the model's size"]
+    ways = ["pass images of the model's size"]
+    if position is not None:
+        ways = ["pass batches(.., model=model) for crops of the model's size"]
     if not any(side % patch_size for side in size):
         ways.append(f"build it with image_shape={(*size, channels)}")
     raise ValueError(
-        f"The batches hold images of {size[0]} x {size[1]}, but the model was "
+        f"The data holds images of {size[0]} x {size[1]}, but the model was "
         f"built for {fixed[0]} x {fixed[1]} (height x width): "
         f"{', or '.join(ways)}."
     )

@@ -266,3 +266,17 @@ def test_a_dataset_with_a_wrong_label_stops_the_training():
 def test_the_input_model_itself_checks_the_channels(untrained):
     with pytest.raises(ValueError, match="shape"):
         untrained(np.zeros((1, 16, 24, 4)))
+
+
+def test_batches_of_another_size_than_the_model_are_refused(untrained):
+    """Both sizes are named, and what would fit."""
+    height, width, channels = untrained.backbone.image_shape
+    other = np.zeros((2, 2 * height, width, channels), "uint8")
+    words = (
+        f"holds images of {2 * height} x {width}, but the model was built for "
+        f"{height} x {width}"
+    )
+    with pytest.raises(ValueError, match=words) as error:
+        untrained.fit(other, np.zeros(other.shape[:3], "int32"))
+    assert "pass images of the model's size" in str(error.value)
+    assert f"image_shape={(2 * height, width, channels)}" in str(error.value)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_setr import visualization
@@ -17,7 +16,6 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import either
 from keras_setr.arguments import flag
 from keras_setr.arguments import function
-from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
@@ -29,6 +27,17 @@ from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
 
 _LARGEST_CROP = 512
+
+
+def _model(value):
+    # Its class lies on a floor above.
+    backbone = getattr(value, "backbone", None)
+    if hasattr(backbone, "image_shape") and hasattr(backbone, "patch_size"):
+        return value
+    raise TypeError
+
+
+_MODEL = Rule("a model of keras_setr", _model)
 _AUGMENT = Rule(
     "True, False or a callable (image, label, rng) -> (image, label)",
     either(flag(), function()).take,
@@ -110,7 +119,7 @@ class SegmentationSource:
         batch_size=integer(1),
         crop_size=optional(pair(1)),
         augment=optional(_AUGMENT),
-        model=optional(instance("a model of keras_setr", keras.Model)),
+        model=optional(_MODEL),
         check=flag(),
     )
     def batches(
@@ -119,7 +128,7 @@ class SegmentationSource:
         crop_size: int | tuple[int, int] | None = None,
         augment: bool | Callable[..., Any] | None = None,
         *,
-        model: keras.Model | None = None,
+        model: Any = None,
         reader: str = "tf.data",
         initial_step: int = 0,
         check: bool = True,

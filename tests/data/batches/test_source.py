@@ -1,5 +1,7 @@
 """What every source offers: its batches, their arguments, and joining."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -139,3 +141,20 @@ def test_joined_sources_pass_on_what_their_images_are():
 def test_sources_that_differ_are_not_joined(other, message):
     with pytest.raises(ValueError, match=message):
         JoinedSources([Numbers(0, 2), other])
+
+
+def test_batches_for_a_model_have_its_size():
+    def size(patch_size, image_shape=(None, None, 3)):
+        backbone = types.SimpleNamespace(
+            patch_size=patch_size, image_shape=image_shape
+        )
+        model = types.SimpleNamespace(backbone=backbone)
+        batches = Numbers(0, 5).batches(2, model=model, reader="threads")
+        return batches.position.plan.image_shape[:2]
+
+    # Images of 16 x 40.
+    assert size(8) == (16, 40) and size(7) == (14, 35)
+    assert size(8, (24, None, 3)) == (24, 40)
+    assert size(8, (64, 80, 3)) == (64, 80)
+    with pytest.raises(ValueError, match="model must be a model of keras_setr"):
+        Numbers(0, 5).batches(2, model="setr")
