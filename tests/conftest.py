@@ -5,11 +5,15 @@ import os
 
 import pytest
 
+from tests.benchmarks.resident import resident
+
 # Tests of these take as long as whole files of others.
 LONGEST = (
     "test_notebooks",
     "test_distribute_workers",
+    "test_examples",
     "test_exchange",
+    "test_recipe_runs",
     "test_without_tensorflow",
 )
 
@@ -19,6 +23,11 @@ def pytest_configure(config):
         "markers",
         "no_backend: computes nothing on a backend; `python -m tests` runs it "
         "once, on Keras' NumPy backend.",
+    )
+    config.addinivalue_line(
+        "markers",
+        "backends(*names): runs on these alone, where it is about them or "
+        "where what it proves is the same on all.",
     )
 
 
@@ -33,12 +42,16 @@ def start_backend():
     """2 virtual CPUs of TensorFlow, 4 of JAX, one thread of torch."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if os.environ.get("KERAS_BACKEND") == "jax":
-        os.environ["XLA_FLAGS"] = (
-            os.environ.get("XLA_FLAGS", "")
-            + " --xla_force_host_platform_device_count=4"
-        )
         # The models are tiny: compiling them takes far longer than running.
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        os.environ["XLA_FLAGS"] = " ".join(
+            [
+                os.environ.get("XLA_FLAGS", ""),
+                "--xla_force_host_platform_device_count=4",
+                "--xla_cpu_use_fusion_emitters=false",
+                "--xla_cpu_parallel_codegen_split_count=1",
+            ]
+        )
     import keras
 
     if keras.config.backend() == "tensorflow":
@@ -55,9 +68,33 @@ def start_backend():
         torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    import keras
+
+    backend = keras.config.backend()
+    kept, dropped = [], []
+    for item in items:
+        mark = item.get_closest_marker("backends")
+        elsewhere = mark is not None and backend not in mark.args
+        if elsewhere and not item.get_closest_marker("no_backend"):
+            dropped.append(item)
+        else:
+            kept.append(item)
+    config.hook.pytest_deselected(items=dropped)
     # First, so that in the end no worker waits for one of them.
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    items[:] = sorted(kept, key=lambda item: item.path.stem not in LONGEST)
+
+
+def is_large():
+    """Whether this process holds so much that it had better give back.
+
+    What JAX has compiled is worth its memory as long as there is enough: the
+    next module runs many of the same operations.
+    """
+    try:
+        return resident() > 2 * 1024**3
+    except OSError:  # not Linux
+        return True
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,11 +107,11 @@ def freed_memory():
     # takes seconds.
     if keras.config.backend() != "torch":
         keras.utils.clear_session(free_memory=False)
-    if keras.config.backend() == "jax":
+    gc.collect()
+    if keras.config.backend() == "jax" and is_large():
         import jax
 
         jax.clear_caches()
-    gc.collect()
 
 
 @pytest.fixture(autouse=True)

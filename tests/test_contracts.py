@@ -27,9 +27,6 @@ class Case:
     def build(self, **options):
         return self.cls(**{**self.arguments, **options})
 
-    def __call__(self, layer, inputs):
-        return layer(inputs) if self.listed else layer(*inputs)
-
     def model(self, unknown=False, **options):
         def shape(known):
             return tuple(None for _ in known[:-1]) + known[-1:]
@@ -38,7 +35,8 @@ class Case:
             keras.Input(shape(known) if unknown else known)
             for known in self.shapes
         ]
-        outputs = self(self.build(**options), inputs)
+        layer = self.build(**options)
+        outputs = layer(inputs) if self.listed else layer(*inputs)
         return keras.Model(inputs, outputs)
 
     def data(self, batch=2, seed=0):
@@ -219,10 +217,11 @@ def test_a_layer_saved_and_loaded_gives_the_same(name, tmp_path):
     case = LAYERS[name]
     model = case.model()
     tiny.set_weights_by_path(model)
-    expected = model(case.data())
+    expected = tiny.outputs(model, case.data())
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert_equal_outputs(loaded(case.data()), expected)
+    actual = tiny.outputs(loaded, case.data())
+    assert_equal_outputs(actual, expected)
 
 
 @every_layer
@@ -230,8 +229,9 @@ def test_a_layer_gives_the_same_where_sizes_are_unknown(name):
     case = LAYERS[name]
     known, unknown = case.model(), case.model(unknown=True)
     unknown.set_weights(known.get_weights())
-    expected = known(case.data())
-    assert_equal_outputs(unknown(case.data()), expected)
+    expected = tiny.outputs(known, case.data())
+    actual = tiny.outputs(unknown, case.data())
+    assert_equal_outputs(actual, expected)
     for spec, value in zip(keras.tree.flatten(known.outputs), flat(expected)):
         assert tuple(spec.shape[1:]) == value.shape[1:]
 
@@ -242,7 +242,8 @@ def test_gradients_reach_every_weight_of_a_layer(name):
     model = case.model()
     tiny.set_weights_by_path(model)
     rng = np.random.default_rng(5)
-    targets = [rng.normal(size=x.shape) for x in flat(model(case.data()))]
+    outputs = flat(tiny.outputs(model, case.data()))
+    targets = [rng.normal(size=x.shape) for x in outputs]
     model.compile("sgd", ["mse"] * len(targets), **tiny.UNCOMPILED)
     assert unlearned(model, case.data(), targets) == []
 
@@ -252,7 +253,8 @@ def test_a_layer_computes_in_the_policys_precision(name):
     case = LAYERS[name]
     model = case.model(dtype="mixed_bfloat16")
     expected = "float32" if name == "ResizeLogits" else "bfloat16"
-    for x in keras.tree.flatten(model(case.data())):
+    outputs = tiny.outputs(model, case.data())
+    for x in keras.tree.flatten(outputs):
         assert keras.backend.standardize_dtype(x.dtype) == expected
     for weight in model.weights:
         assert weight.dtype in ("float32", "uint32", "int64")
@@ -358,11 +360,12 @@ def test_logits_have_the_images_size_known_or_not(name):
     unknown.set_weights(known.get_weights())
     assert known.output["logits"].shape == (None, 16, 24, 5)
     x = tiny.images().astype("float32") / 255
-    logits = flat(known(x))[0]
+    logits = flat(tiny.outputs(known, x))[0]
     assert logits.shape == (2, 16, 24, 5)
-    np.testing.assert_allclose(flat(unknown(x))[0], logits, atol=1e-6)
+    actual = flat(tiny.outputs(unknown, x))[0]
+    np.testing.assert_allclose(actual, logits, atol=1e-6)
     other = tiny.images(size=(40, 8)).astype("float32")
-    assert tuple(unknown(other).shape) == (2, 40, 8, 5)
+    assert tuple(tiny.outputs(unknown, other).shape) == (2, 40, 8, 5)
 
 
 @every_model
@@ -378,7 +381,7 @@ def test_logits_stay_float32_under_mixed_bfloat16(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = tiny.build(name)
     assert model.backbone.blocks[0].compute_dtype == "bfloat16"
-    logits = model(np.zeros((1, 16, 24, 3)))
+    logits = tiny.outputs(model, np.zeros((1, 16, 24, 3)))
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     model.compile(**tiny.UNCOMPILED)
     loss = model.train_on_batch(tiny.images(), tiny.labels())[0]

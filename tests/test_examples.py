@@ -14,6 +14,9 @@ from keras_setr_commands.main import COMMANDS
 from keras_setr_commands.main import main
 from tests.checkpoints.test_decoders import authors_file
 
+# The scripts name no backend, and what they call is tested on each. On all,
+# test_recipe_runs.py runs the training script.
+pytestmark = pytest.mark.backends("torch")
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 
 

@@ -49,6 +49,40 @@ def build(name, image_shape=(16, 24, 3), position_grid=(2, 3), **options):
     )
 
 
+def smallest(**options):
+    """One layer and one head: for what goes on around a model."""
+    return ks.SETRNaive(
+        backbone(num_layers=1, **options),
+        CLASSES,
+        filters=8,
+        auxiliary_layers=(),
+    )
+
+
+def outputs(layer, *inputs, **options):
+    """What a built layer or model gives where it is called.
+
+    On JAX as one program: it compiles several times as fast as one for each
+    operation.
+    """
+    if keras.config.backend() != "jax":
+        return layer(*inputs, **options)
+    import jax
+
+    @jax.jit
+    def program(trainable, state, inputs):
+        return layer.stateless_call(trainable, state, *inputs, **options)
+
+    values, state = program(
+        [v.value for v in layer.trainable_variables],
+        [v.value for v in layer.non_trainable_variables],
+        inputs,
+    )
+    for variable, value in zip(layer.non_trainable_variables, state):
+        variable.assign(value)
+    return values
+
+
 class Recorder(ks.SETRImageSegmenterPreprocessor):
     """The preprocessor, with the shapes of the images it was called with.
 

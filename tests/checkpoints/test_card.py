@@ -8,6 +8,8 @@ import pytest
 import keras_setr as ks
 from tests import tiny
 
+pytestmark = pytest.mark.backends("torch")
+
 
 def test_the_card_of_a_built_in_name_has_its_published_facts():
     model = tiny.build("pup", classes=ks.Classes(list("abcde")))

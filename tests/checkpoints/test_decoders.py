@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 
 import keras_setr as ks
+from tests import tiny
 from tests.checkpoints import reference as ref
 from tests.checkpoints.test_encoders import save
 
+# Weights are read into NumPy; that each backend takes them as they are shows
+# in test_encoders.py and test_exchange.py.
+pytestmark = pytest.mark.backends("torch")
 MODELS = {"naive": ks.SETRNaive, "pup": ks.SETRPUP, "mla": ks.SETRMLA}
 IMAGES = np.random.default_rng(3).normal(size=(2, 12, 12, 3)).astype("float32")
 CLASSES = 5
@@ -53,7 +57,7 @@ def test_the_authors_files_give_what_their_code_computes(name, tmp_path):
             model.backbone.input,
             [model.backbone.features[1], model.backbone.features[2]],
         )
-        features = dict(zip((1, 2), map(array, levels(IMAGES))))
+        features = dict(zip((1, 2), map(array, tiny.outputs(levels, IMAGES))))
     else:
         first = {**weights, "layers": weights["layers"][:1]}
         features = {
@@ -61,7 +65,7 @@ def test_the_authors_files_give_what_their_code_computes(name, tmp_path):
             2: ref.forward(weights, IMAGES),
         }
     logits, auxiliary = ref.authors_decode(state, name, features, (12, 12))
-    outputs = keras.Model(model.input, model.output)(IMAGES, training=False)
+    outputs = tiny.outputs(keras.Model(model.input, model.output), IMAGES)
     assert len(outputs) == 1 + len(auxiliary)
     for key, expected in [
         ("logits", logits),
@@ -103,7 +107,9 @@ def test_a_whole_setr_lends_its_encoder(tmp_path, capsys):
     )
     expected = ref.forward(weights, IMAGES)
     np.testing.assert_allclose(
-        array(backbone(IMAGES)), expected, atol=1e-5 * np.abs(expected).max()
+        array(tiny.outputs(backbone, IMAGES)),
+        expected,
+        atol=1e-5 * np.abs(expected).max(),
     )
     assert "only the encoder was asked for" in capsys.readouterr().out
 
@@ -119,7 +125,9 @@ def test_an_encoder_leaves_the_decoder_as_it_was_made(tmp_path, capsys):
     # 2 stages of 5 arrays (patches of 4), norm 2, classifier 2.
     assert "decoder 0/14" in printed
     np.testing.assert_allclose(
-        array(model.backbone(IMAGES)), ref.forward(weights, IMAGES), atol=1e-4
+        array(tiny.outputs(model.backbone, IMAGES)),
+        ref.forward(weights, IMAGES),
+        atol=1e-4,
     )
     with pytest.raises(ValueError, match="SETRNaive.from_preset, SETRPUP"):
         ks.SETRSegmenter.from_preset(path, num_classes=4)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 import keras_setr as ks
+from tests import tiny
 from tests.checkpoints.test_encoders import save
 from tests.goldens import mmsegmentation_models as golden
 
+# On the others test_training_parity.py compares what comes of these files.
+pytestmark = pytest.mark.backends("torch")
 MODELS = {"naive": ks.SETRNaive, "pup": ks.SETRPUP, "mla": ks.SETRMLA}
 
 
@@ -37,8 +40,9 @@ def test_features_logits_and_auxiliary_outputs_are_theirs(name, tmp_path):
     features = {
         f"features_{i}": model.backbone.features[i + 1] for i in range(4)
     }
-    outputs = keras.Model(model.input, {**model.output, **features})(
-        golden.images(), training=False
+    outputs = tiny.outputs(
+        keras.Model(model.input, {**model.output, **features}),
+        golden.images(),
     )
     for key, expected in arrays.items():
         ours = key

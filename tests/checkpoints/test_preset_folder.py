@@ -16,6 +16,9 @@ from tests import tiny
 from tests.checkpoints import reference as ref
 from tests.checkpoints.test_encoders import as_hugging_face_vit
 
+# Files alone: test_contracts.py saves and loads on each backend.
+pytestmark = pytest.mark.backends("torch")
+
 
 def array(tensor):
     return keras.ops.convert_to_numpy(tensor)
@@ -168,10 +171,8 @@ def kill_while_saving(model, variables, folder, wait):
     os.close(told)
 
 
-@pytest.mark.skipif(
-    keras.config.backend() != "torch" or not hasattr(os, "fork"),
-    reason="the other backends compute in threads, which a fork has not",
-)
+# The other backends compute in threads, which a fork has not.
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_killed_save_leaves_the_old_preset_or_the_new_one(preset):
     ks.checkpoints.write_model_card(str(preset), "# card\n")
     model = tiny.build("naive")

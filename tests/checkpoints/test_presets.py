@@ -18,6 +18,9 @@ from tests.checkpoints.test_download import Server
 from tests.checkpoints.test_encoders import as_hugging_face_vit
 from tests.checkpoints.test_encoders import save
 
+# Names, files and configurations; what each backend reads into its variables
+# is tested in test_encoders.py, and below.
+pytestmark = pytest.mark.backends("torch")
 MODELS = {
     "SETRNaive": ks.SETRNaive,
     "SETRPUP": ks.SETRPUP,
@@ -273,6 +276,7 @@ def test_a_whole_built_in_name_lends_its_encoder_when_first_used(
     assert published.ranges == [None]
 
 
+@pytest.mark.backends("tensorflow", "jax", "torch")
 def test_a_preset_takes_another_number_of_classes_and_size(tmp_path, capsys):
     model = tiny.build("pup", classes=ks.Classes(list("abcde")))
     tiny.set_weights_by_path(model)
@@ -336,7 +340,7 @@ def test_handles_of_a_hub_are_fetched_file_by_file(tmp_path, monkeypatch):
     }
     images = np.zeros((1, 12, 12, 3), "float32")
     np.testing.assert_allclose(
-        array(backbone(images)),
+        array(tiny.outputs(backbone, images)),
         ref.forward(weights, images, epsilon=1e-12),
         atol=1e-5,
     )

@@ -33,10 +33,10 @@ def test_every_layers_features_are_at_hand():
     assert list(backbone.features) == [1, 2, 3]
     model = keras.Model(backbone.input, list(backbone.features.values()))
     x = tiny.images().astype("float32") / 255
-    first, second, last = (array(y) for y in model(x))
+    first, second, last = map(array, tiny.outputs(model, x))
     assert first.shape == (2, 2, 3, 24)
     assert np.abs(first - second).max() > 1e-3
-    np.testing.assert_array_equal(last, array(backbone(x)))
+    np.testing.assert_array_equal(last, array(tiny.outputs(backbone, x)))
     # The final norm's output has mean 0 over the channels.
     np.testing.assert_allclose(last.mean(axis=-1), 0, atol=1e-5)
     assert np.abs(second.mean(axis=-1)).max() > 1e-5
@@ -51,7 +51,8 @@ def test_attention_maps_are_those_of_the_layer(layer):
     assert backbone.num_prefix_tokens == 2
     assert maps.shape == (2, 4, 8, 8)  # 4 heads; 2 + 2 * 3 tokens
     np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
-    before = keras.Model(backbone.input, backbone.tokens[layer - 1])(x)
+    tokens = keras.Model(backbone.input, backbone.tokens[layer - 1])
+    before = tiny.outputs(tokens, x)
     block = backbone.blocks[layer - 1]
     expected = block.attention.attention_maps(block.attention_norm(before))
     np.testing.assert_allclose(maps, array(expected), atol=1e-6)
@@ -70,7 +71,7 @@ def test_other_grids_see_stretched_positions():
     positions = backbone.token_embedding.positions
     positions.assign(np.full(positions.shape, 3.0))
     tokens = keras.Model(backbone.input, backbone.tokens[0])
-    x = array(tokens(np.zeros((1, 40, 8, 3), "float32")))
+    x = array(tiny.outputs(tokens, np.zeros((1, 40, 8, 3), "float32")))
     assert x.shape == (1, 1 + 5 * 1, 24)
     np.testing.assert_allclose(x[0, 1:], 3.0, atol=1e-6)
 

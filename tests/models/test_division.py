@@ -15,6 +15,8 @@ from tests import tiny
 from tests.training import tiny_run
 
 BACKEND = keras.config.backend()
+# Keras distributes nothing on torch.
+divided = pytest.mark.backends("tensorflow", "jax")
 
 
 def halves():
@@ -55,7 +57,7 @@ def on_devices(count, strategy):
         assert strategy.num_replicas_in_sync == count
         with strategy.scope():
             yield
-    elif BACKEND == "jax":
+    else:
         devices = keras.distribution.list_devices()[:count]
         assert len(devices) == count
         keras.distribution.set_distribution(
@@ -65,8 +67,6 @@ def on_devices(count, strategy):
             yield
         finally:
             keras.distribution.set_distribution(None)
-    else:
-        pytest.skip("Keras distributes nothing on one torch device")
 
 
 @pytest.fixture
@@ -81,12 +81,14 @@ def test_batch_norm_works_on_a_single_device():
     assert_global_statistics(model)
 
 
+@divided
 def test_batch_norm_is_that_of_the_global_batch(two_devices):
     model = batch_norm_model()
     model.fit(halves(), halves(), batch_size=4, shuffle=False, verbose=0)
     assert_global_statistics(model)
 
 
+@divided
 def test_counts_of_all_replicas_add_up(two_devices):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(6, 2, 3, 5)).astype("float32")
@@ -108,8 +110,15 @@ def test_a_model_with_it_loads_on_any_backend():
     assert "synchronized" not in BatchNormalization().get_config()
 
 
+@divided
 def test_a_setr_trains_and_predicts_on_two_devices(two_devices):
-    model = tiny.build("pup")
+    model = ks.SETRPUP(
+        tiny.backbone(num_layers=1),
+        tiny.CLASSES,
+        filters=8,
+        auxiliary_filters=7,
+        auxiliary_layers=(1,),
+    )
     history = model.fit(
         tiny.images(8), tiny.labels(8), batch_size=4, epochs=2, verbose=0
     ).history
@@ -118,23 +127,17 @@ def test_a_setr_trains_and_predicts_on_two_devices(two_devices):
     assert model.predict(tiny.images(), verbose=0).shape == (2, 16, 24, 5)
 
 
+@divided
 def test_a_fit_on_two_devices_looks_at_no_batch_before(two_devices):
-    model, batches = tiny.build("naive"), tiny_run.batches()
+    model, batches = tiny.smallest(), tiny_run.batches()
     model.fit(batches, validation_data=tiny_run.validation(), verbose=0)
     assert batches.position.step == 5
 
 
+@divided
 def test_rematerialised_layers_train_on_two_devices(two_devices):
-    model = ks.SETRNaive(
-        tiny.backbone(
-            num_layers=1,
-            rematerialize=True,
-            dropout_rate=0.3,
-            attention_dropout_rate=0.3,
-        ),
-        num_classes=5,
-        filters=8,
-        auxiliary_layers=(),
+    model = tiny.smallest(
+        rematerialize=True, dropout_rate=0.3, attention_dropout_rate=0.3
     )
     model.compile(learning_rate=0.05, metrics=None)
     x, y = tiny.images(4), np.full((4, 16, 24), 3)
@@ -142,8 +145,9 @@ def test_rematerialised_layers_train_on_two_devices(two_devices):
     assert history["loss"][-1] < history["loss"][0]
 
 
+@divided
 def test_accumulation_on_several_replicas_works_or_is_refused(two_devices):
-    model = tiny.build("naive")
+    model = tiny.smallest()
     options = {"gradient_accumulation_steps": 2, "metrics": None}
     if BACKEND == "tensorflow":
         with pytest.raises(ValueError, match="=2 on 2 replicas.*remat.*JAX"):
@@ -154,19 +158,21 @@ def test_accumulation_on_several_replicas_works_or_is_refused(two_devices):
     assert int(ops.convert_to_numpy(model.optimizer.iterations)) == 1
 
 
+@divided
 def test_every_batch_of_windows_divides_among_the_devices(two_devices):
-    model = tiny.build("naive")
+    model = tiny.smallest()
     tiny.set_weights_by_path(model)
     assert batch_divisor(model) == 2
     # Three images, so batches of 3 would not divide; 3 + 1 windows do.
     images = tiny.images(3)
     logits = model.predict(images, batch_size=3, verbose=0)
-    direct = model(model.preprocessor(images.astype("float32")))
+    direct = tiny.outputs(model, model.preprocessor(images.astype("float32")))
     np.testing.assert_allclose(
         logits, keras.ops.convert_to_numpy(direct), atol=1e-5
     )
 
 
+@divided
 def test_a_replica_gets_its_share_of_the_windows(two_devices):
     recorder = tiny.Recorder()
     model = tiny.build("naive", preprocessor=recorder)
@@ -181,7 +187,7 @@ STEPS, BATCH = 20, 4
 
 def train(batches):
     """The losses of 20 steps, and the weights after them."""
-    backbone = tiny.backbone(num_layers=2)
+    backbone = tiny.backbone(num_layers=1)
     model = tiny.MODELS["naive"](backbone, auxiliary_layers=(1,))
     tiny.set_weights_by_path(model)
     model.compile(learning_rate=0.01)
@@ -190,6 +196,7 @@ def train(batches):
     return np.array(history.history["loss"]), weights
 
 
+@divided
 def test_losses_and_statistics_are_those_of_one_device(strategy):
     tf = pytest.importorskip("tensorflow")
     images = tiny.images(STEPS * BATCH)

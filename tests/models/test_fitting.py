@@ -18,7 +18,7 @@ def array(x):
 @pytest.fixture(scope="module")
 def untrained():
     """One model for all that is refused before the first step."""
-    return tiny.build("naive")
+    return tiny.smallest()
 
 
 def dataset(images, labels, batch_size=2):
@@ -107,7 +107,13 @@ def test_compile_without_arguments_is_the_papers_recipe():
 
 
 def test_training_learns_reports_and_decays_over_the_fit():
-    model = tiny.build("pup")
+    model = ks.SETRPUP(
+        tiny.backbone(num_layers=1),
+        tiny.CLASSES,
+        filters=8,
+        auxiliary_filters=7,
+        auxiliary_layers=(1,),
+    )
     model.compile(learning_rate=0.05)
     x = tiny.images(6)
     labels = (x[..., 0] > 127).astype("uint8") + 2  # of the pixel itself
@@ -134,7 +140,7 @@ def test_training_learns_reports_and_decays_over_the_fit():
 
 @pytest.mark.parametrize("kind", ["arrays", "tf.data"])
 def test_batches_of_threads_validate_on_images_of_any_kind(kind):
-    model = tiny.build("naive")
+    model = tiny.smallest()
     model.compile(**tiny.UNCOMPILED)
     pairs = tiny.images(), tiny.labels()
     logs = model.fit(
@@ -151,7 +157,7 @@ def test_batches_of_threads_validate_on_images_of_any_kind(kind):
 def test_each_epoch_takes_one_pass_and_no_look_before(reader):
     if reader == "tf.data":
         pytest.importorskip("tensorflow")
-    model = tiny.build("naive")
+    model = tiny.smallest()
     model.compile(**tiny.UNCOMPILED)
     # Passes of 5 batches to train on, of 2 to validate.
     batches, validation = tiny_run.batches(reader), tiny_run.validation(reader)
@@ -163,7 +169,7 @@ def test_each_epoch_takes_one_pass_and_no_look_before(reader):
 
 
 def test_a_schedule_with_a_length_of_its_own_keeps_it():
-    model = tiny.build("naive")
+    model = tiny.smallest()
     schedule = ks.optimizers.PolynomialDecay(0.01, decay_steps=40)
     model.compile(ks.optimizers.SGD(schedule), **tiny.UNCOMPILED)
     model.fit(tiny.images(), tiny.labels(), verbose=0)
@@ -182,7 +188,7 @@ def test_a_given_optimizer_takes_no_learning_rate_beside_it(untrained):
 
 
 def test_a_saved_model_keeps_its_optimizer(tmp_path):
-    model = tiny.build("naive")
+    model = tiny.smallest()
     model.compile(learning_rate=0.02, total_steps=40, **tiny.UNCOMPILED)
     model.train_on_batch(tiny.images(), tiny.labels())
     model.save(tmp_path / "model.keras")
@@ -197,7 +203,7 @@ def test_a_saved_model_keeps_its_optimizer(tmp_path):
 
 
 def test_a_preset_holds_no_optimizer_state(tmp_path):
-    model = tiny.build("naive")
+    model = tiny.smallest()
     model.compile(**tiny.UNCOMPILED)
     model.save_to_preset(tmp_path / "before")
     model.train_on_batch(tiny.images(), tiny.labels())
@@ -256,7 +262,7 @@ def test_wrong_shapes_of_a_dataset_are_named_before_training(untrained):
 
 
 def test_a_dataset_with_a_wrong_label_stops_the_training():
-    model = tiny.build("naive")
+    model = tiny.smallest()
     model.compile(**tiny.UNCOMPILED)
     x, y, _ = wrong_inputs()["label"]
     with pytest.raises(Exception, match="num_classes=5 allows 0..4"):

@@ -63,11 +63,15 @@ def model(learning_rate=0.02, **options):
     keras.utils.set_random_seed(0)
     model = ks.SETRPUP(
         tiny.backbone(
-            dropout_rate=0.1, attention_dropout_rate=0.1, drop_path_rate=0.2
+            num_layers=2,
+            dropout_rate=0.1,
+            attention_dropout_rate=0.1,
+            drop_path_rate=0.2,
         ),
         tiny.CLASSES,
         filters=8,
         auxiliary_filters=7,
+        auxiliary_layers=(1,),
     )
     model.compile(learning_rate=learning_rate, **options)
     return model

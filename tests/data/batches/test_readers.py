@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 
 
 def compiled():
-    model = tiny.build("naive")
+    model = tiny.smallest()
     tiny.set_weights_by_path(model)
     model.compile(learning_rate=0.01, metrics=[], **tiny.UNCOMPILED)
     return model

@@ -27,7 +27,7 @@ def epoch_end(callback, epoch, **logs):
 
 @pytest.fixture
 def model():
-    model = tiny.build("naive")
+    model = tiny.smallest()
     model.compile(**tiny.UNCOMPILED)
     tiny.set_weights_by_path(model)
     return model
@@ -173,7 +173,7 @@ def test_the_best_weights_are_kept(model, tmp_path):
     again.on_train_begin()
     again.set_state(callback.get_state())
     epoch_end(again, 5, val_mean_iou=0.4)
-    other = tiny.build("naive")
+    other = tiny.smallest()
     with warnings.catch_warnings():
         # There is no optimizer in it, and Keras says nothing of that.
         warnings.simplefilter("error", UserWarning)

@@ -1,16 +1,13 @@
 """Two worker processes on loopback, TensorFlow and JAX."""
 
-import keras
 import numpy as np
 import pytest
 
 import keras_setr as ks
 from tests.training import worker
 
-BACKEND = keras.config.backend()
 
-
-@pytest.mark.skipif(BACKEND == "torch", reason="Keras has no workers on torch")
+@pytest.mark.backends("tensorflow", "jax")  # Keras has no others
 def test_two_workers_train_as_one_process_does(tmp_path):
     together = worker.start_job(tmp_path / "two")
     alone = worker.train(
