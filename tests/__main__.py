@@ -1,7 +1,8 @@
 """Runs the suite: `python -m tests`. Arguments go to pytest.
 
 Tests marked `no_backend` run once, on Keras' NumPy backend, which computes
-but cannot train; all others run on each of the three that can.
+but cannot train; all others run on each of the three that can, or on those
+that their mark `backends` names.
 
 Without arguments the passing tests are counted: fewer than `tests/floor.txt`
 says is a failure too, for a test that is no longer found fails no assertion.

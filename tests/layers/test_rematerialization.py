@@ -79,7 +79,16 @@ def gradients(model):
 
 @pytest.mark.parametrize(
     "randomness, policy",
-    [(name, "float32") for name in RANDOMNESS] + [("all", "mixed_bfloat16")],
+    [
+        ("all", "float32"),
+        ("all", "mixed_bfloat16"),
+        # One by one, should all together fail.
+        *(
+            pytest.param(name, "float32", marks=pytest.mark.backends("torch"))
+            for name in RANDOMNESS
+            if name != "all"
+        ),
+    ],
 )
 def test_gradients_and_random_state_are_those_without(randomness, policy):
     keras.config.set_dtype_policy(policy)

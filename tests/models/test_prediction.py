@@ -23,6 +23,12 @@ def forward(model, images):
     return ops.convert_to_numpy(tiny.outputs(model, x, training=False))
 
 
+@pytest.fixture(scope="module")
+def untouched():
+    """One model for all that is refused before it computes."""
+    return tiny.build("naive")
+
+
 def test_an_image_of_the_models_size_is_one_forward_pass():
     model = model_with_weights()
     x = tiny.images(3)
@@ -251,14 +257,13 @@ def test_evaluate_runs_a_model_over_labelled_images_of_mixed_sizes():
         (lambda m: m.predict([np.zeros((0, 5, 3))]), "empty"),
     ),
 )
-def test_wrong_input_is_named(call, message):
+def test_wrong_input_is_named(call, message, untouched):
     with pytest.raises(ValueError, match=message):
-        call(tiny.build("naive"))
+        call(untouched)
 
 
-def test_unknown_options_are_named_with_the_nearest():
-    model = tiny.build("naive")
-    for call in (model.predict, model.segment):
+def test_unknown_options_are_named_with_the_nearest(untouched):
+    for call in (untouched.predict, untouched.segment):
         with pytest.raises(TypeError, match="'strid'. Did you mean 'stride'"):
             call(tiny.images(), strid=4)
 
