@@ -14,12 +14,10 @@ from keras_setr_commands.main import COMMANDS
 from keras_setr_commands.main import main
 from tests.checkpoints.test_decoders import authors_file
 
-# The scripts name no backend, and what they call is tested on each. On all,
-# test_recipe_runs.py runs the training script.
+# What they call is tested on each backend, and test_recipe_runs.py trains by
+# command on all.
 pytestmark = pytest.mark.backends("torch")
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
-
-
 SIZE = ("--layers", 1, "--dim", 16, "--heads", 2, "--filters", 8)
 
 
