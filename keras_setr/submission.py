@@ -28,6 +28,7 @@ from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import ImageProgress
 from keras_setr.inference import Views
+from keras_setr.tables import printable
 
 # Images handed to the model at a time, so that small ones share batches.
 _IMAGES_AT_A_TIME = 4
@@ -157,12 +158,26 @@ def segment_files(
 
     def report(path, error):
         failed.append((path, str(error)))
-        print(f"\nskipped {path}: {error}", file=sys.stderr)
+        print(printable(f"\nskipped {path}: {error}"), file=sys.stderr)
 
     def segment(images):
         return model.segment(
             images, batch_size=batch_size, verbose=0, **options
         )
+
+    def segment_group(group):
+        """Yields `(path, image, labels)`, of what the model takes."""
+        try:
+            labels = segment([image for _, image in group]) if group else []
+        except (TypeError, ValueError) as error:
+            if len(group) == 1:
+                report(group[0][0], error)
+            else:
+                for one in group:
+                    yield from segment_group([one])
+            return
+        for (path, image), one in zip(group, labels, strict=True):
+            yield path, image, one
 
     for first in range(0, len(left), at_a_time):
         group = []
@@ -171,10 +186,9 @@ def segment_files(
                 group.append((path, load(path)))
             except (OSError, ValueError) as error:
                 report(path, error)
-        labels = segment([image for _, image in group]) if group else []
-        for (path, image), one in zip(group, labels, strict=True):
+        for path, image, labels in segment_group(group):
             try:
-                save(path, image, one)
+                save(path, image, labels)
             except (OSError, ValueError) as error:
                 report(path, error)
         passed = min(first + at_a_time, len(left))

@@ -12,8 +12,9 @@ def text_table(rows, left=(0,)):
             figures stand to the right.
 
     Returns:
-        list of str, one per row.
+        list of str, one per row, `printable`.
     """
+    rows = [[printable(cell, "") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -23,6 +24,23 @@ def text_table(rows, left=(0,)):
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def printable(text, kept="\n"):
+    """A text as it can be shown: no name in it moves the cursor.
+
+    Names come from files. Line breaks in them would forge lines of a table,
+    and escape codes reach the terminal.
+
+    Args:
+        text: str.
+        kept: str. Characters that stay all the same.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text
+    )
 
 
 def percent(value, unit="", missing="-"):

@@ -149,3 +149,21 @@ def test_every_server_maps_every_class_to_a_byte():
     for name, server in submission.TEST_SERVERS.items():
         assert len(server.values) == ks.data.DATASETS[name].num_classes
         assert len(set(server.values)) == len(server.values)
+
+
+def test_an_image_that_the_model_refuses_is_reported(ade20k, capsys):
+    class Picky(Painter):
+        def segment(self, images, **options):
+            if any(image[0, 0, 0] == 3 for image in images):
+                raise ValueError("3 is \x1b[31mtoo much")
+            return super().segment(images, **options)
+
+    files = sorted((ade20k / "images").iterdir())
+    saved = []
+    run = submission.segment_files(
+        Picky(150), files, lambda path, *_: saved.append(path), verbose=0
+    )
+    assert saved == files[:2] + files[3:]
+    assert run.written == 5
+    assert run.failed == ((files[2], "3 is \x1b[31mtoo much"),)
+    assert f"skipped {files[2]}: 3 is \\x1b[31m" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import pytest
 
 from keras_setr.tables import listed
 from keras_setr.tables import percent
+from keras_setr.tables import printable
 from keras_setr.tables import text_table
 
 pytestmark = pytest.mark.no_backend
@@ -34,3 +35,12 @@ def test_of_many_the_first_are_listed():
     assert listed([1, 2, 3], 3) == "1, 2, 3"
     assert listed([1, 2, 3, 4, 5], 3) == "1, 2, 3 and 2 more"
     assert listed(()) == ""
+
+
+def test_names_neither_forge_lines_nor_reach_the_terminal():
+    name = "road\n  1  sky\x1b[31m\u202eab\udcff"
+    shown = "road\\n  1  sky\\x1b[31m\\u202eab\\udcff"
+    assert printable(name, "") == shown
+    assert printable(name).count("\n") == 1
+    assert printable("Straße 天空") == "Straße 天空"
+    assert text_table([(name, "7")]) == [f"{shown}  7"]

@@ -14,6 +14,7 @@ from keras_setr.checkpoints.preset_folder import CARD
 from keras_setr.checkpoints.presets import PRESETS
 from keras_setr.files.whole import written_whole
 from keras_setr.tables import percent
+from keras_setr.tables import printable
 from keras_setr.version import __version__
 
 _HUGGING_FACE = "hf://"
@@ -63,12 +64,13 @@ def model_card(
     backbone = getattr(model, "backbone", model)
     name = type(model).__name__
     license = license or (preset.license if preset else None)
+    data_terms = _markdown(data_license or "not known")
     if data_license is None and preset is not None:
-        data_license = _DATA_TERMS.get(preset.dataset, preset.dataset)
+        data_terms = _DATA_TERMS.get(preset.dataset, preset.dataset)
     digest = sha256 or (preset.sha256 if preset else None)
     head = ["---", "library_name: keras-hub"]
     if license:
-        head.append(f"license: {license.lower()}")
+        head.append(f"license: {_yaml(license.lower())}")
     if backbone is not model:
         head.append("pipeline_tag: image-segmentation")
     head += ["tags:", "- keras", "- setr", "- semantic-segmentation", "---"]
@@ -89,10 +91,10 @@ def model_card(
     if backbone is not model:
         rows.append(("Classes", str(model.num_classes)))
     rows += [
-        ("Weights from", preset.url if preset else source),
-        ("SHA-256 of that file", digest or "not known"),
-        ("Licence of the weights", license or "not known"),
-        ("Terms of the data", data_license or "not known"),
+        ("Weights from", preset.url if preset else _markdown(source)),
+        ("SHA-256 of that file", _markdown(digest or "not known")),
+        ("Licence of the weights", _markdown(license or "not known")),
+        ("Terms of the data", data_terms),
         ("Licence of the code", "Apache-2.0"),
     ]
     if preset is not None and preset.model_class is not None:
@@ -129,8 +131,28 @@ def model_card(
     lines += [f"| {key} | {value} |" for key, value in rows]
     lines += ["", "## Use", "", *use]
     if classes is not None:
-        lines += ["", "## Classes", "", ", ".join(classes.names)]
+        lines += [
+            "",
+            "## Classes",
+            "",
+            ", ".join(map(_markdown, classes.names)),
+        ]
     return "\n".join(lines) + "\n"
+
+
+def _markdown(text):
+    """A text of anybody's as plain text within a line or a table's cell."""
+    # A backslash before punctuation makes it a character like any other.
+    # Within a word, as in addresses, an underscore is one already.
+    special = r"[\\`*\[\]<>|#!&~$]|(?<!\w)_|_(?!\w)"
+    return re.sub(special, r"\\\g<0>", printable(text, ""))
+
+
+def _yaml(text):
+    """A text as a YAML scalar, quoted where it might be something else."""
+    return (
+        text if re.fullmatch(r"[a-z][a-z0-9.+-]*", text) else json.dumps(text)
+    )
 
 
 def write_model_card(folder: str | os.PathLike[str], text: str) -> None:

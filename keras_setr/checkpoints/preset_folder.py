@@ -9,6 +9,7 @@ import pathlib
 import shutil
 
 import keras
+import numpy as np
 
 from keras_setr.checkpoints import hub
 from keras_setr.checkpoints.layouts.namings import same
@@ -18,9 +19,16 @@ from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import is_partial
 from keras_setr.files.whole import remove_partial
 from keras_setr.layers.initialization import values_follow
+from keras_setr.tables import listed
 
 CONFIG = "config.json"
 CARD = "README.md"
+# How the masks of the training were read.
+LABELS = "labels.json"
+# A whole new preset in the folder of the old one, before and while its files
+# take their places.
+_NEW = ".preset"
+_MOVING = ".preset-moving"
 _MODEL_CONFIG = "task.json"
 _MODEL_WEIGHTS = "task.weights.h5"
 _ENCODER_WEIGHTS = "model.weights.h5"
@@ -30,6 +38,7 @@ _ENCODER_PARTS = "model.weights.json"
 _FILES = (
     CARD,
     CONFIG,
+    LABELS,
     _MODEL_CONFIG,
     _ENCODER_PARTS,
     "image_converter.json",
@@ -153,7 +162,25 @@ def read_preset(source, encoder_only=False, load_weights=True):
     else:
         _load(model.backbone.load_weights, encoder_weights)
         _load(model.load_task_weights, model_weights)
+    _check_finite(model, source)
     return model
+
+
+def _check_finite(model, source):
+    wrong = [
+        variable.path
+        for variable in model.weights
+        if "float" in keras.backend.standardize_dtype(variable.dtype)
+        # Of a variable that lies on several machines, no one sees all.
+        and getattr(variable.value, "is_fully_addressable", True)
+        and not np.isfinite(keras.ops.convert_to_numpy(variable)).all()
+    ]
+    if wrong:
+        raise ValueError(
+            f"{source} holds NaN or infinite values in {len(wrong)} of its "
+            f"{len(model.weights)} variables: {listed(wrong)}. Save another "
+            "checkpoint of the training, one from before it broke down."
+        )
 
 
 def _build(source, encoder_only):
@@ -212,8 +239,9 @@ def _not_ours(source, name, error):
 def save_whole(save, folder, max_shard_size):
     """A preset into a folder, so that a kill leaves the old or the new one.
 
-    A model card stays. In a folder that holds more than a preset, or cannot
-    be renamed, the files are replaced one by one, each whole.
+    A model card stays, and what a preset remembers of its masks. In a folder
+    that holds more than a preset, or cannot be renamed, the files are replaced
+    one by one, which `finish_saving` ends after a kill.
 
     Args:
         save: KerasHub's `save_to_preset` of a model.
@@ -221,6 +249,7 @@ def save_whole(save, folder, max_shard_size):
         max_shard_size: as of `save`.
     """
     folder = pathlib.Path(os.path.realpath(folder))
+    finish_saving(folder)
     if is_partial(folder):  # KerasHub saves parts of parts by themselves
         return save(str(folder), max_shard_size)
     # As large as presets are, none is left behind by a killed process.
@@ -228,18 +257,37 @@ def save_whole(save, folder, max_shard_size):
     if _is_replaceable(folder):
         with folder_written_whole(folder) as part:
             save(str(part), max_shard_size)
-            if (folder / CARD).exists() and not (part / CARD).exists():
-                shutil.copy2(folder / CARD, part)
+            for name in (CARD, LABELS):
+                if (folder / name).exists() and not (part / name).exists():
+                    shutil.copy2(folder / name, part)
         return None
-    new = folder / ".preset"
-    with folder_written_whole(new) as part:
+    with folder_written_whole(folder / _NEW) as part:
         save(str(part), max_shard_size)
-    written = [os.replace(p, folder / p.name) or p.name for p in new.iterdir()]
-    new.rmdir()
-    for path in folder.iterdir():
-        if _is_of_preset(path) and path.name not in (CARD, *written):
-            path.unlink()
+    finish_saving(folder)
     return None
+
+
+def finish_saving(folder):
+    """Put a new preset's files in the place of the old ones.
+
+    The new one lies whole within the folder, so that whoever looks next goes
+    on where a kill has come between.
+
+    Args:
+        folder: path; nothing happens to one without a new preset in it.
+    """
+    folder = pathlib.Path(folder)
+    new, moving = folder / _NEW, folder / _MOVING
+    if new.is_dir():
+        kept = {CARD, LABELS, *(path.name for path in new.iterdir())}
+        for path in folder.iterdir():
+            if _is_of_preset(path) and path.name not in kept:
+                path.unlink(missing_ok=True)
+        os.rename(new, moving)
+    if moving.is_dir():
+        for path in moving.iterdir():
+            os.replace(path, folder / path.name)
+        moving.rmdir()
 
 
 def _is_replaceable(folder):

@@ -13,6 +13,7 @@ from keras_setr.checkpoints.architectures import architecture
 from keras_setr.checkpoints.layouts import recognise
 from keras_setr.checkpoints.preset_folder import CONFIG
 from keras_setr.checkpoints.preset_folder import OwnLayout
+from keras_setr.checkpoints.preset_folder import finish_saving
 from keras_setr.checkpoints.presets import PRESETS
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.whole import restore_folder
@@ -98,6 +99,7 @@ def open_source(
         return recognise(tensors.read_file(source))
     if local:
         restore_folder(source)
+        finish_saving(source)
     try:
         hub.fetch(source, CONFIG)
     except (ValueError, FileNotFoundError) as error:

@@ -7,6 +7,7 @@ for every tensor and returns a `Report`.
 
 import collections
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +18,12 @@ import numpy as np
 from keras_setr.checkpoints.tensors import Checkpoint
 from keras_setr.layers.resampling import resample_grid
 from keras_setr.tables import listed
+from keras_setr.tables import printable
 
 # How many names a message shows of a long list.
 _SHOWN = 6
+# Whose shape is worked out although they are too large by so much.
+_TRIED = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Report:
             `[variables written, variables]`.
         notes: list of str. Resampled positions, new classifiers and the like.
         ignored: dict from reason to the list of tensors left out for it.
-        missing, unused, mismatched: lists of str, empty unless
+        missing, unused, mismatched, not_finite: lists of str, empty unless
             `skip_mismatch=True` let them pass.
     """
 
@@ -65,6 +69,7 @@ class Report:
     missing: list = dataclasses.field(default_factory=list)
     unused: list = dataclasses.field(default_factory=list)
     mismatched: list = dataclasses.field(default_factory=list)
+    not_finite: list = dataclasses.field(default_factory=list)
 
     def problems(self) -> list[str]:
         """Lines on what does not fit; empty where everything does."""
@@ -73,10 +78,11 @@ class Report:
             ("not in the file", self.missing),
             ("in the file, but not in the model", self.unused),
             ("of another shape", self.mismatched),
+            ("with values that are NaN or infinite", self.not_finite),
         ):
             if names:
                 shown = listed(names, _SHOWN)
-                lines.append(f"{len(names)} {title}: {shown}")
+                lines.append(printable(f"{len(names)} {title}: {shown}", ""))
         return lines
 
     def __str__(self) -> str:
@@ -93,7 +99,7 @@ class Report:
             for reason, names in self.ignored.items()
         ]
         lines += [f"  skipped: {line}" for line in self.problems()]
-        return "\n".join(lines)
+        return "\n".join(printable(line, "") for line in lines)
 
 
 def part_of(path):
@@ -123,8 +129,9 @@ def transfer(
         `Report`.
 
     Raises:
-        ValueError: where a variable gets no value, a tensor goes nowhere, or
-            shapes differ.
+        ValueError: where a variable gets no value, a tensor goes nowhere,
+            shapes differ, which is found before any is read, or values are
+            NaN or infinite.
     """
     report = Report(checkpoint.origin, plan.layout_name)
     variables = {v.path: v for v in model.weights if _is_parameter(v)}
@@ -136,7 +143,7 @@ def transfer(
             written.add(path)
             if note not in report.notes:
                 report.notes.append(note)
-    counts: collections.Counter = collections.Counter()
+    to_read = []
     for rule in plan.rules:
         if any(source not in checkpoint for source in rule.sources):
             continue  # reported below, as a variable without a value
@@ -146,26 +153,14 @@ def transfer(
                 report.unused.extend(rule.sources)
             else:
                 report.ignored[rule.otherwise].extend(rule.sources)
-            continue
-        if rule.target in written:
-            continue
-        variable = variables[rule.target]
-        value = rule.convert(
-            *(checkpoint.tensors[s].read() for s in rule.sources)
-        )
-        if rule.target.endswith("token_embedding/positions"):
-            value = _fit_positions(value, variable.shape, resampling, report)
-        if tuple(value.shape) != tuple(variable.shape):
-            report.mismatched.append(
-                f"{rule.target} {tuple(value.shape)} -> {tuple(variable.shape)}"
-            )
-        else:
-            variable.assign(value)
-            counts[part_of(rule.target)] += 1
-        written.add(rule.target)
-    for path in variables:
-        part = part_of(path)
-        report.loaded.setdefault(part, [counts[part], 0])[1] += 1
+        elif rule.target not in written:
+            written.add(rule.target)
+            shape = tuple(variables[rule.target].shape)
+            found = _shape_of(rule, checkpoint, shape)
+            if found == shape or _is_resampled(rule.target, found, shape):
+                to_read.append(rule)
+            else:
+                report.mismatched.append(f"{rule.target} {found} -> {shape}")
     report.missing.extend(p for p in variables if p not in written)
     for name in checkpoint.tensors:
         if name in used:
@@ -177,16 +172,64 @@ def transfer(
             report.unused.append(name)
         else:
             report.ignored[reason].append(name)
+    # Before anything is read: a large file of another model takes no time.
+    _raise_problems(report, skip_mismatch)
+    counts: collections.Counter = collections.Counter()
+    for rule in to_read:
+        variable = variables[rule.target]
+        value = rule.convert(
+            *(checkpoint.tensors[s].read() for s in rule.sources)
+        )
+        if not np.isfinite(value).all():
+            report.not_finite.extend(rule.sources)
+            continue
+        if tuple(value.shape) != tuple(variable.shape):
+            value = _fit_positions(value, variable.shape, resampling, report)
+        variable.assign(value)
+        counts[part_of(rule.target)] += 1
+    for path in variables:
+        part = part_of(path)
+        report.loaded.setdefault(part, [counts[part], 0])[1] += 1
+    _raise_problems(report, skip_mismatch)
+    return report
+
+
+def _raise_problems(report, skip_mismatch):
     if report.problems() and not skip_mismatch:
         raise ValueError(
-            f"{checkpoint.origin} ({plan.layout_name}) does not fit the "
+            f"{report.origin} ({report.layout_name}) does not fit the "
             "model:\n  "
             + "\n  ".join(report.problems())
             + "\nPass the arguments that the file was made with, or "
             "skip_mismatch=True to load the rest and leave these at their "
             "initial values."
         )
-    return report
+
+
+def _shape_of(rule, checkpoint, wanted):
+    """The shape of a rule's value, without reading its tensors.
+
+    The conversion is tried on zeros that take no memory. Several tensors far
+    larger than what is `wanted` are not tried: to join them copies.
+    """
+    shapes = [checkpoint.shape(source) for source in rule.sources]
+    zeros = [np.broadcast_to(np.float32(0), shape) for shape in shapes]
+    size = sum(zero.size for zero in zeros)
+    if len(zeros) > 1 and size > _TRIED * max(math.prod(wanted), _TRIED):
+        return shapes[0]
+    try:
+        return tuple(rule.convert(*zeros).shape)
+    except (ValueError, IndexError):
+        return shapes[0] if shapes else ()
+
+
+def _is_resampled(target, found, wanted):
+    """Whether positions `(h, w, D)` are only of another grid."""
+    return (
+        target.endswith("token_embedding/positions")
+        and len(found) == 3
+        and found[-1] == wanted[-1]
+    )
 
 
 def _is_parameter(variable):
@@ -196,8 +239,6 @@ def _is_parameter(variable):
 
 def _fit_positions(value, shape, interpolation, report):
     """Resample `(h, w, D)` to the model's grid (paper, section 4.1)."""
-    if value.ndim != 3 or tuple(value.shape[:2]) == tuple(shape[:2]):
-        return value
     source, target = value.shape[:2], tuple(shape[:2])
     report.notes.append(
         f"positions {source[0]}x{source[1]} -> {target[0]}x{target[1]} "

@@ -34,6 +34,28 @@ def test_the_card_of_a_built_in_name_has_its_published_facts():
     assert "| Licence of the weights | not known |" in encoder
 
 
+def test_names_of_others_are_text_in_a_card():
+    names = ["a|b", "*bold*", "[x](http://y)", "<img src=z>", "# h\n## i"]
+    card = ks.checkpoints.model_card(
+        tiny.build("pup", classes=ks.Classes(names)),
+        "here | there\n---\n# title",
+        license="MIT\ntags: [x]",
+        data_license="`code` _own_ a_b",
+        sha256="12|34",
+    )
+    head, _, body = card.removeprefix("---\n").partition("---\n")
+    assert 'license: "mit\\ntags: [x]"' in head
+    assert "tags: [x]\n" not in head and head.count("tags:") == 2
+    assert r"| here \| there\\n---\\n\# title |" in body
+    assert r"| \`code\` \_own\_ a_b |" in body and r"12\|34" in body
+    assert (
+        r"a\|b, \*bold\*, \[x\](http://y), \<img src=z\>, \# h\\n\#\# i"
+    ) in body
+    # No line begins with what somebody named.
+    starts = [line.split(" ")[0] for line in body.splitlines() if line]
+    assert starts.count("#") == 1 and starts.count("##") == 2
+
+
 def run_block(card):
     """What the Python block of a card leaves behind."""
     block = card.split("```python\n")[1].split("```")[0]

@@ -9,6 +9,7 @@ import pytest
 import safetensors.numpy
 
 import keras_setr as ks
+from keras_setr.checkpoints import tensors
 from tests import tiny
 from tests.checkpoints import reference as ref
 
@@ -271,3 +272,65 @@ def test_a_name_that_is_nothing_lists_what_can_be_loaded():
         ks.SETRPUP.from_preset("setr_pup_huge")
     with pytest.raises(FileNotFoundError, match="missing.pth"):
         ks.SETRPUP.from_preset("missing.pth")
+
+
+def test_values_that_are_not_finite_name_their_tensors(tmp_path):
+    state = ref.as_timm(ref.random_weights())
+    name = "blocks.1.mlp.fc1.bias"
+    state[name] = state[name].copy()
+    state[name][3] = np.nan
+    path = save(tmp_path / "vit.npz", state)
+    with pytest.raises(ValueError, match=f"NaN or infinite: {name}") as error:
+        ks.SETRBackbone.from_preset(path, num_heads=3)
+    assert "vit.npz (timm" in str(error.value)
+    model = ks.SETRBackbone.from_preset(path, num_heads=3, skip_mismatch=True)
+    assert np.isfinite(array(model.blocks[1].mlp.expansion.bias)).all()
+
+
+def test_shapes_are_compared_before_anything_is_read(tmp_path, monkeypatch):
+    path = save(tmp_path / "vit.npz", ref.as_timm(ref.random_weights()))
+
+    def read(array):
+        raise AssertionError("nothing needs to be read")
+
+    monkeypatch.setattr(tensors, "_float", read)
+    with pytest.raises(ValueError, match="of another shape.* -> "):
+        ks.SETRBackbone.from_preset(path, num_heads=3, mlp_dim=7)
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"num_attention_heads": "3"}, "num_attention_heads in config.json"),
+        ({"num_attention_heads": 0}, "integer of at least 1. Received: 0"),
+        ({"layer_norm_eps": [1]}, "layer_norm_eps in config.json of .*number"),
+    ],
+)
+def test_settings_of_a_folder_are_checked(tmp_path, config, message):
+    as_hugging_face_vit(tmp_path, ref.random_weights())
+    found = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**found, **config}))
+    with pytest.raises(ValueError, match=message):
+        ks.SETRBackbone.from_preset(str(tmp_path))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (24, 48)])
+def test_tensors_of_no_known_shape_name_the_file(tmp_path, shape):
+    state = ref.as_timm(ref.random_weights())
+    state["patch_embed.proj.weight"] = np.zeros(shape, "float32")
+    path = save(tmp_path / "vit.npz", state)
+    with pytest.raises(ValueError, match="vit.npz must hold the kernel of pat"):
+        ks.SETRBackbone.from_preset(path, num_heads=3)
+    state = ref.as_timm(ref.random_weights())
+    state["blocks.0.mlp.fc1.bias"] = np.zeros((), "float32")
+    path = save(tmp_path / "vit.npz", state)
+    with pytest.raises(ValueError, match="vit.npz has tensors named as in"):
+        ks.SETRBackbone.from_preset(path, num_heads=3)
+
+
+def test_parts_that_no_table_names_are_an_error(tmp_path):
+    as_hugging_face_vit(tmp_path, ref.random_weights())
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(ValueError, match="model.safetensors is no complete"):
+        ks.SETRBackbone.from_preset(str(tmp_path))

@@ -103,12 +103,14 @@ def names(folder):
 
 def test_saving_replaces_a_preset_and_keeps_its_card(preset):
     ks.checkpoints.write_model_card(str(preset), "# card\n")
+    (preset / "labels.json").write_text("{}")
     encoder = tiny.backbone()
     encoder.save_to_preset(preset)
     # Of the decoder that was there nothing is left to be taken for its own.
     assert names(preset) == {
         "README.md",
         "config.json",
+        "labels.json",
         "metadata.json",
         "model.weights.h5",
     }
@@ -144,6 +146,47 @@ def test_an_error_while_saving_leaves_the_old_preset(preset, monkeypatch):
         model.save_to_preset(preset)
     assert {p.name: p.read_bytes() for p in preset.iterdir()} == before
     assert names(preset.parent) == {"preset"}
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_a_kill_between_the_files_of_a_shared_folder_is_made_up_for(
+    preset, monkeypatch, moves
+):
+    (preset / "notes.txt").write_text("mine")
+    (preset / "labels.json").write_text("{}")
+    model = tiny.backbone()
+    replace, done = os.replace, []
+
+    def die(source, target):
+        if pathlib.Path(target).parent == preset:
+            if len(done) == moves:
+                raise KeyboardInterrupt
+            done.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        model.save_to_preset(preset)
+    monkeypatch.undo()
+    again = ks.SETRBackbone.from_preset(str(preset))
+    for ours, theirs in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(array(ours), array(theirs))
+    assert names(preset) == {
+        "config.json",
+        "labels.json",
+        "metadata.json",
+        "model.weights.h5",
+        "notes.txt",
+    }
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    model = tiny.backbone()
+    kernel = model.blocks[1].mlp.expansion.kernel
+    kernel.assign(array(kernel) * np.nan)
+    model.save_to_preset(tmp_path / "preset")
+    with pytest.raises(ValueError, match="preset holds NaN.* block_2"):
+        ks.SETRBackbone.from_preset(str(tmp_path / "preset"))
 
 
 def save_forever(model, variables, folder, told):

@@ -1,5 +1,6 @@
 """Which naming a checkpoint has, and how its tensors become ours."""
 
+import functools
 from typing import Any
 
 from keras_setr.checkpoints.layouts.decoders import DECODERS
@@ -10,6 +11,23 @@ from keras_setr.classes import Classes
 
 # How many keys a message shows of a checkpoint that nobody knows.
 _SHOWN = 5
+
+
+def _naming_the_file(method):
+    """A method of `Layout` whose tensors may be of no shape that is known."""
+
+    @functools.wraps(method)
+    def call(layout, *args, **kwargs):
+        try:
+            return method(layout, *args, **kwargs)
+        except (ArithmeticError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"{layout.checkpoint.origin} has tensors named as in "
+                f"{layout.name}, but not of its shapes or settings "
+                f"({type(error).__name__}: {error})."
+            ) from error
+
+    return call
 
 
 class Layout:
@@ -37,6 +55,7 @@ class Layout:
         self.model_class = decoder and decoder.model_class
         self.ignored = encoder.ignored + (decoder.ignored if decoder else ())
 
+    @_naming_the_file
     def encoder_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """Arguments of `SETRBackbone` under which the tensors fit.
 
@@ -48,6 +67,7 @@ class Layout:
             arguments.update(self._decoder.backbone_arguments())
         return arguments
 
+    @_naming_the_file
     def model_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """Those of the segmenter beside its backbone; `{}` without one."""
         if not self._decoder:
@@ -55,6 +75,7 @@ class Layout:
         arguments = self._decoder.arguments(given)
         return {**arguments, "classes": self._classes}
 
+    @_naming_the_file
     def rules(
         self, arguments: dict[str, Any], encoder_only: bool = False
     ) -> Any:
@@ -69,6 +90,7 @@ class Layout:
             return rules
         return (*rules, *self._decoder.rules())
 
+    @_naming_the_file
     def facts(self) -> dict[str, Any]:
         """What tells published files apart, by the arguments' names."""
         patch_size, _, _, hidden_dim = self._encoder.patch_shape
@@ -102,9 +124,15 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
             f"names: {', '.join(keys[:_SHOWN])}. Known: {', '.join(known)}."
         )
     if classes is None and "names" in checkpoint.metadata:
-        classes = Classes(
-            checkpoint.metadata["names"], checkpoint.metadata["palette"]
-        )
+        try:
+            classes = Classes(
+                checkpoint.metadata["names"], checkpoint.metadata["palette"]
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"{checkpoint.origin} names classes that cannot be: {error} "
+                "Save its state_dict alone, or pass classes=."
+            ) from error
     decoder = next((d for d in DECODERS if d.found(checkpoint)), None)
     return Layout(
         checkpoint, encoder, decoder and decoder(checkpoint, encoder), classes

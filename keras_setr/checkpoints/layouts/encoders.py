@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 
+from keras_setr.arguments import integer
+from keras_setr.arguments import number
 from keras_setr.checkpoints.layouts.namings import ENCODERS
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import joined
@@ -80,9 +82,15 @@ class Encoder:
     @functools.cached_property
     def patch_shape(self):
         """`(P, P, C, D)`: size and channels of the patches, and the width."""
-        kernel = self.names.patches + self.names.arrays.kernel
-        shape = self.checkpoint.shape(self._full(kernel))
-        return self.names.arrays.patch_shape(shape)
+        name = self._full(self.names.patches + self.names.arrays.kernel)
+        shape = self.checkpoint.shape(name)
+        try:
+            return self.names.arrays.patch_shape(shape)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.checkpoint.origin} must hold the kernel of patches of "
+                f"an image under {name!r}. Received: shape {shape}."
+            ) from error
 
     @functools.cached_property
     def registers(self):
@@ -130,9 +138,9 @@ class Encoder:
         if names.arrays is not TORCH:
             kernel = self._full(names.qkv[0] + names.arrays.kernel)
             return self.checkpoint.shape(kernel)[1]
-        config = self.checkpoint.metadata.get("config", {})
-        if "num_attention_heads" in config:
-            return config["num_attention_heads"]
+        heads = self._setting("num_attention_heads", integer(1))
+        if heads is not None:
+            return heads
         if hidden_dim in _UNUSUAL_HEADS:
             return _UNUSUAL_HEADS[hidden_dim]
         if hidden_dim % 64 == 0:
@@ -142,6 +150,14 @@ class Encoder:
             f"heads, and its width {hidden_dim} is none of the published "
             "ones, whose heads are 64 wide. Pass num_heads=..."
         )
+
+    def _setting(self, name, rule):
+        """A value of a Hugging Face folder's configuration, or `None`."""
+        config = self.checkpoint.metadata.get("config", {})
+        if name not in config:
+            return None
+        origin = f"{name} in config.json of {self.checkpoint.origin}"
+        return rule.check(origin, config[name])
 
     def arguments(self, given):
         """Arguments of `SETRBackbone` under which the tensors fit.
@@ -157,7 +173,6 @@ class Encoder:
         grid = self._grid(patch_size, given)
         bias = names.expansion + arrays.bias
         registers = self.registers
-        config = self.checkpoint.metadata.get("config", {})
         arguments = {
             "num_layers": self.num_layers,
             "hidden_dim": dim,
@@ -183,7 +198,8 @@ class Encoder:
             "layer_scale_init": (
                 1e-5 if self._has(names.attention_scale) else None
             ),
-            "layer_norm_epsilon": config.get("layer_norm_eps", 1e-6),
+            "layer_norm_epsilon": self._setting("layer_norm_eps", number(0))
+            or 1e-6,
         }
         if "dinov2" in names.name.lower():
             arguments["position_interpolation"] = "bicubic"

@@ -7,6 +7,7 @@ import re
 from keras_setr.data.folder.scan import MAX_COLORS
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.tables import listed
+from keras_setr.tables import printable
 
 _PATH = re.compile(r"\S*/\S+")
 
@@ -61,7 +62,7 @@ def fold(problems):
         if others:
             files = listed([problem.file for problem in others])
             line += f" (and {len(others)} more of this kind: {files})"
-        lines.append(line)
+        lines.append(printable(line, ""))
     return lines
 
 

@@ -7,6 +7,7 @@ from keras_setr.data.folder.problems import find_problems
 from keras_setr.data.folder.problems import fold
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.tables import percent
+from keras_setr.tables import printable
 from keras_setr.tables import text_table
 
 
@@ -71,18 +72,16 @@ class FolderReport:
         )
 
     def __str__(self):
-        text = "\n".join(
-            [
-                self._headline(),
-                *self._size_lines(),
-                "",
-                *self._class_lines(),
-                "",
-                *self._problem_lines(),
-            ]
-        )
-        # A file name that is no text on this system would not be printed.
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+        lines = [
+            self._headline(),
+            *self._size_lines(),
+            "",
+            *self._class_lines(),
+            "",
+            *self._problem_lines(),
+        ]
+        # A file's name may be no text on this system, or hold escape codes.
+        return "\n".join(printable(line, "") for line in lines)
 
     def _headline(self):
         line = f"{self.directory}: {sum(self.subsets.values())} pairs"
