@@ -209,7 +209,7 @@ def test_two_trainers_in_one_directory_are_told(uninterrupted):
     # A fit that has ended, by an error too, holds nobody up.
     other = tiny_run.model(learning_rate=0.01)
     for _ in range(2):
-        with pytest.raises(ValueError, match="is from another run"):
+        with pytest.raises(ValueError, match="holds a run with other settings"):
             train(directory, model=other)
     assert not (directory / "training.lock").exists()
 
