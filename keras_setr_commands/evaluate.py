@@ -27,6 +27,7 @@ _LABEL_OPTIONS = {
     "ignore": "ignore_values",
     "label_map": "label_map",
     "reduce_zero_label": "reduce_zero_label",
+    "colors": "colors",
 }
 
 

@@ -6,6 +6,7 @@ import re
 OPTIONS = {
     "batch_size": "--batch-size",
     "class_names": "--names",
+    "colors": "--colors",
     "crop_size": "--crop",
     "fraction": "--fraction",
     "gradient_accumulation_steps": "--accumulate",

@@ -98,10 +98,8 @@ DATASETS = (
     "pascal_context",
     "pascal_context_59",
 )
-TEST_SERVERS = (
-    "ade20k",
-    "cityscapes",
-)
+# With their numbers of classes.
+TEST_SERVERS = {"ade20k": 150, "cityscapes": 19}
 MODELS = (
     "naive",
     "pup",

@@ -151,6 +151,16 @@ def label_pair(text):
     return int(match[1]), int(match[2])
 
 
+def color(text):
+    """`R,G,B`, as `(red, green, blue)`."""
+    parts = text.split(",")
+    if len(parts) != 3 or not all(
+        part.isdecimal() and int(part) <= 255 for part in parts
+    ):
+        _refuse("R,G,B, each in 0..255, as 128,64,128", text)
+    return tuple(map(int, parts))
+
+
 def text(value):
     """Anything but nothing."""
     if not value.strip():
@@ -254,6 +264,16 @@ def preset(source):
     )
 
 
+def num_classes_of(source):
+    """The number of classes of a preset folder; `None` where it tells none."""
+    try:
+        path = pathlib.Path(source) / "task.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content["config"]["num_classes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _beside(path):
     """What lies where a path should be, if that is not far."""
     parent, name = os.path.split(path.rstrip("/\\"))
@@ -312,6 +332,13 @@ def add_labels(parser, remembered):
         "--reduce-zero-label",
         action="store_true",
         help="0 means unlabelled and classes count from 1, as in ADE20K",
+    )
+    add(
+        "--colors",
+        type=color,
+        nargs="+",
+        metavar="R,G,B",
+        help="those of RGB masks: the first is value 0, the next 1, ..",
     )
     add(
         "--leave-out",
@@ -409,6 +436,7 @@ LABEL_DEFAULTS = {
     "ignore": (255,),
     "label_map": None,
     "reduce_zero_label": False,
+    "colors": None,
     "leave_out": None,
 }
 
@@ -421,6 +449,7 @@ def folder_options(args):
         "ignore_values": list(args.ignore),
         "label_map": args.label_map and dict(args.label_map),
         "reduce_zero_label": args.reduce_zero_label,
+        "colors": args.colors and [tuple(color) for color in args.colors],
         "leave_out": args.leave_out,
     }
 

@@ -16,6 +16,7 @@ from keras_setr_commands.messages import say
 
 _BATCH_SIZE = 8
 _LABEL_OPTIONS = (
+    "--colors",
     "--crop",
     "--ignore",
     "--images",

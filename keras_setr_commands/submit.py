@@ -50,6 +50,13 @@ def add_options(parser):
 
 def check(parser, given):
     options.check_views(parser, given)
+    found = options.num_classes_of(given["preset"])
+    needed = names.TEST_SERVERS[given["dataset"]]
+    if found not in (None, needed):
+        parser.error(
+            f"{given['dataset']} has {needed} classes, and the model in "
+            f"{given['preset']} {found}"
+        )
     record(argparse.Namespace(**{**DEFAULTS, **given}))
 
 

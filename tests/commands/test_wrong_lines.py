@@ -65,6 +65,9 @@ LINES = {
     "train --data data --out o --label-map 0=0 0=1": "a value once 0",
     "train --data data --out o --label-map 0=0 --reduce-zero-label": "not both",
     "train --data data --out o --label-map 7=1 --ignore 7": "contradict 7",
+    "train --data data --out o --colors 1,2": "--colors: R,G,B '1,2'",
+    "train --data data --out o --colors 1,2,256": "--colors: 0..255",
+    "train --data data --out o --leave-out bad": "problems",
     "train --data data --out o --images a/{name}.png": "--masks together",
     "train --data data --out o --steps 5": "--steps goes with --recipe",
     "train --data data --out o --smoke": "--smoke goes with --recipe",
@@ -104,6 +107,7 @@ LINES = {
     # === submit ===
     "submit preset --images data --out o": "required: --dataset",
     "submit preset --images data --out o --dataset citscapes": "cityscapes?",
+    "submit three --images data --out o --dataset ade20k": "150 three 3",
     "submit preset --images no --out o --dataset ade20k": "--images: folder",
     "submit preset --images data --out o --dataset ade20k --window 3 3": (
         "no option --window"
@@ -126,6 +130,10 @@ def folder(tmp_path, monkeypatch):
     for path in ("data/images/1.png", "preset/config.json", "weights.pth"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("{}")
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "config.json").write_text("{}")
+    task = json.dumps({"config": {"num_classes": 3}})
+    (tmp_path / "three" / "task.json").write_text(task)
     (tmp_path / "empty").mkdir()
     (tmp_path / "run" / "preset").mkdir(parents=True)
     (tmp_path / "text.txt").write_text("")
@@ -151,7 +159,7 @@ def test_a_wrong_line_says_what_would_do(line, folder, capsys):
     for word in LINES[line].split():
         assert word in error
     assert sorted(os.listdir(folder)) == sorted(
-        ("data", "preset", "weights.pth", "empty", "run", "text.txt")
+        ["data", "preset", "weights.pth", "empty", "run", "text.txt", "three"]
     )
 
 

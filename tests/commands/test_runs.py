@@ -1,0 +1,61 @@
+"""What a training takes from the machine rather than from the user."""
+
+import argparse
+import types
+
+import pytest
+
+from keras_setr.training.preflight import memory
+from keras_setr_commands import runs
+from keras_setr_commands.train import DEFAULTS
+from tests import tiny
+
+ONE = types.SimpleNamespace(num_devices=1)
+pytestmark = pytest.mark.backends("torch")
+
+
+@pytest.fixture
+def ks():
+    import keras_setr
+
+    return keras_setr
+
+
+def fit(ks, model, size, devices=ONE, **said):
+    args = argparse.Namespace(**{**DEFAULTS, **said})
+    return runs.fit_into_memory(ks, model, args, size, devices)
+
+
+def test_a_batch_is_cut_where_little_memory_is_free(ks, monkeypatch, capsys):
+    model = tiny.build("naive")
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**12)
+    assert fit(ks, model, 8) == (8, 1)
+    assert not model.backbone.rematerialize and not capsys.readouterr().out
+
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**5)
+    assert fit(ks, model, 8) == (1, 8)
+    assert model.backbone.rematerialize
+    line = capsys.readouterr().out
+    assert "of memory are free: 1 images at a time, 8 times for each" in line
+    assert "computed anew (--rematerialize)" in line
+
+    # What was said is done as it was said.
+    assert fit(ks, model, 4, batch_size=4, rematerialize=False) == (4, 1)
+    assert not model.backbone.rematerialize
+    assert fit(ks, model, 4, accumulate=3)[1] == 3
+    # TensorFlow's replicas cannot accumulate.
+    several = types.SimpleNamespace(num_devices=2)
+    assert fit(ks, model, 8, several) == (8, 1)
+
+
+def test_the_patch_size_of_a_preset_is_found(ks, tmp_path):
+    def patch_size(preset):
+        args = argparse.Namespace(preset=preset, patch_size=16)
+        return runs._patch_size(ks, args)
+
+    assert patch_size(None) == 16 and patch_size("hf://a/b") == 16
+    assert patch_size("setr_pup_large_ade20k_512") == 16
+    (tmp_path / "config.json").write_text('{"patch_size": 14}')
+    assert patch_size(str(tmp_path)) == 14
+    (tmp_path / "config.json").write_text('{"config": {"patch_size": 8}}')
+    assert patch_size(str(tmp_path)) == 8
