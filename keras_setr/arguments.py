@@ -207,6 +207,17 @@ def instance(text, *types):
     return Rule(text, take)
 
 
+def having(text, *attributes):
+    """An object that has some attributes, no string and no dict."""
+
+    def take(value):
+        _require(not isinstance(value, (str, bytes, Mapping)))
+        _require(all(hasattr(value, name) for name in attributes))
+        return value
+
+    return Rule(text, take)
+
+
 def string():
     """A string that is not empty."""
 

@@ -1,6 +1,7 @@
 """Whole-set evaluation at the original size of every image."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from keras_setr import metrics
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
+from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
@@ -25,6 +27,45 @@ from keras_setr.tables import text_table
 # Images handed to the model at a time when no batch_size is given: enough to
 # fill a batch with windows of small images, little to hold of large ones.
 _IMAGES_AT_A_TIME = 4
+
+
+WHOLE_IMAGES = either(
+    having("an iterable of (image, label)", "__iter__"),
+    having("a sequence of them", "__len__", "__getitem__"),
+)
+
+
+def check_first(model, dataset):
+    """Raise at the first sample if it is none; an iterator is not read.
+
+    Args:
+        model, dataset: as of `evaluate`.
+    """
+    if hasattr(dataset, "__next__"):
+        return
+    ignore_class = getattr(model, "ignore_class", 255)
+    for _, group in _groups(dataset, 1):
+        for sample in group:
+            _check(sample, model.num_classes, ignore_class)
+        return
+
+
+def few_samples(dataset, count):
+    """`(images, labels)`, lists: spread over a sequence, else the first.
+
+    Args:
+        dataset: as of `evaluate`.
+        count: int.
+    """
+    if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+        count = min(count, len(dataset))
+        places = [n * len(dataset) // count for n in range(count)]
+        dataset = [dataset[place] for place in places]
+    samples = itertools.islice(
+        (sample for _, group in _groups(dataset, 1) for sample in group), count
+    )
+    images, labels = zip(*((s.image, s.label) for s in samples), strict=True)
+    return list(images), list(labels)
 
 
 def _none_for_nan(values):
@@ -126,6 +167,9 @@ class Evaluation:
     classes=optional(instance("Classes", Classes)),
     batch_size=optional(integer(1)),
     verbose=VERBOSE,
+    # Options first: their mistakes are the likelier ones.
+    model=having("a segmenter", "segment", "num_classes"),
+    dataset=WHOLE_IMAGES,
 )
 def evaluate(
     model: keras.Model,

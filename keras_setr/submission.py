@@ -16,9 +16,11 @@ import numpy as np
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import function
+from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
+from keras_setr.arguments import string
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.images import load_image
 from keras_setr.files.images import save_labels
@@ -106,6 +108,8 @@ class FolderRun:
 
 @checked(
     *VIEW_OPTIONS,
+    model=having("a segmenter", "segment"),
+    files=having("paths of images", "__iter__"),
     save=function(),
     done=optional(function()),
     batch_size=optional(integer(1)),
@@ -202,8 +206,10 @@ def segment_files(
 
 @checked(
     *VIEW_OPTIONS,
+    model=having("a segmenter", "segment", "num_classes"),
     images=path_rule(),
     out=path_rule(),
+    dataset=string(),
     overwrite=flag(),
     batch_size=optional(integer(1)),
     verbose=VERBOSE,
@@ -273,7 +279,7 @@ def write_submission(
     remove_partial(out)
     run = segment_files(
         model,
-        targets,
+        list(targets),
         save,
         done=None if overwrite else lambda path: targets[path].exists(),
         batch_size=batch_size,

@@ -50,6 +50,9 @@ def test_a_value_that_fits_comes_back_as_its_users_expect_it(
     "rule, value, message",
     [
         (arguments.integer(1), True, "x must be an integer of at least 1"),
+        (arguments.having("rows", "__iter__"), "abc", "rows. Received: 'abc'"),
+        (arguments.having("rows", "__iter__"), {"a": 1}, "x must be rows"),
+        (arguments.having("rows", "__len__"), 7, "x must be rows"),
         (arguments.integer(1), 0, "Received: 0"),
         (arguments.integer(1), 2.0, "Received: 2.0"),
         (arguments.integer(1, 4), "2", "in 1..4. Received: '2'"),

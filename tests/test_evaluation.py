@@ -183,8 +183,10 @@ def test_the_model_says_which_label_is_not_scored():
 def test_wrong_options_are_named_before_the_first_image(
     error, options, message
 ):
+    model = Painter()
     with pytest.raises(error, match=message):
-        evaluation.evaluate(None, None, **options)
+        evaluation.evaluate(model, PAIRS, **options)
+    assert not model.calls
 
 
 def test_a_batch_with_a_wrong_label_names_its_place():
@@ -237,3 +239,38 @@ def test_as_dict_survives_json():
     assert loaded["per_class_iou"][2] is None
     assert loaded["confusion_matrix"] == CONFUSION.tolist()
     assert loaded["classes"] == list(NAMES)
+
+
+@pytest.mark.parametrize("model", [None, "model", 7])
+def test_what_is_no_model_or_dataset_is_an_error_at_once(model):
+    with pytest.raises(ValueError, match="model must be a segmenter. Rec"):
+        evaluation.evaluate(model, PAIRS)
+    with pytest.raises(ValueError, match="dataset must be an iterable of"):
+        evaluation.evaluate(Painter(), model)
+
+
+def test_a_few_samples_of_anything():
+    def labels(dataset, count):
+        images, found = evaluation.few_samples(dataset, count)
+        assert [image.shape[:2] for image in images] == [
+            label.shape for label in found
+        ]
+        return [label.tolist() for label in found]
+
+    one, two = (label.tolist() for label in TRUTH)
+    assert labels(Folder(PAIRS * 2), 2) == [one, one]  # 0 and 2 of 4
+    assert labels(PAIRS, 7) == [one, two]
+    assert labels(iter(PAIRS * 2), 3) == [one, two, one]
+    image, label = PAIRS[0]
+    batch = np.stack([image] * 3), np.stack([label] * 3)[..., None]
+    assert labels(iter([batch, batch]), 2) == [one, one]
+
+
+def test_the_first_sample_is_looked_at_before_anything_is_trained():
+    wrong = [(PAIRS[0][0], PAIRS[0][1] + 7), PAIRS[1]]
+    with pytest.raises(ValueError, match="masks/0.png holds label 7"):
+        evaluation.check_first(Painter(), Folder(wrong))
+    evaluation.check_first(Painter(), PAIRS)
+    once = iter(wrong)
+    evaluation.check_first(Painter(), once)  # which could be read once only
+    assert next(once) is wrong[0]

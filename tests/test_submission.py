@@ -167,3 +167,16 @@ def test_an_image_that_the_model_refuses_is_reported(ade20k, capsys):
     assert run.written == 5
     assert run.failed == ((files[2], "3 is \x1b[31mtoo much"),)
     assert f"skipped {files[2]}: 3 is \\x1b[31m" in capsys.readouterr().err
+
+
+def test_what_is_no_model_or_list_of_files_is_an_error_at_once(tmp_path):
+    def save(*arguments):
+        raise AssertionError
+
+    for files in ("a.png", 7, None):
+        with pytest.raises(ValueError, match="files must be paths of images"):
+            submission.segment_files(Painter(3), files, save)
+    with pytest.raises(ValueError, match="model must be a segmenter"):
+        submission.segment_files("preset", [], save)
+    with pytest.raises(ValueError, match="model must be a segmenter"):
+        ks.write_submission(None, tmp_path, tmp_path / "out", "ade20k")

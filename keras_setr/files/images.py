@@ -12,10 +12,12 @@ from PIL import Image
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
+from keras_setr.arguments import flag
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
+from keras_setr.classes import Classes
 from keras_setr.files.decoding import ImageBytes
 from keras_setr.files.decoding import check_regular
 from keras_setr.files.decoding import decode
@@ -38,10 +40,14 @@ _OPACITY_MODES = ("RGBA", "LA")
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
 
+_FILE = either(path(), instance("ImageBytes", ImageBytes))
+
+
 @checked(
-    path=either(path(), instance("ImageBytes", ImageBytes)),
+    path=_FILE,
     channels=integer(1),
     dtype=optional(choice("uint8", "uint16")),
+    complete=flag(),
 )
 def load_image(
     path: str | os.PathLike[str] | ImageBytes,
@@ -218,6 +224,7 @@ def image_size(path, channels=3, dtype="uint8"):
         return height, width
 
 
+@checked(path=_FILE, complete=flag())
 def load_mask(
     path: str | os.PathLike[str] | ImageBytes, *, complete: bool = False
 ) -> Any:
@@ -356,6 +363,9 @@ def mask_to_labels(mask, colors, path):
     return order.astype(np.uint8)[place]
 
 
+@checked(
+    path=path(), classes=optional(instance("a keras_setr.Classes", Classes))
+)
 def save_labels(
     path: str | os.PathLike[str],
     labels: np.ndarray,

@@ -8,7 +8,13 @@ from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import having
+from keras_setr.arguments import instance
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
 from keras_setr.classes import Classes
+from keras_setr.tables import printable
 
 # Pixels of the finished picture.
 MARGIN = 16
@@ -53,6 +59,11 @@ def blend(image, labels, classes, alpha=0.5):
     return np.rint(mixed).astype("uint8")
 
 
+@checked(
+    classes=instance("a keras_setr.Classes", Classes),
+    present=optional(having("label values", "__iter__")),
+    width=optional(integer(1)),
+)
 def legend(
     classes: Classes, present: Any = None, width: int | None = None
 ) -> Image.Image:
@@ -108,6 +119,7 @@ def draw_legend(entries, width=None):
     The colour None is the hatched black of ignored pixels.
     """
     face = font()
+    entries = [(printable(name, ""), color) for name, color in entries]
     line = _SWATCH[0] + 10
     text = max((math.ceil(face.getlength(n)) for n, _ in entries), default=0)
     column = _SWATCH[1] + 8 + text

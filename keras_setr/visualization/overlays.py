@@ -10,6 +10,7 @@ from PIL import Image
 from PIL import ImageDraw
 
 from keras_setr.arguments import checked
+from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
@@ -64,7 +65,11 @@ def overlay(
     return Image.fromarray(blend(image, labels, classes, alpha))
 
 
-@checked(classes=_CLASSES, titles=sequence(string(), minimum_length=2))
+@checked(
+    rows=sequence(having("an image and label maps", "__len__")),
+    classes=_CLASSES,
+    titles=sequence(string(), minimum_length=2),
+)
 def comparison(
     rows: Any,
     classes: Classes,

@@ -12,6 +12,7 @@ from keras_setr import workers
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import function
+from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
@@ -29,7 +30,12 @@ OPTION_RULES = {
 }
 
 
-@checked(batch_size=integer(1), transform=function(), **OPTION_RULES)
+@checked(
+    source=having("a sequence of (image, label)", "__len__", "__getitem__"),
+    batch_size=integer(1),
+    transform=function(),
+    **OPTION_RULES,
+)
 @dataclasses.dataclass(frozen=True, eq=False)
 class BatchPlan:
     """The batches of a training, each fixed by the seed and its number.

@@ -17,6 +17,7 @@ from keras_setr.arguments import either
 from keras_setr.arguments import flag
 from keras_setr.arguments import function
 from keras_setr.arguments import integer
+from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.data.batches.batches import read
@@ -225,6 +226,9 @@ class SegmentationSource:
             )
         )
 
+    @checked(
+        count=integer(), columns=integer(), width=integer(1), alpha=number(0, 1)
+    )
     def show(
         self,
         count: int = 6,

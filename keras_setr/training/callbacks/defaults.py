@@ -9,7 +9,9 @@ import keras
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
+from keras_setr.arguments import optional
 from keras_setr.arguments import path
+from keras_setr.evaluation import WHOLE_IMAGES
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.training.callbacks import logs
 from keras_setr.training.callbacks import stopping
@@ -20,6 +22,7 @@ from keras_setr.training.resume.callback import Checkpoints
 @checked(
     *VIEW_OPTIONS,
     directory=path(),
+    validation=optional(WHOLE_IMAGES),
     validate_every=integer(1),
     checkpoint_every=integer(1),
     previews=integer(0),

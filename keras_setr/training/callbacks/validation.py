@@ -16,7 +16,10 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.arguments import string
 from keras_setr.classes import Classes
+from keras_setr.evaluation import WHOLE_IMAGES
+from keras_setr.evaluation import check_first
 from keras_setr.evaluation import evaluate
+from keras_setr.evaluation import few_samples
 from keras_setr.files.whole import written_whole
 from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
@@ -26,6 +29,7 @@ from keras_setr.visualization.overlays import as_rgb
 
 @checked(
     *VIEW_OPTIONS,
+    dataset=optional(WHOLE_IMAGES),
     every=integer(1),
     verbose=VERBOSE,
     batch_size=optional(integer(1)),
@@ -68,6 +72,9 @@ class SlidingWindowValidation(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self.dataset is None:
             self.dataset = self.model.run.validation_images
+        if self.dataset is not None:
+            # Not only when an epoch has been trained.
+            check_first(self.model, self.dataset)
 
     def on_epoch_end(self, epoch, logs=None):
         if self.dataset is None:
@@ -93,6 +100,7 @@ class SlidingWindowValidation(keras.callbacks.Callback):
 @checked(
     *VIEW_OPTIONS,
     directory=path(),
+    dataset=optional(WHOLE_IMAGES),
     count=integer(1),
     every=integer(1),
     batch_size=optional(integer(1)),
@@ -104,11 +112,11 @@ class Previews(keras.callbacks.Callback):
 
     Args:
         directory: path.
-        dataset: sequence of `(image, label)`, such as a `SegmentationFolder`.
-            Defaults to the whole images behind the `validation_data` of `fit`,
-            if those are batches of `keras_setr.data`; without either nothing
-            is drawn.
-        count: int. Images, evenly spread over the dataset.
+        dataset: as for `keras_setr.evaluate`; of an iterable, the first are
+            drawn. Defaults to the whole images behind the `validation_data`
+            of `fit`, if those are batches of `keras_setr.data`; without
+            either nothing is drawn.
+        count: int. Images, evenly spread over a sequence.
         every: int. Epochs between previews; the last always has one.
         batch_size, **views: as for `keras_setr.evaluate`.
     """
@@ -141,12 +149,10 @@ class Previews(keras.callbacks.Callback):
         if not is_due(epoch, self.every, self.params):
             return
         model = self.model
-        count = min(self.count, len(self.dataset))
-        chosen = [i * len(self.dataset) // count for i in range(count)]
-        images, labels = zip(*(self.dataset[index][:2] for index in chosen))
+        images, labels = few_samples(self.dataset, self.count)
         # Several workers predict together, and one of them writes.
         predictions = model.segment(
-            list(images), batch_size=self.batch_size, **self.views.options()
+            images, batch_size=self.batch_size, **self.views.options()
         )
         if not workers.is_chief():
             return

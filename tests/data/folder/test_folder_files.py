@@ -232,7 +232,7 @@ def test_images_of_five_channels_and_16_bits_reach_the_batches(tmp_path):
             images, labels = next(
                 iter(folder.batches(2, augment=augment, reader=reader))
             )
-            assert images.shape == (2, 32, 32, 5)
+            assert images.shape == (2, 16, 16, 5)
             assert np.asarray(images).dtype == np.uint16
     with pytest.raises(ValueError, match="a.npy.*3 channels of uint16"):
         SegmentationFolder(tmp_path, channels=3, image_dtype="uint16").check()

@@ -137,6 +137,17 @@ def test_whole_images_are_scored_in_place_of_crops(model, scenes):
     assert epoch_end(callback, 4, loss=1.0) == {"loss": 1.0, **scores}
 
 
+def test_images_to_validate_on_are_looked_at_before_the_training(
+    model, scenes, tmp_path
+):
+    scenes.labels = scenes.labels.copy()
+    scenes.labels[0, 5, 5] = 77
+    with pytest.raises(ValueError, match="holds label 77.*num_classes=5"):
+        begin(ks.training.SlidingWindowValidation(scenes), model)
+    with pytest.raises(ValueError, match="validation must be an iterable"):
+        ks.callbacks(tmp_path, validation=7)
+
+
 def test_previews_show_image_truth_and_prediction(model, scenes, tmp_path):
     # As 16 bits, of which the upper ones are drawn.
     scenes.images = scenes.images.astype("uint16") * 257
