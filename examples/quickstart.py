@@ -24,7 +24,7 @@ from keras_setr_commands.messages import say
 PATCH = 8
 # The longer side to which a user's images are brought, and the updates that
 # then take some minutes on two cores.
-LONGER_SIDE, STEPS = 192, 400
+LONGER_SIDE, STEPS = 160, 400
 DEFAULTS = {
     **options.LABEL_DEFAULTS,
     "data": None,

@@ -3,6 +3,8 @@
 import importlib
 import json
 import os
+import pathlib
+import re
 
 import pytest
 
@@ -235,3 +237,31 @@ def test_the_command_itself(argv, code, words, capsys):
     printed = "".join(capsys.readouterr())
     for word in words.split():
         assert word in printed
+
+
+def lines_of_the_read_me():
+    text = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    block = re.findall(r"^keras-setr (\w+ [^#\n]+)", text, re.M)
+    inline = re.findall(r"`keras-setr ([a-z]+ --[^`]+)`", text)
+    return [line.strip() for line in [*block, *inline]]
+
+
+@pytest.mark.parametrize("line", lines_of_the_read_me())
+def test_the_lines_of_the_read_me_are_right(line, folder):
+    for name in ("DIR", "camvid", "leftImg8bit/test", "photos", "runs/a"):
+        (folder / name).mkdir(parents=True)
+    for name in ("PRESET", "runs/a/preset"):
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text("{}")
+    for name in ("photos/1.png", "camvid.txt", "setr.pth"):
+        (folder / name).write_text("")
+    settings = json.dumps({"data": str(folder / "DIR")})
+    (folder / "runs/a/settings.json").write_text(settings)
+    command, *argv = line.split()
+    module = importlib.import_module(f"keras_setr_commands.{command}")
+    main.parse(module, argv, "keras-setr")
+
+
+def test_the_read_me_has_every_command():
+    commands = {line.split()[0] for line in lines_of_the_read_me()}
+    assert commands == set(main.COMMANDS)
