@@ -162,7 +162,8 @@ def main(args):
         # === Evaluation ===
         result = ks.evaluate(model, val, base_scale=base_scale)
         say(result)
-        shown = [val[index] for index in range(min(4, len(val)))]
+        count = min(4, len(val))
+        shown = [val[n * len(val) // count] for n in range(count)]
         picture = ks.visualization.comparison(
             [
                 (image, label, model.segment(image, base_scale=base_scale))
