@@ -157,6 +157,8 @@ class _ConfusionMetric(keras.metrics.Metric):
 
     _BASE = 2**16
     _NAME: str  # by default, also in logs
+    # What Keras' callbacks with mode="auto" go by.
+    _direction = "up"
 
     @checked(**_RULES)
     def __init__(
@@ -180,9 +182,10 @@ class _ConfusionMetric(keras.metrics.Metric):
         """Adds a batch.
 
         Args:
-            y_true: `(B, H, W)` or `(B, H, W, 1)` labels. A label outside
-                `0..K-1` is not counted, be it `ignore_class` or not: a
-                compiled step cannot raise. `keras_setr.evaluate` does.
+            y_true: `(B, H, W)` or `(B, H, W, 1)` labels, or one-hot
+                `(B, H, W, K)`. A label outside `0..K-1`, or a row of zeros,
+                is not counted, be it `ignore_class` or not: a compiled step
+                cannot raise. `keras_setr.evaluate` does.
             y_pred: `(B, H, W, K)` logits or probabilities, or `(B, H, W)` or
                 `(B, H, W, 1)` labels.
             sample_weight: must be None; pixels are counted, not weighed.
@@ -211,6 +214,9 @@ class _ConfusionMetric(keras.metrics.Metric):
         received = (tuple(y_true.shape), tuple(y_pred.shape))
         if len(y_true.shape) == 4 and y_true.shape[-1] == 1:
             y_true = ops.squeeze(y_true, -1)
+        elif len(y_true.shape) == 4 and y_true.shape[-1] == self.num_classes:
+            none = ops.max(y_true, axis=-1) <= 0
+            y_true = ops.where(none, -1, ops.argmax(y_true, axis=-1))
         if len(y_pred.shape) == 4 and y_pred.shape[-1] == 1:
             y_pred = ops.squeeze(y_pred, -1)
         elif len(y_pred.shape) == 4 and y_pred.shape[-1] == self.num_classes:
@@ -327,3 +333,32 @@ class PixelAccuracy(_ConfusionMetric):
 
     def result(self):
         return pixel_accuracy(self._confusion(), xp=ops)
+
+
+# Keras' names for the share of right pixels. It would count ignored ones as
+# wrong.
+_ACCURACIES = (
+    "acc",
+    "accuracy",
+    "categorical_accuracy",
+    "sparse_categorical_accuracy",
+)
+
+
+def by_name(metric: Any, num_classes: int, ignore_class: int | None) -> Any:
+    """The metric of this module that a name of `compile` stands for.
+
+    Args:
+        metric: `"mean_iou"`, `"mean_accuracy"`, `"pixel_accuracy"`, one of
+            Keras' names for the last, or whatever else `compile` takes.
+        num_classes, ignore_class: of the model.
+    """
+    classes = {
+        "mean_iou": MeanIoU,
+        "mean_accuracy": MeanAccuracy,
+        "pixel_accuracy": PixelAccuracy,
+        **dict.fromkeys(_ACCURACIES, PixelAccuracy),
+    }
+    if not isinstance(metric, str) or metric not in classes:
+        return metric
+    return classes[metric](num_classes, ignore_class, name=metric)

@@ -7,9 +7,15 @@ import keras
 from keras import ops
 
 from keras_setr.arguments import checked
+from keras_setr.arguments import either
+from keras_setr.arguments import flag
+from keras_setr.arguments import function
+from keras_setr.arguments import instance
 from keras_setr.arguments import integer
+from keras_setr.arguments import mapping
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
+from keras_setr.arguments import string
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -124,6 +130,34 @@ def schedule_of(optimizer: Any) -> Any:
     return None
 
 
+_RATE = either(
+    number(0),
+    instance(
+        "a keras.optimizers.schedules.LearningRateSchedule",
+        keras.optimizers.schedules.LearningRateSchedule,
+    ),
+    # What Keras hands on when it makes an optimizer from its config.
+    instance("a config", dict),
+    function(),
+)
+
+# Rules for the arguments that our optimizers have in common.
+_RULES = {
+    "learning_rate": _RATE,
+    "learning_rate_multipliers": optional(mapping(string(), number(0))),
+    "weight_decay": optional(number(0)),
+    "clipnorm": optional(number(above=0)),
+    "clipvalue": optional(number(above=0)),
+    "global_clipnorm": optional(number(above=0)),
+    "use_ema": flag(),
+    "ema_momentum": number(0, 1),
+    "ema_overwrite_frequency": optional(integer(1)),
+    "loss_scale_factor": optional(number(above=0)),
+    # Keras has no accumulation over a single batch.
+    "gradient_accumulation_steps": optional(integer(2)),
+}
+
+
 class _RatePerVariable:
     """A learning rate for each variable, to be mixed into an optimizer.
 
@@ -211,6 +245,7 @@ class SGD(_RatePerVariable, keras.optimizers.SGD):
             `gradient_accumulation_steps=N` schedules count updates.
     """
 
+    @checked("nesterov", *_RULES, **_RULES, momentum=number(0, 1))
     def __init__(
         self,
         learning_rate: Any = 0.001,
@@ -253,6 +288,14 @@ class AdamW(_RatePerVariable, keras.optimizers.AdamW):
             `gradient_accumulation_steps=N` schedules count updates.
     """
 
+    @checked(
+        *(*_RULES, "beta_1", "beta_2", "epsilon", "amsgrad"),
+        **_RULES,
+        beta_1=number(0, below=1),
+        beta_2=number(0, below=1),
+        epsilon=number(above=0),
+        amsgrad=flag(),
+    )
     def __init__(
         self,
         learning_rate: Any = 6e-5,

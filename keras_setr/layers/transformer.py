@@ -13,6 +13,7 @@ from keras_setr.arguments import optional
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.initialization import EncoderInitializer
+from keras_setr.layers.projection import Projection
 from keras_setr.layers.rematerialization import Dropout
 from keras_setr.layers.rematerialization import rematerialize
 
@@ -93,7 +94,7 @@ class SelfAttention(keras.layers.Layer):
         self.head_dim = dim // self.num_heads
         # One product for all three: columns are [query; key; value], each
         # head after head, as in timm and mmsegmentation.
-        self.qkv = keras.layers.Dense(
+        self.qkv = Projection(
             3 * dim,
             use_bias=self.use_bias,
             kernel_initializer=EncoderInitializer(),
@@ -101,7 +102,7 @@ class SelfAttention(keras.layers.Layer):
             name="qkv",
         )
         self.qkv.build(tokens_shape)
-        self.projection = keras.layers.Dense(
+        self.projection = Projection(
             dim,
             kernel_initializer=EncoderInitializer(),
             dtype=self.dtype_policy,
@@ -215,7 +216,7 @@ class MLP(keras.layers.Layer):
 
     def build(self, tokens_shape):
         def dense(name, units, input_shape):
-            layer = keras.layers.Dense(
+            layer = Projection(
                 units,
                 kernel_initializer=EncoderInitializer(),
                 dtype=self.dtype_policy,
@@ -234,7 +235,8 @@ class MLP(keras.layers.Layer):
 
     def call(self, tokens, training=None, seeds=(None, None)):
         on_tensorflow = keras.config.backend() == "tensorflow"
-        if on_tensorflow and not training and _runs_on_cpu():
+        in_floats = self.expansion.quantization_mode is None
+        if on_tensorflow and in_floats and not training and _runs_on_cpu():
             return self._call_in_parts(tokens)
         x = ops.gelu(self.expansion(tokens), approximate=False)
         x = self.dropout(x, training=training, seed=seeds[0])
@@ -248,13 +250,15 @@ class MLP(keras.layers.Layer):
         TensorFlow's product into 4096 columns takes twice the time of four
         into 1024 on CPUs, and its result is fresh memory at every call.
         """
-        expansion, projection = self.expansion, self.projection
-        x = projection.bias
+        # With their LoRA added, where there is one.
+        expand, project = self.expansion.kernel, self.projection.kernel
+        bias = self.expansion.bias
+        x = self.projection.bias
         for start in range(0, self.mlp_dim, width):
             part = slice(start, start + width)
-            hidden = ops.matmul(tokens, expansion.kernel[:, part])
-            hidden = ops.gelu(hidden + expansion.bias[part], approximate=False)
-            x = x + ops.matmul(hidden, projection.kernel[part])
+            hidden = ops.matmul(tokens, expand[:, part])
+            hidden = ops.gelu(hidden + bias[part], approximate=False)
+            x = x + ops.matmul(hidden, project[part])
         return x
 
     def compute_output_shape(self, tokens_shape):

@@ -15,6 +15,8 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.arguments import path
+from keras_setr.arguments import sequence
+from keras_setr.arguments import string
 from keras_setr.checkpoints import loading
 from keras_setr.checkpoints.preset_folder import save_whole
 from keras_setr.layers.constructor import config_of
@@ -41,6 +43,16 @@ IMAGE_SHAPE = Rule(
     "(height, width, channels), integers of which the first two may be None",
     _image_shape,
 )
+
+
+def check_not_quantized(backbone):
+    """Raise unless the weights are the floats that a preset holds."""
+    if backbone.is_quantized:
+        raise ValueError(
+            "A preset holds floats. Received: an encoder of int8. Save it "
+            "before quantize(), which takes seconds after loading; or save "
+            "this one as a .keras file."
+        )
 
 
 def check_layers(layers, num_layers, argument):
@@ -302,6 +314,82 @@ class SETRBackbone(keras_hub.models.Backbone):
         for name, depth in self.depths.items():
             self.get_layer(name).trainable = depth > num_layers
 
+    def default_lora_layer_names(self) -> list[str]:
+        """The projections of attention and MLP, which LoRA adapts."""
+        return ["qkv", "projection", "expansion"]
+
+    @checked(
+        rank=integer(1),
+        target_layer_names=optional(sequence(string(), minimum_length=1)),
+    )
+    def enable_lora(
+        self, rank: int, target_layer_names: Sequence[str] | None = None
+    ) -> None:
+        """Train low-rank updates of the projections alone (2106.09685).
+
+        All else of the encoder is frozen, but for the biases of these layers;
+        a decoder goes on training. It counts from the next `compile` on. A
+        saved model has the updates added to its weights.
+
+        Args:
+            rank: int. Of the updates.
+            target_layer_names: sequence of `"qkv"`, `"projection"`, which is
+                both that of the attention and that of the MLP, and
+                `"expansion"`. Defaults to all of them.
+
+        Raises:
+            ValueError: for other names, and where it was done before.
+        """
+        known = self.default_lora_layer_names()
+        names = known if target_layer_names is None else target_layer_names
+        for name in names:
+            choice(*known).check("target_layer_names", name)
+        if self.lora is not None:
+            raise ValueError(
+                "enable_lora can be called once. Received: rank="
+                f"{rank} for an encoder with LoRA of rank {self.lora['rank']}."
+            )
+        super().enable_lora(rank, list(names))
+        self._lora_names = list(names)
+
+    @property
+    def lora(self) -> dict[str, Any] | None:
+        """`{"rank": .., "target_layer_names": ..}` of `enable_lora`."""
+        if not hasattr(self, "_lora_names"):
+            return None
+        return {
+            "rank": self._lora_rank,
+            "target_layer_names": list(self._lora_names),
+        }
+
+    @checked(mode=choice("int8"))
+    def quantize(self, mode: str = "int8", config: Any = None) -> None:
+        """Keep the projections as int8: a quarter of their memory.
+
+        Their inputs are quantised as they come. For inference: these weights
+        can no longer be trained.
+
+        Args:
+            mode: `"int8"`.
+            config: `keras.quantizers.Int8QuantizationConfig`, or None.
+        """
+        for block in self.blocks:
+            attention, mlp = block.attention, block.mlp
+            for layer in (
+                attention.qkv,
+                attention.projection,
+                mlp.expansion,
+                mlp.projection,
+            ):
+                layer.quantize(mode, config, type_check=False)
+        # On torch, parameters that are gone are still listed.
+        self._post_quantize(mode)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the projections are int8."""
+        return self.blocks[0].mlp.expansion.quantization_mode is not None
+
     @property
     def depths(self) -> dict[str, int]:
         """dict from the names of the layers with weights to their depth.
@@ -377,6 +465,7 @@ class SETRBackbone(keras_hub.models.Backbone):
         self, preset_dir: str | os.PathLike[str], max_shard_size: float = 10
     ) -> None:
         """Save the encoder as a preset folder; as `SETRPUP.save_to_preset`."""
+        check_not_quantized(self)
         save_whole(super().save_to_preset, preset_dir, max_shard_size)
 
     def get_config(self):

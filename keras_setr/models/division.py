@@ -62,7 +62,8 @@ def divide_batch(
 
     Args:
         x: images `(B, H, W, C)`.
-        y: labels `(B, H, W)` or `(B, H, W, 1)`, or None.
+        y: labels `(B, H, W)` or `(B, H, W, 1)`, one-hot `(B, H, W, K)`, or
+            None.
         sample_weight: array of B rows, or None.
         worker, num_workers, divisor: as for `workers.rows_of`.
         ignore_class: int or None.
@@ -97,8 +98,10 @@ def divide_batch(
                 "and a batch_size that divides, or build the model with an "
                 "ignore_class."
             )
-        y = _take(_holding(y, ignore_class), rows)
-        y = _ignored(y, repeated, ignore_class)
+        one_hot = len(y.shape) == 4 and y.shape[-1] != 1
+        ignored = 0 if one_hot else ignore_class
+        y = _take(_holding(y, ignored), rows)
+        y = _ignored(y, repeated, ignored)
     elif y is not None:
         y = _take(y, rows)
     if sample_weight is not None:

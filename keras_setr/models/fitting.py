@@ -3,17 +3,25 @@
 Each function is handed the model; Keras and KerasHub do the rest.
 """
 
+import functools
 import warnings
+from collections.abc import Iterator
 
 import keras
 import keras_hub
+import numpy as np
 from keras import ops
 
+from keras_setr.arguments import number
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.losses import PixelCrossEntropy
+from keras_setr.losses import for_logits
+from keras_setr.losses import loss_inputs
 from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
+from keras_setr.metrics import by_name
 from keras_setr.models import division
+from keras_setr.models import feeding
 from keras_setr.models import inputs
 from keras_setr.models import keras_internals
 from keras_setr.models.runs import Run
@@ -44,12 +52,19 @@ def compile_options(model, optimizer, loss, metrics, jit_compile, **automatic):
             + "."
         )
     _check_accumulation(model, optimizer)
+    _check_rate(optimizer)
     if isinstance(loss, str) and loss == "auto":
         loss = PixelCrossEntropy(model.ignore_class)
+    loss = for_logits(loss, model.ignore_class)
     if isinstance(metrics, str) and metrics == "auto":
         metrics = [
             MeanIoU(model.num_classes, model.ignore_class),
             PixelAccuracy(model.num_classes, model.ignore_class),
+        ]
+    if isinstance(metrics, (str, list, tuple)):
+        names = [metrics] if isinstance(metrics, str) else metrics
+        metrics = [
+            by_name(m, model.num_classes, model.ignore_class) for m in names
         ]
     return {
         "optimizer": optimizer,
@@ -59,44 +74,106 @@ def compile_options(model, optimizer, loss, metrics, jit_compile, **automatic):
     }
 
 
-def prepare(model, x, y=None, sample_weight=None):
-    """A batch as it comes, checked, divided and normalised.
+def prepare(
+    model, x, y=None, sample_weight=None, *, expected=None, class_weights=None
+):
+    """A batch as it comes, checked, weighed, divided and normalised.
 
     Args:
         model: `SETRSegmenter`.
         x: images `(B, H, W, C)`.
-        y: labels `(B, H, W)` or `(B, H, W, 1)`, or None.
-        sample_weight: array of B rows, or None.
+        y: labels `(B, H, W)`, `(B, H, W, 1)` or one-hot, or None.
+        sample_weight: one per image or per pixel, or None.
+        expected: `inputs.Expected` to check it against, or None.
+        class_weights: `(K,)` float32 array, or None.
 
     Returns:
         What the model is trained on: this worker's part of the batch.
     """
-    x = _checked(model, x, y)
-    x, y, sample_weight = _divided(model, x, y, sample_weight)
-    return _normalised(model, x, y, sample_weight)
-
-
-def _checked(model, x, y):
-    """`x`; arrays were checked before the fit, batch by batch tf.data is."""
-    if not inputs.in_tf_graph(x):
-        return x
-    return inputs.assert_batch(
-        x, y, model.backbone.patch_size, model.num_classes, model.ignore_class
-    )
-
-
-def _divided(model, x, y, sample_weight):
-    """This worker's part, filled up to divide among its devices."""
-    return division.divide_batch(
+    if inputs.in_tf_graph(x):
+        if expected is not None:
+            x = expected.check_in_graph(x, y)
+    else:
+        x = feeding.to_array(x)
+        y = feeding.to_array(y, "y")
+        sample_weight = feeding.to_array(sample_weight, "sample_weight")
+        if expected is not None:
+            expected.check_arrays(x, y, sample_weight)
+    if class_weights is not None:
+        sample_weight = pixel_weights(y, sample_weight, class_weights)
+    x, y, sample_weight = division.divide_batch(
         x, y, sample_weight, *model._division, model.ignore_class
     )
-
-
-def _normalised(model, x, y, sample_weight):
-    """The part after the model's preprocessor."""
     return keras_hub.models.ImageSegmenter.preprocess_samples(
         model, x, y, sample_weight
     )
+
+
+def pixel_weights(y, sample_weight, class_weights):
+    """The weight of each pixel's class, times that of the sample.
+
+    Args:
+        y: labels `(B, H, W)`, `(B, H, W, 1)` or one-hot `(B, H, W, K)`.
+        sample_weight: `(B,)`, `(B, H, W)` or `(B, H, W, 1)`, or None.
+        class_weights: `(K,)` float32 array. Labels that are no class, which
+            count nowhere, get 1.
+
+    Returns:
+        `(B, H, W)` float32, array or tensor as `y` came.
+    """
+    if inputs.in_tf_graph(y):
+        import tensorflow as xp
+
+        take, minimum, shape = xp.gather, xp.minimum, y.shape
+    else:
+        xp, take, minimum, shape = np, np.take, np.minimum, y.shape
+    num_classes = len(class_weights)
+    if len(shape) == 4 and shape[-1] == num_classes:
+        y = xp.argmax(y, -1)
+    elif len(shape) == 4:
+        y = y[..., 0]
+    y = y.astype("int32") if xp is np else xp.cast(y, "int32")
+    table = np.append(class_weights, np.float32(1))
+    known = xp.where(y < 0, num_classes, minimum(y, num_classes))
+    weights = take(table, known)
+    if sample_weight is None:
+        return weights
+    if xp is not np:
+        sample_weight = xp.cast(sample_weight, "float32")
+    if len(sample_weight.shape) == 1:
+        return weights * sample_weight[:, None, None]
+    if len(sample_weight.shape) == 4:
+        sample_weight = sample_weight[..., 0]
+    return weights * sample_weight
+
+
+def class_weights_of(model, class_weight):
+    """`fit(class_weight=..)` as a `(K,)` float32 array, or None.
+
+    Args:
+        model: `SETRSegmenter`.
+        class_weight: dict from classes to weights, 1 for the others; or a
+            sequence of K.
+    """
+    if class_weight is None:
+        return None
+    count = model.num_classes
+    weights = np.ones(count, "float32")
+    if isinstance(class_weight, dict):
+        if outside := [k for k in class_weight if not 0 <= k < count]:
+            raise ValueError(
+                "class_weight must weigh classes of the model, 0.."
+                f"{count - 1}. Received: {outside}."
+            )
+        weights[list(class_weight)] = list(class_weight.values())
+    elif len(class_weight) != count:
+        raise ValueError(
+            "class_weight must hold one weight per class, "
+            f"num_classes={count}. Received: {len(class_weight)}."
+        )
+    else:
+        weights[:] = class_weight
+    return weights
 
 
 def logits_of_heads(y_pred):
@@ -107,93 +184,201 @@ def logits_of_heads(y_pred):
     return y_pred["logits"], [y_pred[name] for name in names]
 
 
-def auxiliary_loss(model, y, main, auxiliary, sample_weight):
-    """The weighted losses of the auxiliary heads, enlarged to the main one.
+def compute_loss(model, compiled_loss, x, y, y_pred, sample_weight, training):
+    """The loss of the main head and the weighted ones of the auxiliary heads.
 
     Args:
         model: `SETRSegmenter`.
-        y: labels `(B, H, W)` or `(B, H, W, 1)`.
-        main: logits `(B, H, W, K)`.
-        auxiliary: list of logits `(B, h, w, K)`.
-        sample_weight: `(B,)` or None.
+        compiled_loss: `keras.Model.compute_loss` of the model.
+        x: images, as Keras hands them on.
+        y: labels `(B, H, W)`, `(B, H, W, 1)` or one-hot `(B, H, W, K)`.
+        y_pred: what the model returns. The logits of auxiliary heads are
+            enlarged to the main ones.
+        sample_weight: one per image or per pixel, or None.
+        training: bool.
     """
-    height, width = ops.shape(main)[1:3]
-    total = 0.0
+    main, auxiliary = logits_of_heads(y_pred)
+
+    def inputs_for(logits):
+        return loss_inputs(
+            model.loss, y, logits, sample_weight, model.ignore_class
+        )
+
+    labels, logits, weights = inputs_for(main)
+    total = compiled_loss(x, labels, logits, weights, training)
     for logits in auxiliary:
-        logits = resize_bilinear(ops.cast(logits, "float32"), (height, width))
-        loss = keras_internals.compiled_loss(model, y, logits, sample_weight)
+        logits = resize_bilinear(
+            ops.cast(logits, "float32"), ops.shape(main)[1:3]
+        )
+        loss = keras_internals.compiled_loss(model, *inputs_for(logits))
         total = total + model.auxiliary_weight * loss
     return total
 
 
 def fit(
     model,
-    x=None,
-    y=None,
-    batch_size=None,
-    sample_weight=None,
-    validation_data=None,
-    *,
-    callbacks=None,
-    epochs=1,
-    initial_epoch=0,
-    steps_per_epoch=None,
-    **kwargs,
+    x,
+    y,
+    sample_weight,
+    batch_size,
+    validation_data,
+    validation_split,
+    validation_batch_size,
+    validation_steps,
+    shuffle,
+    class_weight,
+    callbacks,
+    epochs,
+    initial_epoch,
+    steps_per_epoch,
+    **options,
 ):
     """`SETRSegmenter.fit`; see there."""
-    inputs.check_fit_data(model, x, y, validation_data)
+    expected = inputs.Expected(model, needs_labels=True)
+    class_weights = class_weights_of(model, class_weight)
+    data = feeding.gather(x, y, sample_weight, batch_size)
+    if validation_split:
+        if validation_data is not None or not isinstance(data, feeding.Arrays):
+            raise ValueError(
+                "validation_split takes the last of the arrays x and y, and "
+                "goes with nothing else. Received: validation_split="
+                f"{validation_split} with x={type(x).__name__}, "
+                f"validation_data={type(validation_data).__name__}. Pass "
+                "validation_data alone."
+            )
+        _check(data, expected)
+        data, validation = data.split(validation_split)
+    else:
+        _check(data, expected)
+        validation = _gather_validation(validation_data, expected)
+    size = 32 if batch_size is None else batch_size  # as in Keras
+    if isinstance(data, feeding.Arrays):
+        data = feeding.Batches(data, size, shuffle)
+    if isinstance(validation, feeding.Arrays):
+        validation = feeding.Batches(
+            validation,
+            size if validation_batch_size is None else validation_batch_size,
+        )
+    elif validation is not None:
+        _check_length(validation, validation_steps, epochs - initial_epoch)
+    _check_trainable(model)
     run = Run(
-        x,
-        batch_size,
-        validation_data,
-        callbacks,
-        epochs,
-        initial_epoch,
-        steps_per_epoch,
+        data, validation, callbacks, epochs, initial_epoch, steps_per_epoch
     )
     _spread_decay(model, run)
-    kwargs.update(
-        callbacks=callbacks, epochs=epochs, steps_per_epoch=steps_per_epoch
-    )
     keras_internals.start_in_epoch(model, initial_epoch)
     model.run = run
+    # Its own order is that of other data, but for the batches of a PyDataset.
+    own_order = not isinstance(data, keras.utils.PyDataset)
     try:
         # What a callback silences is heard again after the fit.
         with warnings.catch_warnings():
-            if isinstance(x, keras.utils.PyDataset):
-                # KerasHub takes tf.data and Grain only.
-                return keras.Model.fit(
-                    model,
-                    inputs.preprocessed(x, model.preprocess_samples),
-                    validation_data=inputs.preprocessed(
-                        validation_data, model.preprocess_samples
-                    ),
-                    **kwargs,
-                )
-            if inputs.is_tf_dataset(x):
-                # Its order is its own; Keras warns where it is to shuffle it.
-                kwargs.setdefault("shuffle", False)
-            return keras_hub.models.ImageSegmenter.fit(
+            return keras.Model.fit(
                 model,
-                x,
-                y,
-                batch_size,
-                sample_weight,
-                validation_data,
-                **kwargs,
+                _feed(model, data, expected, class_weights),
+                validation_data=_feed(model, validation, expected),
+                validation_steps=validation_steps,
+                shuffle=shuffle
+                and not (own_order or isinstance(data, feeding.Batches)),
+                callbacks=callbacks,
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                **options,
             )
     finally:
         model.run = None
         run.at_end.close()
 
 
-def evaluate(model, x=None, y=None, **kwargs):
+def evaluate(model, x, y, sample_weight, batch_size, **options):
     """`SETRSegmenter.evaluate`; see there."""
-    if isinstance(x, keras.utils.PyDataset):
-        # KerasHub takes tf.data and Grain only.
-        x = inputs.preprocessed(x, model.preprocess_samples)
-        return keras.Model.evaluate(model, x, **kwargs)
-    return keras_hub.models.ImageSegmenter.evaluate(model, x, y, **kwargs)
+    expected = inputs.Expected(model, needs_labels=True)
+    data = feeding.gather(x, y, sample_weight, batch_size)
+    _check(data, expected)
+    if isinstance(data, feeding.Arrays):
+        data = feeding.Batches(data, 32 if batch_size is None else batch_size)
+    data = _feed(model, data, expected, again=False)
+    return keras.Model.evaluate(model, data, **options)
+
+
+def single_batch(model, x, y, sample_weight, class_weight, needs_labels=True):
+    """One batch as tensors, for the verbs that end in `_on_batch`."""
+    batch = prepare(
+        model,
+        x,
+        y,
+        sample_weight,
+        expected=inputs.Expected(model, needs_labels),
+        class_weights=class_weights_of(model, class_weight),
+    )
+    return keras.tree.map_structure(
+        lambda part: part if part is None else ops.convert_to_tensor(part),
+        keras.utils.unpack_x_y_sample_weight(batch),
+    )
+
+
+def _check(data, expected, prefix=""):
+    """Raise at what shows before a dataset is read."""
+    if isinstance(data, feeding.Arrays):
+        expected.check_arrays(data.x, data.y, data.sample_weight, prefix)
+    elif feeding.is_tf_dataset(data):
+        expected.check_spec(data.element_spec)
+    if (position := getattr(data, "position", None)) is not None:
+        expected.check_size(position.plan.image_shape[:2])
+
+
+def _gather_validation(validation_data, expected):
+    if validation_data is None:
+        return None
+    data = validation_data
+    if isinstance(data, (tuple, list)):
+        data = feeding.unpack(data)
+        data = feeding.gather(*data)
+    else:
+        data = feeding.gather(data)
+    _check(data, expected, "validation ")
+    return data
+
+
+def _check_length(validation, steps, epochs):
+    """Raise where the first epoch's validation would leave nothing over."""
+    if steps is None and epochs > 1 and isinstance(validation, Iterator):
+        raise ValueError(
+            "validation_data is read to its end after each epoch. Received: "
+            f"a {type(validation).__name__}, which ends once, and {epochs} "
+            "epochs. Pass an endless one with validation_steps=.., or a "
+            "PyDataset, arrays or a tf.data.Dataset."
+        )
+
+
+def _check_trainable(model):
+    """Raise where an optimizer lacks variables that are to be trained."""
+    optimizer = unwrapped(model.optimizer)
+    if optimizer is None or not optimizer.built:
+        return
+    known = {id(v) for v in keras_internals.trained_by(optimizer)}
+    new = [v.path for v in model.trainable_variables if id(v) not in known]
+    if new:
+        raise ValueError(
+            f"{len(new)} variables became trainable after compile, which its "
+            f"optimizer does not know. Received: {new[0]}"
+            f"{', ..' if len(new) > 1 else ''}. Call compile again."
+        )
+
+
+def _feed(model, data, expected, class_weights=None, again=True):
+    """Batches for Keras; those of arrays were checked all at once."""
+    if data is None:
+        return None
+    in_arrays = isinstance(data, feeding.Batches)
+    function = functools.partial(
+        prepare,
+        model,
+        expected=None if in_arrays else expected,
+        class_weights=class_weights,
+    )
+    return feeding.feed(data, function, again)
 
 
 def _spread_decay(model, run):
@@ -253,6 +438,15 @@ def _automatic_optimizer(
         decay_steps=total_steps,
     )
     return SGD(schedule, momentum=0.9, **common)
+
+
+def _check_rate(optimizer):
+    """Raise at a learning rate that no step can be made with."""
+    rate = getattr(unwrapped(optimizer), "_learning_rate", None)
+    if isinstance(rate, keras.Variable):
+        number(0).check(
+            "learning_rate of the optimizer", float(ops.convert_to_numpy(rate))
+        )
 
 
 def _check_accumulation(model, optimizer):

@@ -3,75 +3,21 @@
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 
-import keras
 import numpy as np
+from PIL import Image
+from PIL import ImageOps
 
 from keras_setr.classes import allowed_labels
 from keras_setr.classes import check_labels
 from keras_setr.layers.embedding import check_multiple_of_patch
+from keras_setr.losses import takes_one_hot
+from keras_setr.models import feeding
 
 
 def is_path(x):
     return isinstance(x, (str, os.PathLike))
-
-
-def is_tf_dataset(x):
-    return hasattr(x, "element_spec")
-
-
-class Preprocessed(keras.utils.PyDataset):
-    """The batches of a `PyDataset`, each passed through a function.
-
-    Args:
-        dataset: `keras.utils.PyDataset`.
-        function: callable `(x, y, sample_weight) -> batch`.
-    """
-
-    def __init__(self, dataset, function):
-        super().__init__(
-            workers=dataset.workers,
-            use_multiprocessing=dataset.use_multiprocessing,
-            max_queue_size=dataset.max_queue_size,
-        )
-        self._dataset = dataset
-        self._function = function
-
-    @property
-    def num_batches(self):
-        return self._dataset.num_batches
-
-    def __getitem__(self, index):
-        return self._function(
-            *keras.utils.unpack_x_y_sample_weight(self._dataset[index])
-        )
-
-    def on_epoch_begin(self):
-        self._dataset.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self._dataset.on_epoch_end()
-
-
-def preprocessed(data, function):
-    """Data of any kind, passed through a function, once.
-
-    Args:
-        data: a `PyDataset`, a `tf.data.Dataset`, arrays `(x, y)` or
-            `(x, y, sample_weight)`, or None.
-        function: callable `(x, y, sample_weight) -> batch`.
-    """
-    if isinstance(data, Preprocessed):
-        # Keras' fit evaluates on what it was given.
-        return data
-    if isinstance(data, keras.utils.PyDataset):
-        return Preprocessed(data, function)
-    if is_tf_dataset(data):
-        import tensorflow as tf
-
-        mapped = data.map(function, num_parallel_calls=tf.data.AUTOTUNE)
-        return mapped.prefetch(tf.data.AUTOTUNE)
-    return data if data is None else function(*data)
 
 
 def check_image(image, channels, name):
@@ -100,45 +46,65 @@ def check_image(image, channels, name):
     return image
 
 
-def iterate_images(x, channels, normalises, load):
+# Modes of Pillow that say the same in RGB.
+_OPAQUE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
+
+
+def pillow_to_array(image, channels, dtype):
+    """A Pillow image `(H, W, C)`, upright, as its file would be read.
+
+    Args:
+        image: `PIL.Image.Image`.
+        channels: int.
+        dtype: `"uint8"`, `"uint16"` or None.
+    """
+    image = ImageOps.exif_transpose(image)
+    if channels != 3 or dtype != "uint8":
+        pixels = np.asarray(image)
+        return pixels[..., None] if pixels.ndim == 2 else pixels
+    if image.mode not in _OPAQUE_MODES or image.has_transparency_data:
+        raise ValueError(
+            "A Pillow image must have one of the modes "
+            f"{', '.join(_OPAQUE_MODES)}, without transparency. Received: "
+            f"{image!r}. Pass image.convert('RGB') once it is decided what "
+            "its values or its transparent pixels mean."
+        )
+    return np.asarray(image.convert("RGB"))
+
+
+def iterate_images(x, channels, value_range, load):
     """`(H, W, C)` arrays from paths, arrays, lists and batched datasets.
 
     Args:
-        x: a sequence of paths and `(H, W, C)` arrays of any sizes, an array
-            `(B, H, W, C)`, or a `tf.data.Dataset` (or other iterable) of
-            images, batches, or `(images, labels)`.
+        x: a sequence of paths, Pillow images and `(H, W, C)` arrays of any
+            sizes, an array `(B, H, W, C)`, or a dataset (or other iterable)
+            of images, batches, `(images, labels)` or dicts.
         channels: int. C.
-        normalises: bool. Whether the model normalises 0..255 itself.
-        load: callable from a path to `(H, W, C)`.
+        value_range: `ValueRange`.
+        load: callable from a path or a Pillow image to `(H, W, C)`.
     """
     count = 0
     for element in x:
-        if is_path(element):
-            images, name = [load(element)], str(element)
+        if is_path(element) or isinstance(element, Image.Image):
+            images = [load(element)]
+            name = str(element) if is_path(element) else None
         else:
-            if isinstance(element, tuple):
-                element = element[0]
-            element = np.asarray(element)
+            if isinstance(element, (tuple, list, Mapping)):
+                element, *_ = feeding.unpack(element)
+            element = feeding.to_array(element)
             images = element if element.ndim == 4 else [element]
             name = None
         for image in images:
             name_or_index = name or f"image {count}"
             image = check_image(image, channels, name_or_index)
-            if normalises and image.dtype.kind == "f" and 0 < image.max() <= 1:
-                warnings.warn(
-                    f"{name_or_index} holds floats up to {image.max():.3g}, "
-                    "but the model's preprocessor expects 0..255. Multiply "
-                    "by 255, or set preprocessor=None for images that are "
-                    "normalised already.",
-                    stacklevel=2,
-                )
+            value_range.check(image, name_or_index)
             yield image
             count += 1
 
 
 def count_images(x):
     """How many images `x` holds, or `None` where only reading it tells."""
-    if is_tf_dataset(x) or not hasattr(x, "__len__"):
+    if feeding.gives_batches(x) or not hasattr(x, "__len__"):
         return None
     return len(x)
 
@@ -152,139 +118,284 @@ def in_tf_graph(x):
     return tf.is_tensor(x) and not tf.executing_eagerly()
 
 
-def check_fit_data(model, x, y, validation_data):
-    """Check what `fit` is given, as far as it shows before it is read.
+class ValueRange:
+    """Whether images lie in the range that a preprocessor normalises.
+
+    What certainly does not is an error; what hardly does is a warning, once.
+
+    Args:
+        preprocessor: of a model, or None.
+
+    Attributes:
+        limit: int. The largest value of an image, 255 or 65535; None where
+            any may be right: without a preprocessor, with one of another
+            kind, or one whose statistics are those of another range.
+    """
+
+    def __init__(self, preprocessor):
+        converter = getattr(preprocessor, "image_converter", None)
+        dtype = getattr(converter, "image_dtype", None)
+        self.limit = None
+        if dtype is not None and max(converter.mean + converter.std) > 1:
+            self.limit = int(np.iinfo(dtype).max)
+        self._warned = False
+
+    def check(self, images, name):
+        """Check an array of images that `name` names."""
+        fits = images.dtype.kind == "u" and (
+            np.iinfo(images.dtype).max <= (self.limit or 0)
+        )
+        if self.limit is not None and images.size and not fits:
+            is_float = images.dtype.kind == "f"
+            self.check_extremes(images.min(), images.max(), is_float, name)
+
+    def check_extremes(self, low, high, is_float, name):
+        """The same from the smallest and the largest value."""
+        # What resampling with a cubic filter may add.
+        slack = 0.5 * self.limit if is_float else 0
+        normalized = is_float and low < 0 and high <= 16
+        if normalized or low < -slack or high > self.limit + slack:
+            raise ValueError(self._message(low, high, name))
+        tiny = is_float and 0 < high <= 1
+        if (tiny or low < 0 or high > self.limit) and not self._warned:
+            self._warned = True
+            warnings.warn(self._message(low, high, name), stacklevel=2)
+
+    def _message(self, low, high, name):
+        message = (
+            f"{name} holds values from {low:.4g} to {high:.4g}, but the "
+            f"model's preprocessor expects 0..{self.limit}. "
+        )
+        if low < 0 or high <= 1:
+            return message + (
+                "Images that are scaled or normalised already belong to a "
+                "model with preprocessor=None; or give them as they are in "
+                f"their files, such as by x * {self.limit} for 0..1."
+            )
+        return message + (
+            f"Scale them to 0..{self.limit}, or build the model with "
+            "preprocessor=SETRImageSegmenterPreprocessor(SETRImageConverter("
+            "mean=.., std=..)) of their own range."
+        )
+
+
+class Expected:
+    """What a model takes to be fitted or evaluated, and the checks of it.
 
     Args:
         model: `SETRSegmenter`.
-        x, y, validation_data: as for `fit`.
+        needs_labels: bool.
     """
-    _check_training_data(model, x, y)
-    if isinstance(validation_data, (tuple, list)):
-        _check_training_data(model, *validation_data[:2])
-    elif validation_data is not None:
-        _check_training_data(model, validation_data, None)
 
+    def __init__(self, model, needs_labels=False):
+        backbone = model.backbone
+        self.channels = backbone.image_shape[-1]
+        self.size = tuple(backbone.image_shape[:2])
+        self.patch_size = backbone.patch_size
+        self.num_classes = model.num_classes
+        self.ignore_class = model.ignore_class
+        self.one_hot = takes_one_hot(model.loss)
+        self.needs_labels = needs_labels
+        self.value_range = ValueRange(model.preprocessor)
 
-def _check_training_data(model, x, y):
-    channels = model.backbone.image_shape[-1]
-    patch_size = model.backbone.patch_size
-    if is_tf_dataset(x):
-        check_element_spec(x.element_spec, channels, patch_size)
-    elif hasattr(x, "__array__") or isinstance(x, (list, tuple)):
-        check_training_arrays(
-            x, y, channels, patch_size, model.num_classes, model.ignore_class
-        )
-    _check_size(model, x)
+    def check_arrays(self, x, y=None, sample_weight=None, prefix=""):
+        """Check images, labels and weights of a batch or a whole set.
 
-
-def _check_size(model, x):
-    """Raise where batches have another size than the model takes."""
-    if (position := getattr(x, "position", None)) is not None:
-        size = position.plan.image_shape[:2]
-    elif is_tf_dataset(x):
-        spec = x.element_spec
-        images = spec[0] if isinstance(spec, tuple) else spec
-        size = tuple(images.shape)[1:3] if images.shape.rank else (None, None)
-    elif hasattr(x, "shape"):
-        size = tuple(x.shape[1:3])
-    else:
-        return
-    fixed = model.backbone.image_shape[:2]
-    if None in size or all(f in (None, s) for f, s in zip(fixed, size)):
-        return
-    patch_size = model.backbone.patch_size
-    channels = model.backbone.image_shape[-1]
-    ways = ["pass images of the model's size"]
-    if position is not None:
-        ways = ["pass batches(.., model=model) for crops of the model's size"]
-    if not any(side % patch_size for side in size):
-        ways.append(f"build it with image_shape={(*size, channels)}")
-    raise ValueError(
-        f"The data holds images of {size[0]} x {size[1]}, but the model was "
-        f"built for {fixed[0]} x {fixed[1]} (height x width): "
-        f"{', or '.join(ways)}."
-    )
-
-
-def check_training_arrays(x, y, channels, patch_size, num_classes, ignore):
-    """Check images `(B, H, W, C)` and labels `(B, H, W[, 1])` before `fit`."""
-    x = np.asarray(x)
-    if x.ndim != 4:
-        raise ValueError(
-            "x must have shape (batch, height, width, channels). Received: "
-            f"{x.shape}."
-        )
-    check_multiple_of_patch(*x.shape[1:3], patch_size)
-    for index, image in enumerate(x):
-        check_image(image, channels, f"x[{index}]")
-    if y is None:
-        return
-    y = np.asarray(y)
-    labels = y[..., 0] if y.ndim == 4 and y.shape[-1] == 1 else y
-    if labels.shape != x.shape[:3]:
-        raise ValueError(
-            "y must hold one label per pixel of x, shape "
-            f"{x.shape[:3]} or {(*x.shape[:3], 1)}. Received: {y.shape}."
-        )
-    if labels.dtype.kind not in "uib":
-        raise ValueError(
-            f"y must hold integer class labels. Received dtype {labels.dtype}."
-        )
-    check_labels(labels, num_classes, ignore, "y")
-
-
-def check_element_spec(spec, channels, patch_size):
-    """Check the known shapes of a `tf.data.Dataset` of `(images, labels)`."""
-    images = spec[0] if isinstance(spec, tuple) else spec
-    shape = images.shape
-    if shape.rank is None:
-        return
-    shape = tuple(shape)
-    if len(shape) != 4 or shape[-1] not in (None, channels):
-        raise ValueError(
-            "A dataset must give batches of images (batch, height, width, "
-            f"{channels}). Received elements of shape {shape}."
-        )
-    check_multiple_of_patch(shape[1], shape[2], patch_size)
-
-
-def assert_batch(x, y, patch_size, num_classes, ignore_class):
-    """Checks inside a tf.data pipeline, on every batch as it comes.
-
-    Shapes and values are only known there for datasets that do not declare
-    them; a label out of range would train on garbage without an error.
-    """
-    import tensorflow as tf
-
-    size = tf.shape(x)[1:3]
-    checks = [
-        tf.debugging.assert_equal(
-            size % patch_size,
-            0,
-            message="Image height and width must be multiples of "
-            f"patch_size={patch_size}.",
-        )
-    ]
-    if x.dtype.is_floating:
-        checks.append(
-            tf.debugging.assert_all_finite(
-                x, "Images hold values that are NaN or infinite."
+        Args:
+            x, y, sample_weight: arrays, or None.
+            prefix: str. Before the names of the three in messages.
+        """
+        name = f"{prefix}x"
+        if x.ndim != 4:
+            raise ValueError(
+                f"{name} must have shape (batch, height, width, channels). "
+                f"Received: {x.shape}."
             )
+        if not len(x):
+            raise ValueError(f"{name} is empty: its shape is {x.shape}.")
+        self._check_channels(x.shape, name)
+        self.check_size(x.shape[1:3])
+        for index, image in enumerate(x):
+            check_image(image, self.channels, f"{name}[{index}]")
+        self.value_range.check(x, name)
+        self._check_labels(y, x.shape, f"{prefix}y")
+        if sample_weight is not None:
+            check_weights(sample_weight, x.shape, f"{prefix}sample_weight")
+
+    def _check_channels(self, shape, name):
+        """An error that knows torch's order of the axes."""
+        channels = self.channels
+        if shape[-1] != channels and shape[1] == channels:
+            raise ValueError(
+                f"{name} must have its channels last, (batch, height, width, "
+                f"{channels}). Received: {tuple(shape)}, which has them "
+                f"first; pass np.moveaxis({name}, 1, -1)."
+            )
+
+    def check_size(self, size, way="pass images of the model's size"):
+        """Check a height and a width, each an int or None.
+
+        Args:
+            size: `(height, width)`.
+            way: str. How to come by the right size.
+        """
+        check_multiple_of_patch(*size, self.patch_size)
+        if None in size or all(
+            own in (None, given) for own, given in zip(self.size, size)
+        ):
+            return
+        raise ValueError(
+            f"The data holds images of {size[0]} x {size[1]}, but the model "
+            f"was built for {self.size[0]} x {self.size[1]} (height x width): "
+            f"{way}, or build it with image_shape={(*size, self.channels)}."
         )
-    if y is not None and y.dtype.is_integer:
-        values = tf.cast(y, tf.int32)
-        allowed = (values == ignore_class) | (
-            (values >= 0) & (values < num_classes)
-        )
-        checks.append(
+
+    def _check_labels(self, y, image_shape, name):
+        if y is None:
+            if self.needs_labels:
+                raise ValueError(
+                    f"{name} must hold labels, one per pixel of the images. "
+                    "Received: none. Pass fit(images, labels), or batches of "
+                    "(images, labels)."
+                )
+            return
+        labels = y[..., 0] if y.ndim == 4 and y.shape[-1] == 1 else y
+        if labels.shape == (*image_shape[:3], self.num_classes):
+            self._check_one_hot(labels, name)
+            return
+        if labels.shape != image_shape[:3]:
+            raise ValueError(
+                f"{name} must hold one label per pixel of x, shape "
+                f"{image_shape[:3]} or {(*image_shape[:3], 1)}. Received: "
+                f"{y.shape}."
+            )
+        if labels.dtype.kind not in "uib":
+            raise ValueError(
+                f"{name} must hold integer class labels. Received dtype "
+                f"{labels.dtype}."
+            )
+        check_labels(labels, self.num_classes, self.ignore_class, name)
+
+    def _check_one_hot(self, labels, name):
+        if not self.one_hot:
+            raise ValueError(
+                f"{name} is one-hot, but the model's loss takes one integer "
+                f"per pixel. Received: {labels.shape}. Pass "
+                f"{name}.argmax(-1), or compile with a loss for one-hot "
+                "labels, such as keras.losses.CategoricalCrossentropy("
+                "from_logits=True)."
+            )
+        within = (labels >= 0) & (labels <= 1)
+        if not within.all():
+            raise ValueError(
+                f"{name} is one-hot and must lie in 0..1. Received: "
+                f"{labels[~within][0]}."
+            )
+
+    def check_spec(self, spec):
+        """Check the known shapes of a `tf.data.Dataset`."""
+        images, labels, _ = feeding.unpack(spec)
+        if labels is None and self.needs_labels:
+            raise ValueError(
+                "The dataset must give batches of (images, labels). "
+                f"Received: elements without labels, {spec}."
+            )
+        if images.shape.rank is None:
+            return
+        shape = tuple(images.shape)
+        if len(shape) != 4 or shape[-1] not in (None, self.channels):
+            raise ValueError(
+                "A dataset must give batches of images (batch, height, width, "
+                f"{self.channels}). Received elements of shape {shape}"
+                + ("; pass dataset.batch(8)." if len(shape) == 3 else ".")
+            )
+        self.check_size(shape[1:3])
+        if labels is None or labels.shape.rank is None:
+            return
+        labels_shape = tuple(labels.shape)
+        one_hot = labels_shape[-1:] == (self.num_classes,)
+        if len(labels_shape) == 4 and one_hot and not self.one_hot:
+            self._check_one_hot(np.empty(labels_shape[1:]), "y")
+        known = zip(shape[:3], labels_shape)
+        if len(labels_shape) not in (3, 4) or any(
+            None not in pair and pair[0] != pair[1] for pair in known
+        ):
+            raise ValueError(
+                "A dataset must give one label per pixel, (batch, height, "
+                f"width). Received: labels of shape {labels_shape} with "
+                f"images of shape {shape}."
+            )
+
+    def check_in_graph(self, x, y):
+        """The same inside a tf.data pipeline, on every batch as it comes.
+
+        Shapes and values are only known there for datasets that do not
+        declare them; a label out of range would train on garbage without an
+        error.
+        """
+        import tensorflow as tf
+
+        size = tf.shape(x)[1:3]
+        checks = [
             tf.debugging.assert_equal(
-                tf.reduce_all(allowed),
-                True,
-                message="A label is out of range: "
-                f"{allowed_labels(num_classes, [ignore_class])}.",
-                summarize=1,
+                size % self.patch_size,
+                0,
+                message="Image height and width must be multiples of "
+                f"patch_size={self.patch_size}.",
             )
+        ]
+        if x.dtype.is_floating:
+            checks.append(
+                tf.debugging.assert_all_finite(
+                    x, "Images hold values that are NaN or infinite."
+                )
+            )
+        if self.value_range.limit is not None and x.dtype != tf.uint8:
+            is_float = x.dtype.is_floating
+            value_range = self.value_range
+
+            def check_extremes(low, high):
+                value_range.check_extremes(low, high, is_float, "A batch")
+
+            extremes = [
+                tf.cast(reduce(x), tf.float32)
+                for reduce in (tf.reduce_min, tf.reduce_max)
+            ]
+            checks.append(tf.numpy_function(check_extremes, extremes, []))
+        if y is not None and y.dtype.is_integer:
+            values = tf.cast(y, tf.int32)
+            allowed = (values == self.ignore_class) | (
+                (values >= 0) & (values < self.num_classes)
+            )
+            ignored = [self.ignore_class]
+            checks.append(
+                tf.debugging.assert_equal(
+                    tf.reduce_all(allowed),
+                    True,
+                    message="A label is out of range: "
+                    f"{allowed_labels(self.num_classes, ignored)}.",
+                    summarize=1,
+                )
+            )
+        with tf.control_dependencies([c for c in checks if c is not None]):
+            return tf.identity(x)
+
+
+def check_weights(weights, image_shape, name):
+    """Check weights per image or per pixel of images `(B, H, W, C)`."""
+    batch, pixels = image_shape[:1], tuple(image_shape[:3])
+    if weights.shape not in (batch, pixels, (*pixels, 1)):
+        raise ValueError(
+            f"{name} must hold one weight per image, shape {batch}, or one "
+            f"per pixel, {pixels} or {(*pixels, 1)}. Received: "
+            f"{weights.shape}."
         )
-    with tf.control_dependencies([c for c in checks if c is not None]):
-        return tf.identity(x)
+    if weights.dtype.kind not in "uifb":
+        raise ValueError(
+            f"{name} must hold numbers. Received dtype {weights.dtype}."
+        )
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(
+            f"{name} must hold finite numbers of at least 0. Received: "
+            f"{weights.min()} to {weights.max()}."
+        )

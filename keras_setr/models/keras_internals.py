@@ -3,7 +3,12 @@
 Seen with Keras 3.15.1 and KerasHub 0.32.0, which have no public way to each.
 """
 
+import sys
+
 import keras
+
+# There is no public way to the layer that a call began with.
+from keras.src.backend.common import global_state
 
 from keras_setr.models.division import variable_scope
 
@@ -20,6 +25,83 @@ def start_in_epoch(model, epoch):
 def compiled_loss(model, y, y_pred, sample_weight):
     """The loss of `compile` alone, as Keras weighs it, without regularisers."""
     return model._compile_loss(y, y_pred, sample_weight)
+
+
+def trained_by(optimizer):
+    """The variables that a built optimizer can update."""
+    return optimizer._trainable_variables
+
+
+def is_part_of_another(model):
+    """Whether the call that is going on is another model's, which has `model`
+    as one of its layers.
+    """
+    context = global_state.get_global_attribute("current_call_ctx")
+    return context is not None and context.entry_layer is not model
+
+
+def layers_by_name(model):
+    """dict from `"layer/sublayer"` to each layer of a segmenter, outer first.
+
+    The model itself is `""` and its encoder `"backbone"`.
+    """
+    found = {"": model, "backbone": model.backbone}
+
+    def add(layers, prefix):
+        for layer in layers:
+            name = f"{prefix}{layer.name}"
+            found.setdefault(name, layer)
+            inner = layer._flatten_layers(include_self=False, recursive=False)
+            add(inner, f"{name}/")
+
+    add(model.layers, "")
+    return found
+
+
+def refuse_clone(model):
+    """Raise where `keras.models.clone_model` asks for a compile config.
+
+    It would make a plain Functional of the layers, which takes no raw images,
+    and it leaves a model no other way to have a say.
+    """
+    if sys._getframe(2).f_code.co_name == "_clone_functional_model":
+        name = type(model).__name__
+        raise NotImplementedError(
+            f"clone_model keeps the layers of a {name} alone: no preprocessor, "
+            f"no predict for any size. Use copy = {name}.from_config("
+            "model.get_config()), and copy.set_weights(model.get_weights()) "
+            "for its weights."
+        )
+
+
+def keeping_variables(model, step):
+    """A training step of JAX that gives the model its variables back.
+
+    While it fits, Keras takes them off the model; an error in the first step,
+    which traces it, would leave the model without any.
+
+    Args:
+        model: `keras.Model`.
+        step: callable `(state, iterator)`, `model.train_function`.
+    """
+
+    def kept(state, iterator):
+        try:
+            return step(state, iterator)
+        except BaseException:
+            groups = (
+                model.trainable_variables,
+                model.non_trainable_variables,
+                model.optimizer.variables,
+                model.metrics_variables,
+            )
+            for variables, values in zip(groups, state):
+                for variable, value in zip(variables, values):
+                    if not value.is_deleted():
+                        variable.assign(value)
+            raise
+
+    return kept
 
 
 def build_scores(model, iterator=None, data_batch=None):

@@ -1,9 +1,11 @@
 """`predict` and `segment`: images of any size through one window size."""
 
 import dataclasses
+import itertools
 
 import keras
 import numpy as np
+from PIL import Image
 
 from keras_setr import inference
 from keras_setr.files.images import load_image
@@ -35,15 +37,25 @@ class Predictor:
 
     def predict(self, x, views, batch_size, verbose, steps):
         """As `SETRSegmenter.predict`, with `Views`."""
+        if inputs.is_path(x) or isinstance(x, Image.Image):
+            raise ValueError(
+                "predict takes a batch (B, H, W, C), a list or a dataset. "
+                f"Received: a single {type(x).__name__}, {x!s:.80}. Pass "
+                "[image], or use segment(image) for its label map."
+            )
         if steps is not None:
-            x = x.take(steps) if hasattr(x, "take") else x[:steps]
+            x = itertools.islice(x, steps)
         return _stack(
             list(self._run(x, views, batch_size, verbose, "logits", False)), x
         )
 
     def segment(self, x, views, output, batch_size, verbose, confidence):
         """As `SETRSegmenter.segment`, with `Views`."""
-        single = inputs.is_path(x) or getattr(x, "ndim", None) == 3
+        single = (
+            inputs.is_path(x)
+            or isinstance(x, Image.Image)
+            or getattr(x, "ndim", None) == 3
+        )
         images = [x] if single else x
         results = list(
             self._run(images, views, batch_size, verbose, output, confidence)
@@ -55,7 +67,7 @@ class Predictor:
         return tuple(_stack(list(maps), x) for maps in zip(*results))
 
     def load_image(self, path):
-        """`(H, W, C)` of a file, of the channels and depth of the training.
+        """`(H, W, C)` of a file or a Pillow image, as in the training.
 
         An image converter tells the depth. Without one, three channels are of
         8 bits, and others are taken as the file has them.
@@ -64,7 +76,13 @@ class Predictor:
         converter = getattr(self._model.preprocessor, "image_converter", None)
         usual = "uint8" if channels == 3 else None
         dtype = getattr(converter, "image_dtype", usual)
+        if isinstance(path, Image.Image):
+            return inputs.pillow_to_array(path, channels, dtype)
         return load_image(path, channels, dtype)
+
+    def forget(self):
+        """Compile anew, as other variables took the place of those before."""
+        self._forward = self._forward_small = None
 
     def resolve_views(self, views):
         """The views with a window that the model takes."""
@@ -102,7 +120,7 @@ class Predictor:
         images = inputs.iterate_images(
             x,
             self._model.backbone.image_shape[-1],
-            self._model.preprocessor is not None,
+            inputs.ValueRange(self._model.preprocessor),
             self.load_image,
         )
         if verbose == "auto":

@@ -5,7 +5,7 @@ import warnings
 
 import keras
 
-from keras_setr.models import inputs
+from keras_setr.models import feeding
 from keras_setr.models import keras_internals
 
 
@@ -16,9 +16,9 @@ class Run:
     optimizer are built and no batch was read.
 
     Args:
-        batches: what was passed to `fit` as `x`.
-        batch_size: int or None. Of arrays.
-        validation_data: what was passed to `fit`.
+        batches: what was passed to `fit` as `x`, arrays as
+            `feeding.Batches`.
+        validation_data: the same of what was passed to `fit`.
         callbacks: what was passed to `fit`, or None.
         epochs: int. The epoch before which the run ends.
         initial_epoch: int. The epoch that it starts in.
@@ -40,7 +40,6 @@ class Run:
     def __init__(
         self,
         batches,
-        batch_size=None,
         validation_data=None,
         callbacks=None,
         epochs=1,
@@ -48,7 +47,6 @@ class Run:
         steps_per_epoch=None,
     ):
         self.batches = batches
-        self._batch_size = batch_size or 32  # of arrays, as in Keras
         self._validation_data = validation_data
         # Keras takes its own list of them as well.
         callbacks = getattr(callbacks, "callbacks", callbacks or [])
@@ -62,7 +60,7 @@ class Run:
         # ended, so that no epoch can be shorter than the others.
         self._passes_are_epochs = steps_per_epoch is None
         if steps_per_epoch is None:
-            steps_per_epoch = _count_batches(batches, self._batch_size)
+            steps_per_epoch = feeding.count_batches(batches)
         self.steps_per_epoch = steps_per_epoch
 
     @property
@@ -86,14 +84,11 @@ class Run:
         """`(B, H, W)` of a batch over all devices; None where not known."""
         if self._position is not None:
             return self._position.plan.batch_shape
-        if inputs.is_tf_dataset(self.batches):
-            spec = self.batches.element_spec
-            images = spec[0] if isinstance(spec, tuple) else spec
+        if feeding.is_tf_dataset(self.batches):
+            images, _, _ = feeding.unpack(self.batches.element_spec)
             shape = tuple(images.shape)[:3] if images.shape.rank else (None,)
             return None if None in shape else shape
-        if hasattr(self.batches, "shape"):
-            return self._batch_size, *self.batches.shape[1:3]
-        return None
+        return getattr(self.batches, "batch_shape", None)
 
     @property
     def batch_settings(self):
@@ -120,18 +115,8 @@ class Run:
         keras_internals.start_in_epoch(model, epoch)
         if self._position is not None:
             self._position.seek(steps)
+        elif isinstance(self.batches, feeding.Batches):
+            self.batches.epoch = epoch
         if step:
             # The first epoch is shorter than Keras was told.
             warnings.filterwarnings("ignore", "Your input ran out of data")
-
-
-def _count_batches(x, batch_size):
-    """Batches in one pass over `x`, or `None` where that is not known."""
-    if inputs.is_tf_dataset(x):
-        # Negative: infinite or unknown.
-        count = int(x.cardinality())
-        return count if count >= 0 else None
-    if hasattr(x, "__array__") or isinstance(x, (list, tuple)):
-        return -(-len(x) // batch_size)
-    # Keras' PyDataset and grain's MapDataset count batches.
-    return len(x) if hasattr(x, "__len__") else None

@@ -10,6 +10,7 @@ import keras_hub
 import numpy as np
 
 from keras_setr import inference
+from keras_setr import workers
 from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
@@ -17,10 +18,12 @@ from keras_setr.arguments import either
 from keras_setr.arguments import flag
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
+from keras_setr.arguments import mapping
 from keras_setr.arguments import num_classes
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
+from keras_setr.arguments import sequence
 from keras_setr.checkpoints import loading
 from keras_setr.checkpoints.preset_folder import save_whole
 from keras_setr.classes import Classes
@@ -30,6 +33,7 @@ from keras_setr.models import keras_internals
 from keras_setr.models import prediction
 from keras_setr.models.backbone import IMAGE_SHAPE
 from keras_setr.models.backbone import SETRBackbone
+from keras_setr.models.backbone import check_not_quantized
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
 from keras_setr.models.preprocessor import published_preprocessor
@@ -56,6 +60,37 @@ COMMON = {
     "classes": optional(Rule("a keras_setr.Classes or its config", _classes)),
     "auxiliary_weight": number(0),
     "ignore_class": optional(integer()),
+}
+
+
+def _callbacks(value):
+    listed = getattr(value, "callbacks", value)
+    for callback in keras.tree.flatten(listed):
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError
+    return value
+
+
+CALLBACKS = Rule("a keras.callbacks.Callback or a list of them", _callbacks)
+
+_WEIGHT = number(0)
+
+# Rules for the arguments of `fit`; its data are checked by `fitting`.
+FIT_RULES = {
+    "batch_size": optional(integer(1)),
+    "epochs": integer(1),
+    "verbose": inference.VERBOSE,
+    "callbacks": optional(CALLBACKS),
+    "validation_split": number(0, below=1),
+    "shuffle": flag(),
+    "class_weight": optional(
+        either(mapping(integer(0), _WEIGHT), sequence(_WEIGHT))
+    ),
+    "initial_epoch": integer(0),
+    "steps_per_epoch": optional(integer(1)),
+    "validation_steps": optional(integer(1)),
+    "validation_batch_size": optional(integer(1)),
+    "validation_freq": either(integer(1), sequence(integer(1))),
 }
 
 
@@ -126,9 +161,18 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self.compile()
 
     def call(self, images, training=None, mask=None):
-        if training:
+        if training and not keras_internals.is_part_of_another(self):
             return super().call(images, training=training, mask=mask)
+        if training:
+            # Batch norm and dropout train; the auxiliary heads rest.
+            outputs = super().call(images, training=training, mask=mask)
+            return outputs["logits"]
         return self._inference(images)
+
+    def compute_output_spec(self, images, training=None, mask=None):
+        if training and not keras_internals.is_part_of_another(self):
+            return super().compute_output_spec(images, training, mask)
+        return self._inference.compute_output_spec(images)
 
     # === Training ===
 
@@ -212,39 +256,213 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self._division = division.division_of(self)
         self._scores_are_built = False
 
+    def get_compile_config(self):
+        keras_internals.refuse_clone(self)
+        config = super().get_compile_config()
+        layers = keras_internals.layers_by_name(self)
+        config["frozen"] = [n for n, la in layers.items() if not la.trainable]
+        config["lora"] = self.backbone.lora
+        config["has_trained"] = self.optimizer.built
+        return config
+
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)
+        frozen = config.pop("frozen", [])
+        lora = config.pop("lora", None)
+        has_trained = config.pop("has_trained", True)
+        # Outer layers first: they set those within.
+        for name, layer in keras_internals.layers_by_name(self).items():
+            layer.trainable = name not in frozen
+        if lora is not None:
+            self.backbone.enable_lora(**lora)
         self.compile(**config)
-        self.optimizer.build(self.trainable_variables)
+        if has_trained:
+            self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+    @checked(**FIT_RULES)
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> Any:
         """As in Keras, with what it is given checked before and as it comes.
 
         A schedule that leaves its length open is spread over the steps of
         this fit.
-        """
-        return fitting.fit(self, x, y, **options)
 
-    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+        Args:
+            x: images `(B, H, W, C)`, with `y`; or batches of `(images,
+                labels)`, `(images, labels, sample_weight)` or dicts, by a
+                `tf.data.Dataset`, a `keras.utils.PyDataset`, a torch
+                `DataLoader`, a Grain dataset or a generator.
+            y: labels `(B, H, W)` or `(B, H, W, 1)` of integers; or one-hot
+                `(B, H, W, K)` for a loss that takes these.
+            batch_size: int. Of arrays. Defaults to 32.
+            validation_split: float in [0, 1). The last share of the arrays,
+                which is validated on instead.
+            validation_data: `(x, y)`, `(x, y, sample_weight)` or whatever `x`
+                may be.
+            shuffle: bool. Whether arrays come in a new order in each epoch,
+                and a `PyDataset`'s batches, too.
+            class_weight: dict from classes to what the loss of their pixels
+                is multiplied by, or a sequence of K.
+            sample_weight: `(B,)` or, per pixel, `(B, H, W)`.
+            epochs, verbose, callbacks, initial_epoch, steps_per_epoch,
+                validation_steps, validation_batch_size, validation_freq: as
+                in Keras.
+
+        Raises:
+            ValueError: an argument or the data does not fit the model.
+        """
+        return fitting.fit(
+            self,
+            x,
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            validation_batch_size=validation_batch_size,
+            validation_steps=validation_steps,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            callbacks=callbacks,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            verbose=verbose,
+            validation_freq=list(validation_freq)
+            if isinstance(validation_freq, tuple)
+            else validation_freq,
+        )
+
+    @checked(
+        batch_size=optional(integer(1)),
+        verbose=inference.VERBOSE,
+        steps=optional(integer(1)),
+        callbacks=optional(CALLBACKS),
+        return_dict=flag(),
+    )
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **cached: Any,
+    ) -> Any:
         """As in Keras, with the preprocessor before the model.
 
         The loss and the metrics are those of one window per image;
         `keras_setr.evaluate` measures on whole images.
+
+        Args:
+            x, y, batch_size, sample_weight: as for `fit`.
+            verbose, steps, callbacks, return_dict: as in Keras.
         """
-        return fitting.evaluate(self, x, y, **options)
+        options = {
+            "verbose": verbose,
+            "steps": steps,
+            "callbacks": callbacks,
+            "return_dict": return_dict,
+        }
+        if cached:
+            # Keras' fit, which has prepared batches already.
+            return keras.Model.evaluate(self, x, **options, **cached)
+        return fitting.evaluate(
+            self, x, y, sample_weight, batch_size, **options
+        )
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step on one batch, as in Keras; its arguments as for `fit`."""
+        batch = fitting.single_batch(self, x, y, sample_weight, class_weight)
+        return keras.Model.train_on_batch(
+            self, *batch, return_dict=flag().check("return_dict", return_dict)
+        )
+
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss and metrics of one batch, as in Keras."""
+        batch = fitting.single_batch(self, x, y, sample_weight, None)
+        return keras.Model.test_on_batch(
+            self, *batch, return_dict=flag().check("return_dict", return_dict)
+        )
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Logits `(B, H, W, K)` of images of the model's size, in one pass."""
+        batch = fitting.single_batch(self, x, None, None, None, False)
+        return keras.Model.predict_on_batch(self, batch[0])
 
     def preprocess_samples(self, x, y=None, sample_weight=None):
         return fitting.prepare(self, x, y, sample_weight)
 
+    def make_train_function(self, force=False):
+        before = self.train_function
+        super().make_train_function(force)
+        step = self.train_function
+        if keras.config.backend() == "jax" and step is not before:
+            self.train_function = keras_internals.keeping_variables(self, step)
+
+    @checked(mode=choice("int8"))
+    def quantize(self, mode: str = "int8", config: Any = None) -> None:
+        """Keep the encoder's projections as int8, for inference.
+
+        The decoder's convolutions stay as they are, as everywhere in Keras.
+
+        Args:
+            mode, config: as for `SETRBackbone.quantize`.
+        """
+        self.backbone.quantize(mode, config)
+        self._forget_compiled()
+        self._post_quantize(mode)
+
+    def _forget_compiled(self):
+        """Let functions be compiled anew, after variables were replaced."""
+        self.train_function = self.test_function = None
+        self.predict_function = None
+        self._predictor.forget()
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        main, auxiliary = fitting.logits_of_heads(y_pred)
-        loss = super().compute_loss(x, y, main, sample_weight, training)
-        if not auxiliary:
-            return loss
-        return loss + fitting.auxiliary_loss(
-            self, y, main, auxiliary, sample_weight
+        return fitting.compute_loss(
+            self,
+            super().compute_loss,
+            x,
+            y,
+            y_pred,
+            sample_weight,
+            training,
         )
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -430,6 +648,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             max_shard_size: number. Gigabytes from which on the encoder's
                 weights are split; `None` never splits them.
         """
+        check_not_quantized(self.backbone)
         save_whole(super().save_to_preset, preset_dir, max_shard_size)
 
     def load_weights(self, filepath, **kwargs):
@@ -439,13 +658,70 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             filepath: path of a `.weights.h5` file, or of the `.json` of a
                 split one.
             **kwargs: `skip_mismatch`, as in Keras.
+
+        Raises:
+            ValueError: the file is that of another model, or of a model for
+                images of another size.
         """
         if str(filepath).endswith(".weights.h5") and h5py.is_hdf5(filepath):
             with h5py.File(filepath) as file:
                 if "optimizer" not in file:
                     # Keras would warn that it finds none.
                     kwargs.setdefault("objects_to_skip", [self.optimizer])
+                if not kwargs.get("skip_mismatch"):
+                    self._check_positions(file, filepath)
         super().load_weights(filepath, **kwargs)
+        # They may be int8 where the model had floats.
+        self._forget_compiled()
+
+    def _check_positions(self, file, path):
+        """Raise where a weights file belongs to images of another size."""
+        backbone = self.backbone
+        saved = file.get("layers/token_embedding/vars")
+        if saved is None or not len(saved):
+            return
+        *_, last = sorted(saved, key=int)
+        grid = saved[last].shape[:-1]
+        if len(grid) != 2 or grid == tuple(backbone.position_grid):
+            return
+        size = tuple(rows * backbone.patch_size for rows in grid)
+        raise ValueError(
+            f"{path} has positions for a grid of {grid} patches, images of "
+            f"{size}. This model has {tuple(backbone.position_grid)}, for "
+            f"{backbone.native_size}. Build it with SETRBackbone("
+            f"position_grid={grid}, ..), which resamples them to any "
+            "image_shape; or save the other one by save_to_preset and load "
+            "it with from_preset(.., image_shape=..)."
+        )
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """As in Keras, to a `.keras` file.
+
+        Args:
+            filepath: path that ends in `.keras`.
+            overwrite: bool. Whether to do so without asking.
+            **kwargs: as in Keras.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "Keras reads no segmenter back from its legacy format. "
+                f"Received: {filepath}. Save as {filepath}.keras, or the "
+                "weights alone by save_weights('model.weights.h5')."
+            )
+        super().save(filepath, overwrite=overwrite, **kwargs)
+
+    def export(self, filepath, *args, **kwargs):
+        """As in Keras: the model itself, without its preprocessor.
+
+        Args:
+            filepath, *args, **kwargs: as in Keras.
+        """
+        super().export(filepath, *args, **kwargs)
+        if self.preprocessor is not None:
+            workers.say(
+                f"{filepath} takes images as model.preprocessor(images) gives "
+                "them, as a call of the model does."
+            )
 
     def save_task_weights(self, filepath):
         keras.saving.save_weights(
