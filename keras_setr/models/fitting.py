@@ -320,12 +320,15 @@ def single_batch(model, x, y, sample_weight, class_weight, needs_labels=True):
 
 def _check(data, expected, prefix=""):
     """Raise at what shows before a dataset is read."""
+    if (position := getattr(data, "position", None)) is not None:
+        expected.check_size(
+            position.plan.image_shape[:2],
+            "pass batches(.., model=model) for crops of the model's size",
+        )
     if isinstance(data, feeding.Arrays):
         expected.check_arrays(data.x, data.y, data.sample_weight, prefix)
     elif feeding.is_tf_dataset(data):
         expected.check_spec(data.element_spec)
-    if (position := getattr(data, "position", None)) is not None:
-        expected.check_size(position.plan.image_shape[:2])
 
 
 def _gather_validation(validation_data, expected):

@@ -426,7 +426,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     def preprocess_samples(self, x, y=None, sample_weight=None):
         return fitting.prepare(self, x, y, sample_weight)
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         before = self.train_function
         super().make_train_function(force)
         step = self.train_function

@@ -148,9 +148,13 @@ def test_images_to_validate_on_are_looked_at_before_the_training(
         ks.callbacks(tmp_path, validation=7)
 
 
-def test_previews_show_image_truth_and_prediction(model, scenes, tmp_path):
+def test_previews_show_image_truth_and_prediction(scenes, tmp_path):
     # As 16 bits, of which the upper ones are drawn.
     scenes.images = scenes.images.astype("uint16") * 257
+    converter = ks.SETRImageConverter(mean=(3e4,) * 3, std=(15e3,) * 3)
+    model = tiny.build(
+        "naive", preprocessor=ks.SETRImageSegmenterPreprocessor(converter)
+    )
     callback = ks.training.Previews(tmp_path / "previews", scenes, count=2)
     callback.set_model(model)
     callback.set_params({"epochs": 4})
