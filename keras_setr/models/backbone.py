@@ -66,6 +66,15 @@ def check_layers(layers, num_layers, argument):
         )
 
 
+def set_trainable(model, value):
+    """Assign `trainable` to a model and all of its layers.
+
+    TensorFlow leaves out an assignment of the value that is there already,
+    which a model with some frozen layers has.
+    """
+    keras.layers.Layer.trainable.fset(model, value)
+
+
 @keras.saving.register_keras_serializable(package="keras_setr")
 class SETRBackbone(keras_hub.models.Backbone):
     """A vision transformer that keeps the features of all of its layers.
@@ -268,6 +277,12 @@ class SETRBackbone(keras_hub.models.Backbone):
         self.attention_dropout_rate = attention_dropout_rate
         self.drop_path_rate = drop_path_rate
         self.layer_norm_epsilon = layer_norm_epsilon
+
+    def __setattr__(self, name, value):
+        if name == "trainable":
+            set_trainable(self, value)
+        else:
+            super().__setattr__(name, value)
 
     @property
     def num_prefix_tokens(self) -> int:

@@ -34,6 +34,7 @@ from keras_setr.models import prediction
 from keras_setr.models.backbone import IMAGE_SHAPE
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.backbone import check_not_quantized
+from keras_setr.models.backbone import set_trainable
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
 from keras_setr.models.preprocessor import published_preprocessor
@@ -159,6 +160,12 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self.ignore_class = ignore_class
         self.dtype_policy = backbone.dtype_policy
         self.compile()
+
+    def __setattr__(self, name, value):
+        if name == "trainable":
+            set_trainable(self, value)
+        else:
+            super().__setattr__(name, value)
 
     def call(self, images, training=None, mask=None):
         if training and not keras_internals.is_part_of_another(self):
