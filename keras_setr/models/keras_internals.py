@@ -74,28 +74,27 @@ def refuse_clone(model):
         )
 
 
-def keeping_variables(model, step):
-    """A training step of JAX that gives the model its variables back.
+def keeping_variables(model, step, groups):
+    """A step of JAX that gives the model its variables back where it fails.
 
-    While it fits, Keras takes them off the model; an error in the first step,
-    which traces it, would leave the model without any.
+    Keras takes them off the model for an epoch. An error in the first batch,
+    or while the step is traced, would leave the model without any.
 
     Args:
         model: `keras.Model`.
-        step: callable `(state, iterator)`, `model.train_function`.
+        step: callable `(state, iterator)`, `model.train_function` or
+            `model.test_function`.
+        groups: callable without arguments that gives the lists of variables
+            of which `state` holds the values.
     """
+    if keras.config.backend() != "jax":
+        return step
 
     def kept(state, iterator):
         try:
             return step(state, iterator)
         except BaseException:
-            groups = (
-                model.trainable_variables,
-                model.non_trainable_variables,
-                model.optimizer.variables,
-                model.metrics_variables,
-            )
-            for variables, values in zip(groups, state):
+            for variables, values in zip(groups(), state):
                 for variable, value in zip(variables, values):
                     if not value.is_deleted():
                         variable.assign(value)

@@ -436,9 +436,31 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     def make_train_function(self, force: bool = False) -> None:
         before = self.train_function
         super().make_train_function(force)
-        step = self.train_function
-        if keras.config.backend() == "jax" and step is not before:
-            self.train_function = keras_internals.keeping_variables(self, step)
+        if self.train_function is not before:
+            self.train_function = keras_internals.keeping_variables(
+                self,
+                self.train_function,
+                lambda: (
+                    self.trainable_variables,
+                    self.non_trainable_variables,
+                    self.optimizer.variables,
+                    self.metrics_variables,
+                ),
+            )
+
+    def make_test_function(self, force: bool = False) -> None:
+        before = self.test_function
+        super().make_test_function(force)
+        if self.test_function is not before:
+            self.test_function = keras_internals.keeping_variables(
+                self,
+                self.test_function,
+                lambda: (
+                    self.trainable_variables,
+                    self.non_trainable_variables,
+                    self.metrics_variables,
+                ),
+            )
 
     @checked(mode=choice("int8"))
     def quantize(self, mode: str = "int8", config: Any = None) -> None:

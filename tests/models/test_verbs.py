@@ -92,7 +92,7 @@ STATE = """
     variable_dtype variables weights distribute_reduction_method
     distribute_strategy make_test_function unrolled_steps_per_execution
     steps_per_execution auto_scale_loss nodes inputs outputs
-    loss compiled_loss compiled_metrics
+    loss compiled_loss compiled_metrics compute_loss_and_updates
     forward named_parameters torch_params zero_grad
     add_attribute tf_trackable_name
 """.split()
@@ -707,3 +707,12 @@ def test_an_error_while_a_step_is_traced_leaves_the_weights():
         model.fit(X, Y, verbose=0)
     for variable, value in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(array(variable), value)
+
+
+def test_an_error_in_the_first_batch_leaves_the_weights(still):
+    before = [array(w) for w in still.trainable_variables]
+    for verb in (still.evaluate, still.fit):
+        with pytest.raises(ValueError, match=r"y holds label 9"):
+            verb(iter([(X[:2], np.full((2, 16, 24), 9))]), verbose=0)
+        for variable, value in zip(still.trainable_variables, before):
+            np.testing.assert_array_equal(array(variable), value)
