@@ -27,6 +27,7 @@ from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.resampling import INTERPOLATIONS
 from keras_setr.layers.transformer import BLOCK_RULES
 from keras_setr.layers.transformer import TransformerBlock
+from keras_setr.models import keras_internals
 
 # Paper, Table 2.
 T_SMALL = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12}
@@ -277,6 +278,7 @@ class SETRBackbone(keras_hub.models.Backbone):
         self.attention_dropout_rate = attention_dropout_rate
         self.drop_path_rate = drop_path_rate
         self.layer_norm_epsilon = layer_norm_epsilon
+        keras_internals.register_parameters(self)
 
     def __setattr__(self, name, value):
         if name == "trainable":

@@ -9,6 +9,7 @@ import keras
 
 # There is no public way to the layer that a call began with.
 from keras.src.backend.common import global_state
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from keras_setr.models.division import variable_scope
 
@@ -27,17 +28,30 @@ def compiled_loss(model, y, y_pred, sample_weight):
     return model._compile_loss(y, y_pred, sample_weight)
 
 
+def register_parameters(model):
+    """Let torch list the parameters of a model of KerasHub.
+
+    While it is constructed KerasHub's models set attributes past torch.
+    """
+    if keras.config.backend() == "torch":
+        model._track_variables()
+
+
 def trained_by(optimizer):
     """The variables that a built optimizer can update."""
     return optimizer._trainable_variables
 
 
 def is_part_of_another(model):
-    """Whether the call that is going on is another model's, which has `model`
-    as one of its layers.
+    """Whether the call that is going on is that of a model around `model`.
+
+    On JAX Keras trains by `stateless_call`, where the outer model makes no
+    context: `model` has one of its own then, but as the outer model none.
     """
     context = global_state.get_global_attribute("current_call_ctx")
-    return context is not None and context.entry_layer is not model
+    if context is None:
+        return False
+    return context.entry_layer is not model or in_stateless_scope()
 
 
 def layers_by_name(model):

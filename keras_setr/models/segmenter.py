@@ -160,6 +160,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self.ignore_class = ignore_class
         self.dtype_policy = backbone.dtype_policy
         self.compile()
+        keras_internals.register_parameters(self)
 
     def __setattr__(self, name, value):
         if name == "trainable":
