@@ -92,7 +92,7 @@ STATE = """
     variable_dtype variables weights distribute_reduction_method
     distribute_strategy make_test_function unrolled_steps_per_execution
     steps_per_execution auto_scale_loss nodes inputs outputs
-    loss compiled_loss compiled_metrics compute_loss_and_updates
+    loss compiled_loss compiled_metrics compute_loss_and_updates operations
     forward named_parameters torch_params zero_grad
     add_attribute tf_trackable_name
 """.split()
