@@ -85,6 +85,7 @@ def main(args):
     import numpy as np
 
     import keras_setr as ks
+    from keras_setr.files.whole import written_whole
 
     start = time.monotonic()
     keras.utils.set_random_seed(0)
@@ -171,7 +172,8 @@ def main(args):
             ],
             model.classes,
         )
-        picture.save(out / "prediction.png")
+        with written_whole(out / "prediction.png") as partial:
+            picture.save(partial)
     say(f"picture  {out / 'prediction.png'}")
     say(f"preset   {out / 'preset'}, loads with equal output")
     say(f"mean IoU {result.mean_iou:.3f} on {len(val)} images not trained on")
