@@ -268,8 +268,14 @@ def fit(
     _spread_decay(model, run)
     keras_internals.start_in_epoch(model, initial_epoch)
     model.run = run
-    # Its own order is that of other data, but for the batches of a PyDataset.
-    own_order = not isinstance(data, keras.utils.PyDataset)
+    # Arrays are shuffled here, a PyDataset's batches by Keras; the order of
+    # other data is their own.
+    shuffle = (
+        shuffle
+        and isinstance(data, keras.utils.PyDataset)
+        and not isinstance(data, feeding.Batches)
+        and feeding.count_batches(data) is not None
+    )
     try:
         # What a callback silences is heard again after the fit.
         with warnings.catch_warnings():
@@ -278,8 +284,7 @@ def fit(
                 _feed(model, data, expected, class_weights),
                 validation_data=_feed(model, validation, expected),
                 validation_steps=validation_steps,
-                shuffle=shuffle
-                and not (own_order or isinstance(data, feeding.Batches)),
+                shuffle=shuffle,
                 callbacks=callbacks,
                 epochs=epochs,
                 initial_epoch=initial_epoch,

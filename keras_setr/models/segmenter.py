@@ -359,6 +359,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         )
 
     @checked(
+        "_use_cached_eval_dataset",
         batch_size=optional(integer(1)),
         verbose=inference.VERBOSE,
         steps=optional(integer(1)),

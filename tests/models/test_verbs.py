@@ -331,6 +331,8 @@ def test_wrong_arguments_are_named(name, still):
 def test_what_does_not_belong_together_is_refused(still):
     with pytest.raises(ValueError, match="y must hold labels.*none"):
         still.fit(X)
+    with pytest.raises(TypeError, match="'batchsize'.*'batch_size'"):
+        still.evaluate(X, Y, batchsize=2)
     with pytest.raises(ValueError, match="batch_size belongs to arrays"):
         still.fit(Pairs(), batch_size=2)
     with pytest.raises(ValueError, match="y belongs to arrays"):
