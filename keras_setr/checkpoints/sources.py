@@ -103,7 +103,11 @@ def open_source(
     try:
         hub.fetch(source, CONFIG)
     except (ValueError, FileNotFoundError) as error:
-        raise ValueError(_unknown(source, error)) from error
+        reason = error
+        if local and not os.path.isdir(source):
+            # KerasHub lists models of language.
+            reason = "there is no such file or folder"
+        raise ValueError(_unknown(source, reason)) from error
     registered_name = hub.read_json(source, CONFIG).get("registered_name")
     if registered_name is None:
         return recognise(_read_hugging_face(source))

@@ -156,8 +156,10 @@ def test_arguments_of_nothing_are_refused_before_anything_is_opened():
 
 
 def test_a_misspelt_name_is_offered_the_near_ones():
-    with pytest.raises(ValueError, match="'setr_pup_large_ade20k_512'"):
+    with pytest.raises(ValueError, match="'setr_pup_large_ade20k_512'") as e:
         ks.SETRPUP.from_preset("setr_pup_large_ade2k_512")
+    assert "there is no such file or folder" in str(e.value)
+    assert "bert" not in str(e.value)
 
 
 @pytest.fixture
