@@ -97,11 +97,7 @@ def main(args):
         folder = load(ks, args, drawn)
         report = folder.report()
         say(in_options(str(report), ["--label-map", "--ignore"]))
-        if report.problems:
-            raise CommandError(
-                f"{args.data} has {len(report.problems)} problems, as listed "
-                f"above; the first: {report.problems[0]}"
-            )
+        options.check_folder(folder, report)
         train, val = folder.split()
         crop, base_scale = sizes(report, args)
 

@@ -12,7 +12,6 @@ import json
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands import remembered
-from keras_setr_commands.messages import CommandError
 
 AFTER_INTERRUPT = "Nothing was written; the same command starts anew"
 DEFAULTS = {
@@ -99,12 +98,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
     )
     if args.subset:
         data = data.subset(args.subset)
-    problems = data.report().problems
-    if problems:
-        raise CommandError(
-            f"{args.data} has {len(problems)} problem"
-            f"{'s' * (len(problems) > 1)}, the first: {problems[0]}"
-        )
+    options.check_folder(data, data.report(), listed=False)
     found = options.views(args)
     if args.base_scale:
         found["base_scale"] = args.base_scale

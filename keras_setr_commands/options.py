@@ -13,6 +13,7 @@ import pathlib
 import re
 
 from keras_setr_commands import names
+from keras_setr_commands.messages import CommandError
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # Names of KerasHub's own encoders, which it knows better.
@@ -452,6 +453,36 @@ def folder_options(args):
         "colors": args.colors and [tuple(color) for color in args.colors],
         "leave_out": args.leave_out,
     }
+
+
+def check_folder(folder, report, listed=True):
+    """End the command where a folder has problems.
+
+    Args:
+        folder: `SegmentationFolder`.
+        report: its `FolderReport`.
+        listed: bool. Whether the report was printed.
+
+    Raises:
+        CommandError: names the first problem.
+    """
+    problems = report.problems
+    if not problems:
+        return
+    count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+    way_out = ""
+    try:
+        folder.check()
+    except ValueError as error:
+        if "leave_out=" in str(error):
+            way_out = (
+                ". --leave-out problems leaves out the pairs that have one"
+            )
+    raise CommandError(
+        f"{folder.directory} has {count}"
+        f"{', as listed above' if listed else ''}; the first: {problems[0]}"
+        f"{way_out}"
+    )
 
 
 # === The backend ===

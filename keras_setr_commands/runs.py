@@ -63,12 +63,7 @@ def folder_run(ks, args, devices):
     say(f"reading {len(folder)} pairs of {args.data} ..")
     report = folder.report()
     say(in_options(str(report), _LABEL_OPTIONS))
-    if report.problems:
-        count = len(report.problems)
-        raise CommandError(
-            f"{args.data} has {count} problem{'s' * (count > 1)}, as listed "
-            f"above; the first: {report.problems[0]}"
-        )
+    options.check_folder(folder, report)
     train, val = folder.split(args.fraction, seed=args.seed)
     crop = args.crop or folder.proposed_crop_size(_patch_size(ks, args))
     crop = tuple(crop)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import runpy
+import shutil
 
 import numpy as np
 import pytest
@@ -145,6 +146,19 @@ def test_convert_writes_a_preset_with_a_card(tmp_path, capsys):
     encoder = tmp_path / "encoder"
     run("convert", path, encoder, "--encoder", "--num-heads", 3)
     assert ks.SETRBackbone.from_preset(str(tmp_path / "encoder")).num_heads == 3
+
+
+def test_problems_are_told_before_a_training(folder, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(folder, data)
+    mask = next(path for path in data.rglob("*.png") if "mask" in str(path))
+    Image.fromarray(np.zeros((8, 8), "uint8")).save(mask)
+    line = ("--data", data, "--out", tmp_path / "run", *SIZE)
+    run("train", *line, code=2)
+    printed, error = capsys.readouterr()
+    assert "1 problems:" in printed and mask.name in error
+    assert "--leave-out problems leaves out the pairs" in error
+    assert not (tmp_path / "run" / "settings.json").exists()
 
 
 def test_submit_writes_a_servers_files(tmp_path, capsys):
