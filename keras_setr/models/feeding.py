@@ -17,6 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_setr import workers
+
 # Names that datasets of dicts give their parts, those of TFDS among them. A
 # `label` beside a mask is the class of the whole image.
 IMAGE_FIELDS = ("image", "images", "image_left")
@@ -248,8 +250,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self._arrays = arrays
         self._batch_size = batch_size
-        # Of the generator that keras.utils.set_random_seed sets.
-        self._seed = np.random.randint(2**31) if shuffle else None
+        self._seed = _common_seed() if shuffle else None
         self._order = np.arange(len(arrays.x))
         self._current = self.epoch = 0
 
@@ -272,6 +273,15 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_begin(self):
         self._current = self.epoch
         self.epoch += 1
+
+
+def _common_seed():
+    """Drawn from what keras.utils.set_random_seed sets, or one for all.
+
+    Several workers take their parts of the same batches.
+    """
+    _, num_workers = workers.job()
+    return np.random.randint(2**31) if num_workers == 1 else 0
 
 
 class Passes(keras.utils.PyDataset):

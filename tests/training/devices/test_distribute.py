@@ -182,6 +182,7 @@ def test_model_parallel_trains_as_one_device_does():
                 tiny.labels(6),
                 batch_size=2,
                 epochs=2,
+                shuffle=False,
                 verbose=0,
             ).history["loss"]
             return losses, model.segment(tiny.images(1)[0]), model
