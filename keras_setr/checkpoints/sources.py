@@ -103,7 +103,7 @@ def open_source(
     try:
         hub.fetch(source, CONFIG)
     except (ValueError, FileNotFoundError) as error:
-        reason = error
+        reason = str(error)
         if local and not os.path.isdir(source):
             # KerasHub lists models of language.
             reason = "there is no such file or folder"

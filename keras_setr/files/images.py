@@ -203,8 +203,7 @@ def image_size(path, channels=3, dtype="uint8"):
         ValueError: the file is not an image.
     """
     if _is_npy(path):
-        height, width, *_ = *_open_npy(path).shape, 0, 0
-        return height, width
+        return (*_open_npy(path).shape, 0, 0)[:2]
     if channels != 3 or dtype != "uint8":
         content = _content(path)
         try:

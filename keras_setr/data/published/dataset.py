@@ -187,11 +187,11 @@ class PublishedDataset(SegmentationSource):
             raise IndexError(f"pair {index} of {size}")
         example = self._source[index % size]
         name = self._name(example)
-        image = ImageBytes(example[self._names.image], name)
-        image = load_image(image, complete=True)
+        file = ImageBytes(example[self._names.image], name)
+        image = load_image(file, complete=True)
         label_name = f"{name} (label)"
-        mask = ImageBytes(example[self._names.label], label_name)
-        mask = load_mask(mask, complete=True)
+        file = ImageBytes(example[self._names.label], label_name)
+        mask = load_mask(file, complete=True)
         return image, self._rule.labels(mask, label_name, self.num_classes)
 
     def _name(self, example):
