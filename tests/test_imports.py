@@ -35,7 +35,7 @@ FLOORS = {
     "version": (),
     "classes": GROUND,
     "workers": GROUND,
-    "files": GROUND,
+    "files": (*GROUND, "classes"),
     "facts": (*GROUND, "classes"),
     "layers": GROUND,
     "losses": GROUND,
