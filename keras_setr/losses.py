@@ -332,7 +332,7 @@ def for_logits(loss: Any, ignore_class: int | None) -> Any:
     if not type(loss).__module__.startswith("keras."):
         return loss
     config = loss.get_config()
-    changed = {}
+    changed: dict[str, Any] = {}
     if config.get("from_logits") is False:
         changed["from_logits"] = True
     if "ignore_class" in config and config["ignore_class"] is None:

@@ -115,6 +115,9 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     backbone_cls = SETRBackbone
     preprocessor_cls = SETRImageSegmenterPreprocessor
     presets = loading.PresetsOf("SETRSegmenter")
+    # Keras' own, None until they are made.
+    train_function: Any
+    test_function: Any
 
     def __init__(
         self,

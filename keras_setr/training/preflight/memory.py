@@ -265,21 +265,18 @@ def plan_memory(
         free = free_memory()
         available = None if free is None else free + held_memory(model)
     devices = batch_divisor(model)
-    plan = None
-    for parts in range(1, batch_size + 1):
-        if batch_size % parts:
-            continue
-        ways = (model.backbone.rematerialize, True) if parts == 1 else (True,)
-        for rematerialize in ways:
-            part = batch_size // parts
-            memory = estimate_memory(
-                model, math.ceil(part / devices), image_size, rematerialize
-            )
-            # Accumulated gradients are held beside those of the step.
-            needed = memory.total + (parts > 1) * memory.gradients
-            plan = MemoryPlan(part, parts, rematerialize, needed, available)
-            if available is None or TOLERANCE * needed <= available:
-                return plan
+    divisors = [n for n in range(1, batch_size + 1) if batch_size % n == 0]
+    ways = [(1, model.backbone.rematerialize), *((n, True) for n in divisors)]
+    for parts, rematerialize in ways:
+        part = batch_size // parts
+        memory = estimate_memory(
+            model, math.ceil(part / devices), image_size, rematerialize
+        )
+        # Accumulated gradients are held beside those of the step.
+        needed = memory.total + (parts > 1) * memory.gradients
+        plan = MemoryPlan(part, parts, rematerialize, needed, available)
+        if available is None or TOLERANCE * needed <= available:
+            break
     return plan
 
 
