@@ -32,6 +32,9 @@ from keras_setr.optimizers import layer_decay_multipliers
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
 
+# Of arrays, as in Keras.
+_BATCH_SIZE = 32
+
 
 def compile_options(model, optimizer, loss, metrics, jit_compile, **automatic):
     """The arguments of `keras.Model.compile`; see `SETRSegmenter.compile`.
@@ -251,7 +254,7 @@ def fit(
     else:
         _check(data, expected)
         validation = _gather_validation(validation_data, expected)
-    size = 32 if batch_size is None else batch_size  # as in Keras
+    size = _BATCH_SIZE if batch_size is None else batch_size
     if isinstance(data, feeding.Arrays):
         data = feeding.Batches(data, size, shuffle)
     if isinstance(validation, feeding.Arrays):
@@ -302,7 +305,8 @@ def evaluate(model, x, y, sample_weight, batch_size, **options):
     data = feeding.gather(x, y, sample_weight, batch_size)
     _check(data, expected)
     if isinstance(data, feeding.Arrays):
-        data = feeding.Batches(data, 32 if batch_size is None else batch_size)
+        size = _BATCH_SIZE if batch_size is None else batch_size
+        data = feeding.Batches(data, size)
     data = _feed(model, data, expected, again=False)
     return keras.Model.evaluate(model, data, **options)
 
@@ -339,12 +343,10 @@ def _check(data, expected, prefix=""):
 def _gather_validation(validation_data, expected):
     if validation_data is None:
         return None
-    data = validation_data
-    if isinstance(data, (tuple, list)):
-        data = feeding.unpack(data)
-        data = feeding.gather(*data)
+    if isinstance(validation_data, (tuple, list)):
+        data = feeding.gather(*feeding.unpack(validation_data))
     else:
-        data = feeding.gather(data)
+        data = feeding.gather(validation_data)
     _check(data, expected, "validation ")
     return data
 

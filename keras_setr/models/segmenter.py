@@ -445,12 +445,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             self.train_function = keras_internals.keeping_variables(
                 self,
                 self.train_function,
-                lambda: (
-                    self.trainable_variables,
-                    self.non_trainable_variables,
-                    self.optimizer.variables,
-                    self.metrics_variables,
-                ),
+                lambda: self._variables_of_a_step(self.optimizer.variables),
             )
 
     def make_test_function(self, force: bool = False) -> None:
@@ -458,14 +453,17 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         super().make_test_function(force)
         if self.test_function is not before:
             self.test_function = keras_internals.keeping_variables(
-                self,
-                self.test_function,
-                lambda: (
-                    self.trainable_variables,
-                    self.non_trainable_variables,
-                    self.metrics_variables,
-                ),
+                self, self.test_function, self._variables_of_a_step
             )
+
+    def _variables_of_a_step(self, *further):
+        """Groups in the order in which Keras hands them to its steps."""
+        return (
+            self.trainable_variables,
+            self.non_trainable_variables,
+            *further,
+            self.metrics_variables,
+        )
 
     @checked(mode=choice("int8"))
     def quantize(self, mode: str = "int8", config: Any = None) -> None:
