@@ -155,6 +155,7 @@ CALLS = {
         preset="path",
         load_weights="flag",
         num_classes="classes or None",
+        patch_size="count or None",
         file="path or None",
         skip_mismatch="flag",
         verbose="flag",

@@ -84,6 +84,7 @@ class LoadPlan:
         model_arguments: dict. Beside the backbone.
         initial: tuple of `(pattern, note)`: variables whose path matches from
             its start keep their initial values, and the note is printed.
+        notes: tuple of str. What else the report tells.
     """
 
     backbone_class: type
@@ -94,6 +95,7 @@ class LoadPlan:
     model_class: type | None = None
     model_arguments: dict = dataclasses.field(default_factory=dict)
     initial: tuple = ()
+    notes: tuple = ()
 
 
 def plan_encoder(backbone_class, layout, given):
@@ -105,12 +107,14 @@ def plan_encoder(backbone_class, layout, given):
         given: `Given`.
     """
     found = layout.encoder_arguments(given.encoder)
+    arguments, notes = _with_given(found, given.encoder)
     return LoadPlan(
         backbone_class,
-        _with_given(found, given.encoder),
+        arguments,
         layout.name,
         layout.rules(found, encoder_only=True),
         (*layout.ignored, _DECODER_TENSORS),
+        notes=notes,
     )
 
 
@@ -126,7 +130,12 @@ def plan_model(model_class, layout, given):
         ValueError: where nothing tells the number of classes.
     """
     encoder = layout.encoder_arguments(given.encoder)
+    encoder_arguments, notes = _with_given(encoder, given.encoder)
     found = layout.model_arguments(given.model)
+    patch_size = encoder_arguments["patch_size"]
+    if layout.model_class is not None and patch_size != encoder["patch_size"]:
+        found, of_decoder = model_class.fit_to_patches(found, patch_size)
+        notes += of_decoder
     arguments = {**found, **given.model}
     num_classes = arguments.get("num_classes")
     if num_classes is None:
@@ -145,13 +154,14 @@ def plan_model(model_class, layout, given):
         initial = ((_CLASSIFIERS, f"classifiers re-initialised: {change}"),)
     return LoadPlan(
         model_class.backbone_cls,
-        _with_given(encoder, given.encoder),
+        encoder_arguments,
         layout.name,
         layout.rules(encoder),
         layout.ignored,
         model_class,
         arguments,
         initial,
+        notes,
     )
 
 
@@ -164,15 +174,34 @@ def build(plan):
 
 
 def _with_given(found, given):
-    """Both, the user's prevailing; positions fit a new image size."""
+    """Both, the user's prevailing, and what to say of it.
+
+    Images keep their size under other patches, or get the next one that these
+    divide; positions fit a new size of either.
+    """
     arguments = {**found, **given}
-    image_shape = given.get("image_shape")
-    if image_shape is not None and "position_grid" not in given:
-        if None not in image_shape[:2]:
-            patch = arguments["patch_size"]
-            grid = tuple(side // patch for side in image_shape[:2])
-            arguments["position_grid"] = grid
-    return arguments
+    patch = arguments["patch_size"]
+    notes = ()
+    if patch != found["patch_size"] and "image_shape" not in given:
+        *size, channels = found["image_shape"]
+        fitting = [side and -(-side // patch) * patch for side in size]
+        if fitting != size:
+            notes = (f"images {_by(size)} -> {_by(fitting)}, whole patches",)
+        arguments["image_shape"] = (*fitting, channels)
+    changed = patch != found["patch_size"] or "image_shape" in given
+    if changed and "position_grid" not in given:
+        arguments["position_grid"] = tuple(
+            (side or rows * found["patch_size"]) // patch or 1
+            for side, rows in zip(
+                arguments["image_shape"], found["position_grid"]
+            )
+        )
+    return arguments, notes
+
+
+def _by(size):
+    """`(480, None)` as `"480xNone"`."""
+    return "x".join(map(str, size))
 
 
 def _name_all(classes, num_classes):

@@ -17,11 +17,15 @@ import numpy as np
 
 from keras_setr.checkpoints.tensors import Checkpoint
 from keras_setr.layers.resampling import resample_grid
+from keras_setr.layers.resampling import resample_patches
 from keras_setr.tables import listed
 from keras_setr.tables import printable
 
 # How many names a message shows of a long list.
 _SHOWN = 6
+# Variables that may be of another size, all but the last axes.
+_POSITIONS = "token_embedding/positions"  # (h, w, D)
+_PATCHES = "patch_embedding/kernel"  # (P, P, C, D)
 # Whose shape is worked out although they are too large by so much.
 _TRIED = 64
 
@@ -134,6 +138,7 @@ def transfer(
             NaN or infinite.
     """
     report = Report(checkpoint.origin, plan.layout_name)
+    report.notes.extend(plan.notes)
     variables = {v.path: v for v in model.weights if _is_parameter(v)}
     resampling = getattr(model, "backbone", model).position_interpolation
     used, written = set(), set()
@@ -184,7 +189,9 @@ def transfer(
             report.not_finite.extend(rule.sources)
             continue
         if tuple(value.shape) != tuple(variable.shape):
-            value = _fit_positions(value, variable.shape, resampling, report)
+            shape = tuple(variable.shape)
+            value, note = _resampled(rule.target, value, shape, resampling)
+            report.notes.append(note)
         variable.assign(value)
         counts[part_of(rule.target)] += 1
     for path in variables:
@@ -224,11 +231,11 @@ def _shape_of(rule, checkpoint, wanted):
 
 
 def _is_resampled(target, found, wanted):
-    """Whether positions `(h, w, D)` are only of another grid."""
+    """Whether positions or patches are only of another size."""
     return (
-        target.endswith("token_embedding/positions")
-        and len(found) == 3
-        and found[-1] == wanted[-1]
+        target.endswith((_POSITIONS, _PATCHES))
+        and len(found) == len(wanted)
+        and found[2:] == wanted[2:]
     )
 
 
@@ -237,14 +244,14 @@ def _is_parameter(variable):
     return "float" in keras.backend.standardize_dtype(variable.dtype)
 
 
-def _fit_positions(value, shape, interpolation, report):
-    """Resample `(h, w, D)` to the model's grid (paper, section 4.1)."""
-    source, target = value.shape[:2], tuple(shape[:2])
-    report.notes.append(
-        f"positions {source[0]}x{source[1]} -> {target[0]}x{target[1]} "
-        f"({interpolation})"
+def _resampled(target, value, shape, interpolation):
+    """Positions or patches of the model's size, and what to say of it."""
+    (height, width), (rows, columns) = value.shape[:2], shape[:2]
+    change = f"{height}x{width} -> {rows}x{columns}"
+    if target.endswith(_PATCHES):
+        return resample_patches(value, rows), f"patches {change}"
+    resampled = resample_grid(  # paper, section 4.1
+        keras.ops.convert_to_tensor(value), (rows, columns), interpolation
     )
-    resampled = resample_grid(
-        keras.ops.convert_to_tensor(value), target, interpolation
-    )
-    return np.asarray(keras.ops.convert_to_numpy(resampled))
+    value = np.asarray(keras.ops.convert_to_numpy(resampled))
+    return value, f"positions {change} ({interpolation})"

@@ -8,6 +8,7 @@ here.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 INTERPOLATIONS = ("bilinear", "bicubic")
@@ -67,6 +68,42 @@ def resample_grid(grid, target_size, interpolation="bilinear"):
     rows = resampling_matrix(height, target_size[0], interpolation)
     columns = resampling_matrix(width, target_size[1], interpolation)
     return ops.einsum("Hh,hwd,Ww->HWd", rows, grid, columns)
+
+
+def resample_patches(kernel, patch_size):
+    """The kernel of another patch size that gives the same tokens.
+
+    By the pseudo-inverse of the bilinear resize of a patch (FlexiViT, arXiv
+    2212.08013, section 3.4, equation 4), computed in NumPy. The resize has
+    half-pixel centres, repeats edges, and averages over what it leaves out
+    where it shrinks: torch's `interpolate(align_corners=False,
+    antialias=True)`. A larger kernel gives a patch that was resized by it
+    exactly the token that the patch had. A smaller one cannot: its tokens are
+    the nearest ones, in the mean square over patches of independent pixels.
+
+    Args:
+        kernel: `(P, P, C, D)` array.
+        patch_size: int. Q.
+
+    Returns:
+        `(Q, Q, C, D)` float32.
+    """
+    # Of a Kronecker product, the pseudo-inverse is that of its factors.
+    rows, columns = (
+        np.linalg.pinv(_patch_matrix(side, patch_size).T)
+        for side in kernel.shape[:2]
+    )
+    kernel = np.einsum("Hh,hwcd->Hwcd", rows, kernel)
+    return np.einsum("Ww,Hwcd->HWcd", columns, kernel).astype("float32")
+
+
+def _patch_matrix(source, target):
+    """The `(target, source)` matrix that resizes one axis of a patch."""
+    ratio = source / target
+    centres = (np.arange(target) + 0.5) * ratio - 0.5
+    distances = np.abs(centres[:, None] - np.arange(source))
+    weights = np.maximum(0.0, 1.0 - distances / max(1.0, ratio))
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def _interleave(phases, axis):

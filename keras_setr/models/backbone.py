@@ -442,7 +442,11 @@ class SETRBackbone(keras_hub.models.Backbone):
         return self.blocks[layer - 1].attention_maps(before(images))
 
     @classmethod
-    @checked(preset=path(), image_shape=optional(IMAGE_SHAPE))
+    @checked(
+        preset=path(),
+        image_shape=optional(IMAGE_SHAPE),
+        patch_size=optional(integer(1)),
+    )
     def from_preset(
         cls,
         preset: str,
@@ -451,6 +455,7 @@ class SETRBackbone(keras_hub.models.Backbone):
         file: str | None = None,
         skip_mismatch: bool = False,
         verbose: bool = True,
+        patch_size: int | None = None,
         **kwargs: Any,
     ) -> Any:
         """Load an encoder from anywhere.
@@ -461,7 +466,8 @@ class SETRBackbone(keras_hub.models.Backbone):
             load_weights: bool. `False` leaves all weights at random.
             image_shape: `(int, int, int)`. Another size than the source's
                 resamples the positions.
-            file, skip_mismatch, verbose: as for `SETRPUP.from_preset`.
+            file, skip_mismatch, verbose, patch_size: as for
+                `SETRPUP.from_preset`.
             **kwargs: further arguments, which replace the source's;
                 `use_final_norm=True` keeps the norm behind the last layer.
 
@@ -471,6 +477,8 @@ class SETRBackbone(keras_hub.models.Backbone):
         """
         if image_shape is not None:
             kwargs["image_shape"] = image_shape
+        if patch_size is not None:
+            kwargs["patch_size"] = patch_size
         return loading.load_encoder(
             cls,
             preset,

@@ -609,10 +609,27 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     # === Presets ===
 
     @classmethod
+    def fit_to_patches(
+        cls, arguments: dict[str, Any], patch_size: int
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """A trained decoder's arguments, for an encoder of other patches.
+
+        Args:
+            arguments: dict, those that it was trained with.
+            patch_size: int. Of the encoder that it gets.
+
+        Returns:
+            `(arguments, notes)`: under which all of its weights stay, and
+            lines on what was changed.
+        """
+        return arguments, ()
+
+    @classmethod
     @checked(
         preset=path(),
         num_classes=optional(num_classes()),
         image_shape=optional(IMAGE_SHAPE),
+        patch_size=optional(integer(1)),
     )
     def from_preset(
         cls,
@@ -623,6 +640,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         file: str | None = None,
         skip_mismatch: bool = False,
         verbose: bool = True,
+        patch_size: int | None = None,
         **kwargs: Any,
     ) -> Any:
         """Load a model with weights from anywhere.
@@ -648,6 +666,14 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             file: str. The file of a built-in name that has no fixed address.
             skip_mismatch: bool. Load what fits instead of raising.
             verbose: bool. Whether to print the summary and a progress bar.
+            patch_size: int. Another one than the source's resamples the
+                kernel of the patches (FlexiViT, arXiv 2212.08013) and the
+                positions: 32 for 16 is a quarter of the tokens. Images keep
+                their size, or get the next one that the patches divide. Of a
+                trained decoder all weights stay: what its upsampling leaves
+                is bilinear, and it enlarges nothing beyond the image. To be
+                fine-tuned, as tokens of other sizes are not what either was
+                trained on.
             **kwargs: further arguments of the model or its backbone, which
                 replace the source's.
 
@@ -657,7 +683,11 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             ValueError: where the source is unknown, holds another of these
                 classes, or does not fit the model.
         """
-        arguments = {"num_classes": num_classes, "image_shape": image_shape}
+        arguments = {
+            "num_classes": num_classes,
+            "image_shape": image_shape,
+            "patch_size": patch_size,
+        }
         arguments = {k: v for k, v in arguments.items() if v is not None}
         return loading.load_segmenter(
             cls,

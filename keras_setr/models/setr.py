@@ -1,5 +1,6 @@
 """SETR with its three decoders (paper, section 3.3 and Figure 1)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,22 @@ from keras_setr.models.heads import UpsamplingHead
 from keras_setr.models.heads import with_present_names
 from keras_setr.models.segmenter import COMMON
 from keras_setr.models.segmenter import SETRSegmenter
+
+
+def _within_patch(upsampling, patch_size):
+    """The factors, without those that enlarge beyond the pixels.
+
+    Convolutions work at up to half the image's size; 16 times counts as the
+    size for patches of 14, too.
+    """
+    limit = 2 ** (patch_size - 1).bit_length()
+    fitting: list[int] = []
+    for index, factor in enumerate(upsampling):
+        last = index == len(upsampling) - 1
+        enlarged = math.prod(fitting) * factor
+        fits = enlarged <= (limit if last else limit // 2)
+        fitting.append(factor if fits else 1)
+    return tuple(fitting)
 
 
 class _UpsamplingSegmenter(SETRSegmenter):
@@ -123,6 +140,27 @@ class _UpsamplingSegmenter(SETRSegmenter):
         self.auxiliary_filters = auxiliary_filters
         self.use_layer_norm = use_layer_norm
         self.use_bias = use_bias
+
+    @classmethod
+    def fit_to_patches(
+        cls, arguments: dict[str, Any], patch_size: int
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        arguments = dict(arguments)
+        notes = []
+        for name in ("upsampling", "auxiliary_upsampling"):
+            factors = tuple(arguments[name])
+            fitting = _within_patch(factors, patch_size)
+            if fitting != factors:
+                notes.append(f"decoder kept: {name} {factors} -> {fitting}")
+            arguments[name] = fitting
+        count = len(arguments["upsampling"])
+        needed = len(cls._upsampling(patch_size))
+        if count < needed:
+            notes.append(
+                f"decoder kept: {count} convolutions, where patches of "
+                f"{patch_size} would get {needed}; the rest is bilinear"
+            )
+        return arguments, tuple(notes)
 
     def get_config(self):
         own = config_of(self, _UpsamplingSegmenter)
