@@ -13,6 +13,7 @@ from keras_setr_commands import options
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
 from keras_setr_commands.messages import say
+from keras_setr_commands.train import NEW_PATCH_SIZE
 
 _BATCH_SIZE = 8
 _LABEL_OPTIONS = (
@@ -102,6 +103,7 @@ def folder_run(ks, args, devices):
             "crop": crop,
             "batch_size": batch_size,
             "accumulate": parts,
+            "patch_size": model.backbone.patch_size,
             "rematerialize": bool(model.backbone.rematerialize),
         },
         folder=folder,
@@ -109,9 +111,11 @@ def folder_run(ks, args, devices):
 
 
 def _patch_size(ks, args):
-    """That of the model, which for a preset its configuration tells."""
-    if args.preset is None:
+    """What is said; or that of a preset, which its configuration tells."""
+    if args.patch_size is not None:
         return args.patch_size
+    if args.preset is None:
+        return NEW_PATCH_SIZE
     if (record := ks.checkpoints.PRESETS.get(args.preset)) is not None:
         shape, _ = ks.checkpoints.architecture(record)
         return shape["patch_size"]
@@ -119,9 +123,9 @@ def _patch_size(ks, args):
         path = pathlib.Path(args.preset) / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return args.patch_size
+        return NEW_PATCH_SIZE
     # Ours nests it, Hugging Face's does not.
-    return config.get("config", config).get("patch_size", args.patch_size)
+    return config.get("config", config).get("patch_size", NEW_PATCH_SIZE)
 
 
 def build_model(ks, args, crop, folder):
@@ -135,12 +139,17 @@ def build_model(ks, args, crop, folder):
     elif args.filters:
         found.update(filters=args.filters, auxiliary_filters=args.filters)
     if args.preset:
-        return model_class.from_preset(args.preset, **image, **found)
+        model = model_class.from_preset(
+            args.preset, patch_size=args.patch_size, **image, **found
+        )
+        if args.lora_rank:
+            model.backbone.enable_lora(args.lora_rank)
+        return model
     backbone = ks.SETRBackbone(
         num_layers=args.layers,
         hidden_dim=args.dim,
         num_heads=args.heads,
-        patch_size=args.patch_size,
+        patch_size=_patch_size(ks, args),
         **image,
     )
     return model_class(backbone, **found)
@@ -277,6 +286,8 @@ def changed(recipe, args):
         "batch_size": args.batch_size,
         "learning_rate": args.learning_rate,
         "crop_size": args.crop and tuple(args.crop),
+        "patch_size": args.patch_size,
+        "lora_rank": args.lora_rank,
     }
     return dataclasses.replace(
         recipe, **{k: v for k, v in changes.items() if v is not None}

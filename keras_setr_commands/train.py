@@ -35,6 +35,8 @@ from keras_setr_commands import remembered
 from keras_setr_commands.messages import say
 from keras_setr_commands.settings import Settings
 
+# Where nothing is pretrained.
+NEW_PATCH_SIZE = 16
 AFTER_INTERRUPT = "The same command goes on from the last checkpoint"
 _FOLDER = {
     **options.LABEL_DEFAULTS,
@@ -47,7 +49,6 @@ _FOLDER = {
     "dim": 384,
     "heads": 6,
     "filters": None,
-    "patch_size": 16,
     "drop_path": 0.0,
     "scale_range": (0.5, 2.0),
     "epochs": 100,
@@ -77,6 +78,8 @@ DEFAULTS = {
     "crop": None,
     "batch_size": None,
     "learning_rate": None,
+    "patch_size": None,
+    "lora_rank": None,
     "seed": 0,
     "devices": None,
     "precision": "float32",
@@ -137,6 +140,20 @@ def add_options(parser):
         "that is free asks for it",
     )
     add("--learning-rate", type=number(above=0), metavar="RATE")
+    add(
+        "--patch-size",
+        type=integer(1),
+        metavar="N",
+        help="of the encoder; by default that of the weights it starts from, "
+        "which are resampled for any other, or 16",
+    )
+    add(
+        "--lora-rank",
+        type=integer(1),
+        metavar="N",
+        help="train low-rank updates of a pretrained encoder, the rest of "
+        "which is frozen, and the decoder",
+    )
     add("--seed", type=integer(0), metavar="N")
     add(
         "--devices",
@@ -205,14 +222,13 @@ def add_options(parser):
         "--preset",
         type=options.preset,
         help="weights to start from, anything that from_preset takes: a SETR "
-        "keeps its decoder, an encoder gets a new one; --layers, --dim, "
-        "--heads and --patch-size are then the preset's",
+        "keeps its decoder, an encoder gets a new one; --layers, --dim and "
+        "--heads are then the preset's",
     )
     add("--layers", type=integer(1), metavar="N")
     add("--dim", type=integer(1), metavar="N")
     add("--heads", type=integer(1), metavar="N")
     add("--filters", type=integer(2), metavar="N", help="of the decoder")
-    add("--patch-size", type=integer(1), metavar="N")
     add("--drop-path", type=number(0, below=1), metavar="RATE")
     add(
         "--scale-range",
@@ -308,7 +324,7 @@ def _check_group(parser, given):
             option = "--" + name.replace("_", "-")
             parser.error(f"{option} goes with --{other}, not with --{has}")
     if "preset" in given:
-        for name in ("layers", "dim", "heads", "patch_size"):
+        for name in ("layers", "dim", "heads"):
             if name in given:
                 option = "--" + name.replace("_", "-")
                 parser.error(f"{option} is that of --preset; leave it out")
@@ -321,8 +337,28 @@ def _check_folder(parser, args):
             "--scale-range must be LOW and HIGH, LOW at most HIGH. Received: "
             f"{low:g} {high:g}"
         )
-    if args["preset"] is not None:
-        return
+    patch = args["patch_size"]
+    if args["preset"] is None:
+        _check_new_encoder(parser, args)
+        patch = patch or NEW_PATCH_SIZE
+    elif args["lora_rank"] and args["frozen_layers"]:
+        parser.error(
+            "--lora-rank freezes all of the encoder but its updates; leave "
+            "--frozen-layers out"
+        )
+    crop = args["crop"]
+    if crop and patch and any(side % patch for side in crop):
+        fit = [max(round(side / patch), 1) * patch for side in crop]
+        parser.error(
+            f"--crop must be multiples of --patch-size {patch}. Received: "
+            f"{crop[0]} {crop[1]}; {fit[0]} {fit[1]} would do"
+        )
+
+
+def _check_new_encoder(parser, args):
+    """Options of an encoder without pretrained weights."""
+    if args["lora_rank"]:
+        parser.error("--lora-rank updates pretrained weights; say --preset")
     if args["dim"] % args["heads"]:
         parser.error(
             "--heads must divide --dim. Received: --heads "
@@ -332,14 +368,6 @@ def _check_folder(parser, args):
         parser.error(
             f"--frozen-layers must be at most --layers {args['layers']}. "
             f"Received: {args['frozen_layers']}"
-        )
-    patch = args["patch_size"]
-    crop = args["crop"]
-    if crop and any(side % patch for side in crop):
-        fit = [max(round(side / patch), 1) * patch for side in crop]
-        parser.error(
-            f"--crop must be multiples of --patch-size {patch}. Received: "
-            f"{crop[0]} {crop[1]}; {fit[0]} {fit[1]} would do"
         )
 
 

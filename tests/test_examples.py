@@ -224,3 +224,33 @@ def test_train_remembers_how_masks_are_read(tmp_path, capsys):
     run("evaluate", preset, "--data", tmp_path / "data", "--ignore", 9, code=2)
     error = capsys.readouterr().err
     assert "holds value 7" in error and "--label-map" in error
+
+
+def test_train_takes_other_patches_and_lora_and_goes_on(
+    folder, tmp_path, capsys
+):
+    common = ("--data", folder, "--batch-size", 2, "--model", "pup")
+    run(
+        "train",
+        *(*common, "--out", tmp_path / "whole", "--crop", 32, 48),
+        *("--epochs", 1, *SIZE),
+    )
+    line = ("--preset", tmp_path / "whole" / "preset", "--epochs", 1)
+    line += ("--patch-size", 8, "--lora-rank", 2)
+    capsys.readouterr()
+    run("train", *common, *line, "--out", tmp_path / "adapted")
+    printed = capsys.readouterr().out
+    assert "patches 16x16 -> 8x8" in printed
+    assert "decoder kept: upsampling (2, 2, 2, 1) -> (2, 2, 1, 1)" in printed
+    assert "trainable (LoRA of rank 2)" in printed
+    assert "crop 64 x 96" in printed
+    # What is not said again is as it was.
+    run("train", "--out", tmp_path / "adapted", "--epochs", 2)
+    printed = capsys.readouterr().out
+    assert "trainable (LoRA of rank 2)" in printed
+    assert "epoch 1 of 2 done" in printed
+    run("train", "--out", tmp_path / "adapted", "--lora-rank", 3, code=2)
+    assert "started with --lora-rank 2" in capsys.readouterr().err
+    preset = str(tmp_path / "adapted" / "preset")
+    model = ks.SETRPUP.from_preset(preset)
+    assert model.backbone.patch_size == 8 and model.backbone.lora is None

@@ -58,6 +58,14 @@ LINES = {
     "train --data data --out o --drop-path 1": "--drop-path: '1'",
     "train --data data --out o --layer-decay 2": "--layer-decay: at most 1",
     "train --data data --out o --frozen-layers 13": "--frozen-layers 12 13",
+    "train --data data --out o --patch-size 0": "--patch-size: 1 '0'",
+    "train --data data --out o --lora-rank 0": "--lora-rank: 1 '0'",
+    "train --data data --out o --lora-rank 4": "--lora-rank --preset",
+    "train --data data --out o --preset preset --lora-rank 4 "
+    "--frozen-layers 1": "--lora-rank freezes --frozen-layers out",
+    "train --data data --out o --crop 64 64 --patch-size 14 --preset preset": (
+        "--crop multiples 14 70 70"
+    ),
     "train --data data --out o --names nothing.txt": "--names: must be a file",
     "train --data data --out o --names data": "--names: a folder",
     "train --data data --out o --num-classes 1": "--num-classes: 2..255 '1'",

@@ -33,6 +33,7 @@ class RunDescription:
             highest learning rate of their trainable parameters at the start.
         trainable: int. Parameters.
         frozen: int. Parameters.
+        lora_rank: int or `None`. Of the encoder's low-rank updates.
         policy: str. dtype policy of the encoder.
         rematerialize: bool.
         memory: `MemoryEstimate` of one device.
@@ -46,6 +47,7 @@ class RunDescription:
     rates: dict
     trainable: int
     frozen: int
+    lora_rank: int | None
     policy: str
     rematerialize: bool
     memory: MemoryEstimate
@@ -68,12 +70,13 @@ class RunDescription:
             of = f" of {_gigabytes(self.available)}"
             if memory.total > self.available:
                 of += ", which may not suffice"
+        lora = f" (LoRA of rank {self.lora_rank})" if self.lora_rank else ""
         layers = "rematerialised" if self.rematerialize else "kept"
         return (
             f"batch {self.effective_batch} = {self.batch_size} x "
             f"{self.devices} devices x {self.accumulation_steps} accumulated, "
             f"crop {height} x {width}; learning rate {rates}; parameters "
-            f"{self.trainable:,} trainable, {self.frozen:,} frozen; "
+            f"{self.trainable:,} trainable{lora}, {self.frozen:,} frozen; "
             f"{self.policy}, layers {layers}; memory about "
             f"{_gigabytes(memory.total)}{of} (weights "
             f"{_gigabytes(memory.weights)}, optimizer "
@@ -129,6 +132,7 @@ def describe_run(
         rates=_rates(model, optimizer),
         trainable=_count(model.trainable_variables),
         frozen=model.count_params() - _count(model.trainable_variables),
+        lora_rank=backbone.lora and backbone.lora["rank"],
         policy=backbone.dtype_policy.name,
         rematerialize=backbone.rematerialize,
         memory=estimate_memory(model, per_device, image_size),

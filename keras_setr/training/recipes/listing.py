@@ -139,9 +139,13 @@ def _encoder(recipe):
     if recipe.pretraining:
         start = f"{recipe.pretraining} ({recipe.pretrained_on})"
     kind = recipe.encoder if recipe.small_shape is None else "small"
+    patches = recipe.patch_size
+    rank = recipe.lora_rank
     return (
         f"{kind}: {shape['num_layers']} layers of width "
         f"{shape['hidden_dim']}, from {start}"
+        + (f", patches of {patches}" if patches else "")
+        + (f"; LoRA of rank {rank}, the rest frozen" if rank else "")
     )
 
 

@@ -36,7 +36,6 @@ ENCODERS = {
     "base": "vit_base_patch16_384",
     "deit_base": "deit_base_distilled_patch16_384",
 }
-_PATCH = 16
 _MIOU = instance("a dict of source -> percent", dict)
 _CODES = ("authors", "mmsegmentation")
 
@@ -69,6 +68,8 @@ _CODES = ("authors", "mmsegmentation")
     hardware=optional(string()),
     hours=optional(number(0)),
     image_scale=number(above=0),
+    patch_size=optional(integer(1)),
+    lora_rank=optional(integer(1)),
     small_shape=optional(mapping(string(), integer(1))),
 )
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +131,10 @@ class Recipe:
         hardware, hours: str and float, or `None` where none is published.
         image_scale: float. Images are trained on and tested at this share of
             the published base scale.
+        patch_size: int or `None`. Of the encoder, where it is not that of the
+            pretraining, whose kernel is resampled then.
+        lora_rank: int or `None`. Train low-rank updates of the encoder alone,
+            see `SETRBackbone.enable_lora`, and the decoder.
         small_shape: dict or `None`. Layers, width and heads of the encoder
             where they are not the published ones, in `miniature`.
     """
@@ -161,6 +166,8 @@ class Recipe:
     hardware: str | None = None
     hours: float | None = None
     image_scale: float = 1.0
+    patch_size: int | None = None
+    lora_rank: int | None = None
     small_shape: dict | None = None
 
     # === Facts that follow ===
@@ -204,8 +211,10 @@ class Recipe:
     @property
     def encoder_shape(self) -> dict[str, Any]:
         """Arguments of the `SETRBackbone`: layers, width, heads."""
-        if self.small_shape is not None:
-            return self.small_shape
+        return self.small_shape or self._published_encoder
+
+    @property
+    def _published_encoder(self):
         shape, _ = checkpoints.architecture(
             checkpoints.PRESETS[ENCODERS[self.encoder]]
         )
@@ -234,11 +243,12 @@ class Recipe:
         Crops, windows and strides shrink with the images; crops stay
         multiples of the patches.
         """
+        patch = self.patch_size or self._published_encoder["patch_size"]
         return dataclasses.replace(
             self,
             image_scale=self.image_scale * factor,
             crop_size=tuple(
-                max(round(side * factor / _PATCH), 1) * _PATCH
+                max(round(side * factor / patch), 1) * patch
                 for side in self.crop_size
             ),
         )
@@ -270,11 +280,16 @@ class Recipe:
             image_shape=(*self.crop_size, 3),
             **(self.small_shape or {}),
         )
-        return decoder.from_preset(
+        if self.patch_size is not None:
+            arguments["patch_size"] = self.patch_size
+        model = decoder.from_preset(
             self.pretraining or ENCODERS[self.encoder],
             load_weights=weights and self.pretraining is not None,
             **{**arguments, **overrides},
         )
+        if self.lora_rank is not None:
+            model.backbone.enable_lora(self.lora_rank)
+        return model
 
     def compile(self, model: keras.Model, **overrides: Any) -> None:
         """`model.compile` with the learning rate and its decay.

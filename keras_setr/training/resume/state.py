@@ -134,6 +134,7 @@ def describe(model, **further):
     Returns:
         flat dict from a dotted name to a value of JSON.
     """
+    lora = model.backbone.lora
     description = {
         "backend": keras.config.backend(),
         "model": {"class": type(model).__name__, **model.get_config()},
@@ -145,6 +146,7 @@ def describe(model, **further):
             f"{variable.name} {tuple(variable.shape)} {variable.dtype}"
             for variable in model.variables
         ],
+        **({"model.lora_rank": lora["rank"]} if lora else {}),
         **further,
     }
     # Through JSON, as it is compared with what was read from it.

@@ -51,6 +51,21 @@ def test_a_description_multiplies_out_the_batch_and_names_the_rates(model):
     assert "of 1000.00 GB" in text and "\n" not in text
 
 
+def test_lora_leaves_few_parameters_to_train():
+    # One layer of width 24 and MLPs of 96: two matrices of rank 2 and a bias
+    # of each projection, qkv 24 -> 72, 24 -> 24, 24 -> 96 and 96 -> 24.
+    encoder = 2 * (96 + 48 + 120 + 120) + (72 + 24 + 96 + 24)
+    # Norm, 1x1 convolution and its batch norm, and the classifier.
+    decoder = 2 * 24 + 24 * 8 + 2 * 8 + (8 + 1) * tiny.CLASSES
+    model = tiny.smallest()
+    model.backbone.enable_lora(2)
+    model.compile()
+    run = ks.training.describe_run(model, 4, available=10**12)
+    assert (run.lora_rank, run.trainable) == (2, encoder + decoder)
+    assert "parameters 1,285 trainable (LoRA of rank 2), " in str(run)
+    assert run.trainable + run.frozen == model.count_params()
+
+
 def test_memory_grows_with_the_batch_and_shrinks_by_rematerialisation(model):
     two, four = (ks.training.estimate_memory(model, n) for n in (2, 4))
     weights = sum(

@@ -124,12 +124,14 @@ def test_the_command_line_changes_a_recipe(tmp_path, capsys):
     name = "setr_naive_base_cityscapes_768_40k"
     line = ["train", "--recipe", name, "--smoke", "--steps", 5]
     line += ["--interval", 2, "--batch-size", 3, "--learning-rate", 0.5]
+    line += ["--patch-size", 8, "--lora-rank", 2]
     assert main([*line, "--crop", 32, 64]) == 2
     printed, error = capsys.readouterr()
     assert "error: --interval must divide the 5 steps" in error
     printed = " ".join(printed.split())
     assert "5 steps of 3 crops of 32 x 64" in printed
     assert "learning rate 0.5, heads 5" in printed
+    assert "patches of 8; LoRA of rank 2, the rest frozen" in printed
 
 
 @pytest.mark.no_backend

@@ -265,6 +265,12 @@ def test_the_encoder_is_loaded_and_the_decoder_new(tmp_path, capsys):
         weights["patches"],
         rtol=1e-6,
     )
+    # Other patches and low-rank updates of the same weights.
+    variant = dataclasses.replace(small, patch_size=8, lora_rank=2)
+    adapted = variant.build_model(**options)
+    assert "patches 4x4 -> 8x8" in capsys.readouterr().out
+    assert adapted.backbone.lora["rank"] == 2
+    assert model.backbone.lora is None and model.backbone.patch_size == 4
     random = small.build_model(
         weights=False, hidden_dim=24, num_layers=2, **options
     )
@@ -280,6 +286,8 @@ def test_crops_and_images_shrink_together():
     assert half.test_options()["base_scale"] == (260, 260)
     assert half.transform().base_scale == (260, 260)
     assert "0.5 of the published size" in str(half)
+    larger = dataclasses.replace(recipe, patch_size=32).scaled(0.5)
+    assert larger.crop_size == (256, 256)
     # 480 / 16 = 30 is no multiple of 16.
     assert recipe.scaled(1 / 16).crop_size == (32, 32)
     wide = dataclasses.replace(recipe, crop_size=(480, 720))

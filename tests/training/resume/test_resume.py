@@ -135,6 +135,21 @@ def test_a_process_killed_while_it_saves_leaves_a_run_to_go_on_with(
         assert row == pytest.approx(other, rel=1e-5)
 
 
+def test_a_run_with_lora_goes_on_with_it(tmp_path):
+    def adapted():
+        model = tiny_run.model()
+        model.backbone.enable_lora(2)
+        model.compile(learning_rate=0.02, **tiny.UNCOMPILED)
+        return model
+
+    weights = tiny_run.weights(train(tmp_path / "whole", model=adapted()))
+    with pytest.raises(Interrupted):
+        train(tmp_path / "cut", Interruption(1, 3), model=adapted())
+    assert_same_weights(train(tmp_path / "cut", model=adapted()), weights)
+    with pytest.raises(ValueError, match="lora_rank of the model: 2 before, n"):
+        train(tmp_path / "cut")
+
+
 def test_a_finished_run_says_so_and_trains_nothing(uninterrupted, capsys):
     directory, weights = uninterrupted
     before = checkpoints(directory)
