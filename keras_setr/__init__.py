@@ -13,10 +13,15 @@ from keras_setr import workers
 from keras_setr.classes import Classes
 from keras_setr.evaluation import Evaluation
 from keras_setr.evaluation import evaluate
+from keras_setr.models import FCN
+from keras_setr.models import RESNET_50
+from keras_setr.models import RESNET_101
 from keras_setr.models import SETRMLA
 from keras_setr.models import SETRPUP
 from keras_setr.models import T_LARGE
 from keras_setr.models import T_SMALL
+from keras_setr.models import ResNetBackbone
+from keras_setr.models import SemanticFPN
 from keras_setr.models import SETRBackbone
 from keras_setr.models import SETRImageConverter
 from keras_setr.models import SETRImageSegmenterPreprocessor
@@ -35,7 +40,11 @@ __all__ = [
     "Classes",
     "Distribution",
     "Evaluation",
+    "FCN",
     "FolderRun",
+    "RESNET_101",
+    "RESNET_50",
+    "ResNetBackbone",
     "SETRBackbone",
     "SETRImageConverter",
     "SETRImageSegmenterPreprocessor",
@@ -43,6 +52,7 @@ __all__ = [
     "SETRNaive",
     "SETRPUP",
     "SETRSegmenter",
+    "SemanticFPN",
     "T_LARGE",
     "T_SMALL",
     "__version__",

@@ -104,7 +104,11 @@ MODELS = (
     "naive",
     "pup",
     "mla",
+    "fcn",
+    "semantic_fpn",
 )
+# Of these, the ones on a ResNet; --layers and the like are of the others.
+RESNET_MODELS = ("fcn", "semantic_fpn")
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",

@@ -9,6 +9,7 @@ import time
 import keras
 import numpy as np
 
+from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
@@ -103,7 +104,7 @@ def folder_run(ks, args, devices):
             "crop": crop,
             "batch_size": batch_size,
             "accumulate": parts,
-            "patch_size": model.backbone.patch_size,
+            "patch_size": getattr(model.backbone, "patch_size", None),
             "rematerialize": bool(model.backbone.rematerialize),
         },
         folder=folder,
@@ -118,7 +119,7 @@ def _patch_size(ks, args):
         return NEW_PATCH_SIZE
     if (record := ks.checkpoints.PRESETS.get(args.preset)) is not None:
         shape, _ = ks.checkpoints.architecture(record)
-        return shape["patch_size"]
+        return shape.get("patch_size", NEW_PATCH_SIZE)
     try:
         path = pathlib.Path(args.preset) / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -132,8 +133,13 @@ def build_model(ks, args, crop, folder):
     """The model with its random or loaded weights."""
     model_class = ks.models.MODELS[args.model]
     found = {"num_classes": folder.num_classes, "classes": folder.classes}
-    image = {"image_shape": (*crop, 3), "drop_path_rate": args.drop_path}
-    if args.filters and args.model == "mla":
+    image = {"image_shape": (*crop, 3)}
+    on_resnet = args.model in names.RESNET_MODELS
+    if not on_resnet:
+        image["drop_path_rate"] = args.drop_path
+    if args.filters and args.model == "semantic_fpn":
+        found.update(neck_filters=args.filters, filters=args.filters)
+    elif args.filters and args.model == "mla":
         half = args.filters // 2
         found.update(neck_filters=args.filters, head_filters=(half, half))
     elif args.filters:
@@ -145,6 +151,12 @@ def build_model(ks, args, crop, folder):
         if args.lora_rank:
             model.backbone.enable_lora(args.lora_rank)
         return model
+    if on_resnet:
+        shape = {"50": ks.RESNET_50, "101": ks.RESNET_101}[args.resnet]
+        # As the published ones: FCN is dilated, the pyramid is not.
+        stride = 8 if args.model == "fcn" else 32
+        backbone = ks.ResNetBackbone(**shape, output_stride=stride, **image)
+        return model_class(backbone, **found)
     backbone = ks.SETRBackbone(
         num_layers=args.layers,
         hidden_dim=args.dim,

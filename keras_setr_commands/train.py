@@ -48,6 +48,7 @@ _FOLDER = {
     "layers": 12,
     "dim": 384,
     "heads": 6,
+    "resnet": "50",
     "filters": None,
     "drop_path": 0.0,
     "scale_range": (0.5, 2.0),
@@ -89,6 +90,10 @@ DEFAULTS = {
     "patience": None,
     "tensorboard": False,
 }
+_OF_TRANSFORMERS = (
+    *("layers", "dim", "heads", "patch_size"),
+    *("drop_path", "rematerialize", "lora_rank"),
+)
 # What a run may be continued with otherwise than it was started.
 _FREE = {
     "epochs",
@@ -221,13 +226,19 @@ def add_options(parser):
     add(
         "--preset",
         type=options.preset,
-        help="weights to start from, anything that from_preset takes: a SETR "
-        "keeps its decoder, an encoder gets a new one; --layers, --dim and "
-        "--heads are then the preset's",
+        help="weights to start from, anything that from_preset takes: a "
+        "segmenter keeps its decoder, an encoder gets a new one; --layers, "
+        "--dim, --heads and --resnet are then the preset's",
     )
     add("--layers", type=integer(1), metavar="N")
     add("--dim", type=integer(1), metavar="N")
     add("--heads", type=integer(1), metavar="N")
+    add(
+        "--resnet",
+        type=options.one_of(("50", "101"), "depth"),
+        metavar="DEPTH",
+        help="50 or 101, of fcn and semantic_fpn",
+    )
     add("--filters", type=integer(2), metavar="N", help="of the decoder")
     add("--drop-path", type=number(0, below=1), metavar="RATE")
     add(
@@ -293,6 +304,7 @@ def check(parser, given):
     """Rules that join several options; what a run was started with."""
     if given.get("list"):
         return
+    _check_model(parser, given)
     settings = Settings(given["out"]) if "out" in given else None
     if settings is not None:
         # Of a run that is continued, what is not said is as it was.
@@ -324,10 +336,20 @@ def _check_group(parser, given):
             option = "--" + name.replace("_", "-")
             parser.error(f"{option} goes with --{other}, not with --{has}")
     if "preset" in given:
-        for name in ("layers", "dim", "heads"):
+        for name in ("layers", "dim", "heads", "resnet"):
             if name in given:
                 option = "--" + name.replace("_", "-")
                 parser.error(f"{option} is that of --preset; leave it out")
+
+
+def _check_model(parser, given):
+    """Options that belong to other models."""
+    model = given.get("model", DEFAULTS["model"])
+    on_resnet = model in names.RESNET_MODELS
+    for name in _OF_TRANSFORMERS if on_resnet else ("resnet",):
+        if name in given:
+            option = "--" + name.replace("_", "-")
+            parser.error(f"{option} is no option of --model {model}")
 
 
 def _check_folder(parser, args):
@@ -338,6 +360,8 @@ def _check_folder(parser, args):
             f"{low:g} {high:g}"
         )
     patch = args["patch_size"]
+    if args["model"] in names.RESNET_MODELS:
+        return
     if args["preset"] is None:
         _check_new_encoder(parser, args)
         patch = patch or NEW_PATCH_SIZE

@@ -11,6 +11,7 @@ import pytest
 
 import keras_setr as ks
 from keras_setr import layers
+from keras_setr.models import baseline_heads
 from keras_setr.models import heads
 from tests import tiny
 
@@ -98,7 +99,40 @@ LAYERS = {
         ),
         Case(
             layers.ConvNormActivation,
-            {"filters": 5, "kernel_size": 3, "use_bias": False},
+            {
+                "filters": 5,
+                "kernel_size": 3,
+                "use_bias": False,
+                "strides": 2,
+                "dilation_rate": 1,
+                "use_activation": False,
+            },
+            (MAP,),
+        ),
+        Case(
+            layers.StandardizedConvNorm,
+            {
+                "filters": 5,
+                "kernel_size": 3,
+                "strides": 2,
+                "dilation_rate": 1,
+                "use_activation": False,
+            },
+            (MAP,),
+        ),
+        Case(
+            layers.ResNetStem,
+            {"filters": 6, "deep": True, "norm": "batch"},
+            ((9, 14, 3),),
+        ),
+        Case(
+            layers.Bottleneck,
+            {
+                "filters": 2,
+                "strides": 1,
+                "dilation_rate": 2,
+                "norm": "group",
+            },
             (MAP,),
         ),
         Case(
@@ -137,7 +171,30 @@ LAYERS = {
             (MAP, MAP, MAP),
             listed=True,
         ),
-        Case(heads.ResizeLogits, {}, (MAP, (6, 20, 3))),
+        Case(heads.ResizeLogits, {"align_corners": True}, (MAP, (6, 20, 3))),
+        Case(
+            baseline_heads.FCNHead,
+            {
+                "num_classes": 4,
+                "filters": 5,
+                "num_convolutions": 2,
+                "concatenate_input": True,
+                "dropout_rate": 0.1,
+            },
+            (MAP,),
+        ),
+        Case(
+            baseline_heads.FeaturePyramid,
+            {"filters": 5},
+            ((5, 7, 3), (3, 4, 6), (2, 2, 4)),
+            listed=True,
+        ),
+        Case(
+            baseline_heads.SemanticFPNHead,
+            {"num_classes": 4, "filters": 5, "dropout_rate": 0.1},
+            ((5, 7, 3), (3, 4, 6), (2, 2, 4)),
+            listed=True,
+        ),
     )
 }
 
@@ -179,8 +236,9 @@ def test_every_public_layer_and_head_has_a_case():
     public = set(layers.__all__)
     public |= {
         name
-        for name, value in vars(heads).items()
-        if inspect.isclass(value) and value.__module__ == heads.__name__
+        for module in (heads, baseline_heads)
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__
     }
     assert public == set(LAYERS)
 
@@ -309,7 +367,7 @@ def test_a_models_config_is_its_constructors_arguments(name):
 @every_model
 def test_a_model_takes_no_other_names_and_no_nan(name):
     cls = type(tiny.build(name))
-    backbone = tiny.backbone()
+    backbone = tiny.backbone_of(name)
     with pytest.raises(TypeError, match=f"{cls.__name__} has no .*'num_cl'.*"):
         cls(backbone, num_cl=5)
     for argument in own_arguments(cls):
@@ -380,7 +438,7 @@ def test_gradients_reach_every_weight_of_a_model(name):
 def test_logits_stay_float32_under_mixed_bfloat16(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = tiny.build(name)
-    assert model.backbone.blocks[0].compute_dtype == "bfloat16"
+    assert model.backbone.layers[1].compute_dtype == "bfloat16"
     logits = tiny.outputs(model, np.zeros((1, 16, 24, 3)))
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     model.compile(**tiny.UNCOMPILED)

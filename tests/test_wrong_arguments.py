@@ -88,6 +88,13 @@ UPSAMPLING = {
     "auxiliary_weight": "not negative",
     "ignore_class": "integer or None",
 }
+BASELINE = {
+    "num_classes": "classes",
+    "filters": "count",
+    "dropout_rate": "not negative",
+    "auxiliary_weight": "not negative",
+    "ignore_class": "integer or None",
+}
 VIEWS = {
     "window_size": "size or None",
     "stride": "size or None",
@@ -134,6 +141,29 @@ CALLS = {
     ),
     "SETRPUP": Call(
         ks.SETRPUP, {"backbone": MODEL.backbone, "num_classes": 3}, **UPSAMPLING
+    ),
+    "ResNetBackbone": Call(
+        tiny.resnet,
+        num_blocks="layers",
+        filters="count",
+        deep_stem="flag",
+    ),
+    "ResNetBackbone.freeze": Call(
+        tiny.resnet().freeze, num_layers="integer or None"
+    ),
+    "FCN": Call(
+        ks.FCN,
+        {"backbone": tiny.resnet(), "num_classes": 3},
+        **BASELINE,
+        auxiliary_stage="integer or None",
+        auxiliary_filters="count",
+        align_corners="flag",
+    ),
+    "SemanticFPN": Call(
+        ks.SemanticFPN,
+        {"backbone": tiny.resnet(), "num_classes": 3},
+        **BASELINE,
+        neck_filters="count",
     ),
     "SETRMLA": Call(
         ks.SETRMLA,

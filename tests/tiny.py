@@ -30,6 +30,12 @@ def backbone(image_shape=(16, 24, 3), **options):
     return ks.SETRBackbone(image_shape=image_shape, **options)
 
 
+def resnet(image_shape=(16, 24, 3), **options):
+    """Maps of 4 x 6, 2 x 3, 1 x 2 and 1 x 1 pixels, of 16 to 128 channels."""
+    options = {"num_blocks": (1, 2, 1, 1), "filters": 4, **options}
+    return ks.ResNetBackbone(image_shape=image_shape, **options)
+
+
 MODELS = {
     "naive": lambda backbone, **k: ks.SETRNaive(
         backbone, CLASSES, filters=8, auxiliary_filters=7, **k
@@ -40,13 +46,32 @@ MODELS = {
     "mla": lambda backbone, **k: ks.SETRMLA(
         backbone, CLASSES, auxiliary_filters=7, **k
     ),
+    "fcn": lambda backbone, **k: ks.FCN(
+        backbone,
+        CLASSES,
+        **{"filters": 8, "auxiliary_filters": 7, "dropout_rate": 0.0, **k},
+    ),
+    "semantic_fpn": lambda backbone, **k: ks.SemanticFPN(
+        backbone,
+        CLASSES,
+        **{"neck_filters": 8, "filters": 7, "dropout_rate": 0.0, **k},
+    ),
 }
 
 
+def backbone_of(name, image_shape=(16, 24, 3), position_grid=(2, 3)):
+    """The encoder that a model of `MODELS` takes."""
+    if name == "fcn":
+        return resnet(image_shape, output_stride=8)
+    if name == "semantic_fpn":
+        # A batch norm over a map of one pixel would know two values alone.
+        return resnet(image_shape, num_blocks=(1, 2, 1), output_stride=16)
+    return backbone(image_shape, position_grid=position_grid)
+
+
 def build(name, image_shape=(16, 24, 3), position_grid=(2, 3), **options):
-    return MODELS[name](
-        backbone(image_shape, position_grid=position_grid), **options
-    )
+    backbone = backbone_of(name, image_shape, position_grid)
+    return MODELS[name](backbone, **options)
 
 
 def smallest(**options):

@@ -82,8 +82,7 @@ def model_card(
         ("Paper", "https://arxiv.org/abs/2012.15840"),
         (
             "Encoder",
-            f"{backbone.num_layers} layers, width {backbone.hidden_dim}, "
-            f"{backbone.num_heads} heads, patches of {backbone.patch_size}",
+            backbone.summary_line,
         ),
         ("Images", f"{height} x {width}, {kind} in 0..255"),
         ("Parameters", f"{model.count_params():,}"),

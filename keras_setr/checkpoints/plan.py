@@ -46,7 +46,8 @@ def split_arguments(cls, classes, arguments):
     Raises:
         TypeError: where an argument belongs to none; it offers the nearest.
     """
-    of_encoder = _parameters(cls.backbone_cls if classes else cls)
+    encoders = {c.backbone_cls: None for c in classes} or {cls: None}
+    of_encoder = [name for e in encoders for name in _parameters(e)]
     of_model = [name for c in classes for name in _parameters(c)]
     known = dict.fromkeys((*of_model, *of_encoder, *_OF_KERAS))
     function = f"{cls.__name__}.from_preset"
@@ -132,8 +133,9 @@ def plan_model(model_class, layout, given):
     encoder = layout.encoder_arguments(given.encoder)
     encoder_arguments, notes = _with_given(encoder, given.encoder)
     found = layout.model_arguments(given.model)
-    patch_size = encoder_arguments["patch_size"]
-    if layout.model_class is not None and patch_size != encoder["patch_size"]:
+    patch_size = encoder_arguments.get("patch_size")
+    other_patches = patch_size != encoder.get("patch_size")
+    if layout.model_class is not None and other_patches:
         found, of_decoder = model_class.fit_to_patches(found, patch_size)
         notes += of_decoder
     arguments = {**found, **given.model}
@@ -180,6 +182,8 @@ def _with_given(found, given):
     divide; positions fit a new size of either.
     """
     arguments = {**found, **given}
+    if "patch_size" not in found:  # a ResNet's
+        return arguments, ()
     patch = arguments["patch_size"]
     notes = ()
     if patch != found["patch_size"] and "image_shape" not in given:

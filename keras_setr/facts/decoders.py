@@ -1,7 +1,13 @@
 """The published decoders: their classes, and the layers that they read."""
 
 # The word in the names of presets and recipes, and the class in `keras_setr`.
-CLASSES = {"naive": "SETRNaive", "pup": "SETRPUP", "mla": "SETRMLA"}
+CLASSES = {
+    "naive": "SETRNaive",
+    "pup": "SETRPUP",
+    "mla": "SETRMLA",
+    "fcn": "FCN",
+    "semantic_fpn": "SemanticFPN",
+}
 
 # Z^l behind the auxiliary heads, and those that MLA reads, by decoder and
 # layers of the encoder: of 24 the paper's (section 4.1), of 12 those of the

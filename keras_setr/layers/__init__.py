@@ -5,6 +5,9 @@ from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
 from keras_setr.layers.embedding import TokenEmbedding
+from keras_setr.layers.residual import Bottleneck
+from keras_setr.layers.residual import ResNetStem
+from keras_setr.layers.residual import StandardizedConvNorm
 from keras_setr.layers.transformer import MLP
 from keras_setr.layers.transformer import LayerScale
 from keras_setr.layers.transformer import SelfAttention
@@ -12,12 +15,15 @@ from keras_setr.layers.transformer import TransformerBlock
 
 __all__ = [
     "BatchNormalization",
+    "Bottleneck",
     "ConvNormActivation",
     "FeatureMap",
     "LayerScale",
     "MLP",
     "PatchEmbedding",
+    "ResNetStem",
     "SelfAttention",
+    "StandardizedConvNorm",
     "TokenEmbedding",
     "TransformerBlock",
 ]

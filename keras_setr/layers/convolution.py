@@ -104,6 +104,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     filters=integer(1),
     kernel_size=integer(1),
     use_bias=flag(),
+    strides=integer(1),
+    dilation_rate=integer(1),
+    use_activation=flag(),
 )
 class ConvNormActivation(keras.layers.Layer):
     """Convolution, batch norm, ReLU: `(B, h, w, C)` to `(B, h, w, filters)`.
@@ -113,6 +116,10 @@ class ConvNormActivation(keras.layers.Layer):
         kernel_size: int. Odd height and width of the kernel.
         use_bias: bool. Bias before the norm: redundant, but part of the
             authors' checkpoints.
+        strides: int s, which leaves `(ceil(h / s), ceil(w / s))`. Kernels are
+            centred on the first pixel, as torch pads, on every backend.
+        dilation_rate: int. Of the kernel.
+        use_activation: bool. Whether the ReLU follows.
     """
 
     def __init__(
@@ -120,15 +127,26 @@ class ConvNormActivation(keras.layers.Layer):
         filters: int,
         kernel_size: int,
         use_bias: bool = False,
+        strides: int = 1,
+        dilation_rate: int = 1,
+        use_activation: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.use_bias = use_bias
+        self.strides = strides
+        self.dilation_rate = dilation_rate
+        self.use_activation = use_activation
+        # "same" pads the end of even sides alone where strides are 2.
+        self._padding = 0 if strides == 1 else kernel_size // 2 * dilation_rate
         self.convolution = Convolution(
             filters,
             kernel_size,
+            strides=strides,
+            dilation_rate=dilation_rate,
+            padding="same" if strides == 1 else "valid",
             use_bias=use_bias,
             # That of a torch convolution, which the published decoders keep:
             # uniform in +-1 / sqrt(fan_in), of variance 1 / (3 * fan_in).
@@ -141,13 +159,18 @@ class ConvNormActivation(keras.layers.Layer):
         self.norm = BatchNormalization(dtype=self.dtype_policy, name="norm")
 
     def build(self, inputs_shape):
-        self.convolution.build(inputs_shape)
-        self.norm.build(self.convolution.compute_output_shape(inputs_shape))
+        batch, *sides, channels = inputs_shape
+        sides = (s if s is None else s + 2 * self._padding for s in sides)
+        self.convolution.build((batch, *sides, channels))
+        self.norm.build(self.compute_output_shape(inputs_shape))
 
     def call(self, inputs, training=None):
+        if self._padding:
+            sides = (self._padding, self._padding)
+            inputs = ops.pad(inputs, ((0, 0), sides, sides, (0, 0)))
         if training:
             x = self.norm(self.convolution(inputs), training=training)
-            return ops.relu(x)
+            return self._activate(x)
         # One pass over the maps less: the norm goes into the kernel.
         scale, shift = self.norm.scale_and_shift()
         if self.use_bias:
@@ -155,13 +178,23 @@ class ConvNormActivation(keras.layers.Layer):
         kernel = self.convolution.kernel
         kernel = kernel * ops.cast(scale, self.compute_dtype)
         x = self.convolution.convolution_op(inputs, kernel)
-        return ops.relu(x + ops.cast(shift, self.compute_dtype))
+        return self._activate(x + ops.cast(shift, self.compute_dtype))
+
+    def _activate(self, x):
+        return ops.relu(x) if self.use_activation else x
 
     def compute_output_shape(self, inputs_shape):
-        return (*inputs_shape[:-1], self.filters)
+        return (*strided(inputs_shape, self.strides)[:-1], self.filters)
 
     def get_config(self):
         return {**super().get_config(), **config_of(self, ConvNormActivation)}
+
+
+def strided(shape, strides):
+    """A shape `(B, h, w, C)` where every `strides`-th pixel is left."""
+    batch, *sides, channels = shape
+    sides = (None if s is None else -(-s // strides) for s in sides)
+    return (batch, *sides, channels)
 
 
 def build_classifier(num_classes, kernel_size, dtype, name="classifier"):

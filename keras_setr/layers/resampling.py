@@ -188,3 +188,15 @@ def upsample_bilinear(x, scale, align_corners=False):
         return x
     _, height, width, _ = ops.shape(x)
     return resize_bilinear(x, (height * scale, width * scale), align_corners)
+
+
+def resize_nearest(x, size):
+    """Resize `(B, h, w, C)` to `(B, *size, C)` by repeating pixels.
+
+    Pixel i of n comes from pixel floor(i * h / n), as in torch's
+    `interpolate(mode="nearest")`.
+    """
+    for axis, target in ((1, size[0]), (2, size[1])):
+        source = ops.shape(x)[axis]
+        x = ops.take(x, ops.arange(target) * source // target, axis=axis)
+    return x

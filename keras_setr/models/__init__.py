@@ -1,22 +1,35 @@
 """The encoder and the segmentation models built on it."""
 
 from keras_setr.facts.decoders import CLASSES
+from keras_setr.models import baselines
 from keras_setr.models import setr
 from keras_setr.models.backbone import T_LARGE
 from keras_setr.models.backbone import T_SMALL
 from keras_setr.models.backbone import SETRBackbone
+from keras_setr.models.baselines import FCN
+from keras_setr.models.baselines import SemanticFPN
 from keras_setr.models.preprocessor import SETRImageConverter
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
+from keras_setr.models.resnet import RESNET_50
+from keras_setr.models.resnet import RESNET_101
+from keras_setr.models.resnet import ResNetBackbone
 from keras_setr.models.segmenter import SETRSegmenter
 from keras_setr.models.setr import SETRMLA
 from keras_setr.models.setr import SETRPUP
 from keras_setr.models.setr import SETRNaive
 
 # By the word in the names of presets and recipes.
-MODELS = {decoder: getattr(setr, name) for decoder, name in CLASSES.items()}
+MODELS = {
+    decoder: getattr(setr, name, None) or getattr(baselines, name)
+    for decoder, name in CLASSES.items()
+}
 
 __all__ = [
+    "FCN",
     "MODELS",
+    "RESNET_101",
+    "RESNET_50",
+    "ResNetBackbone",
     "SETRBackbone",
     "SETRImageConverter",
     "SETRImageSegmenterPreprocessor",
@@ -24,6 +37,7 @@ __all__ = [
     "SETRNaive",
     "SETRPUP",
     "SETRSegmenter",
+    "SemanticFPN",
     "T_LARGE",
     "T_SMALL",
 ]

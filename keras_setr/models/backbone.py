@@ -1,24 +1,19 @@
 """The encoder: a plain vision transformer (paper, section 3.2, Table 2)."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import keras_hub
 
-from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
-from keras_setr.arguments import path
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
-from keras_setr.checkpoints import loading
-from keras_setr.checkpoints.preset_folder import save_whole
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
@@ -28,56 +23,17 @@ from keras_setr.layers.resampling import INTERPOLATIONS
 from keras_setr.layers.transformer import BLOCK_RULES
 from keras_setr.layers.transformer import TransformerBlock
 from keras_setr.models import keras_internals
+from keras_setr.models.encoder import IMAGE_SHAPE
+from keras_setr.models.encoder import Encoder
+from keras_setr.models.encoder import check_layers
 
 # Paper, Table 2.
 T_SMALL = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12}
 T_LARGE = {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16}
 
 
-def _image_shape(value):
-    height, width, channels = value
-    size = optional(integer(0))
-    return size.take(height), size.take(width), integer(1).take(channels)
-
-
-IMAGE_SHAPE = Rule(
-    "(height, width, channels), integers of which the first two may be None",
-    _image_shape,
-)
-
-
-def check_not_quantized(backbone):
-    """Raise unless the weights are the floats that a preset holds."""
-    if backbone.is_quantized:
-        raise ValueError(
-            "A preset holds floats. Received: an encoder of int8. Save it "
-            "before quantize(), which takes seconds after loading; or save "
-            "this one as a .keras file."
-        )
-
-
-def check_layers(layers, num_layers, argument):
-    """Raise unless all of `layers` count encoder layers, 1-based."""
-    wrong = [layer for layer in layers if not 1 <= layer <= num_layers]
-    if wrong or not layers:
-        raise ValueError(
-            f"{argument} must name encoder layers from 1 to "
-            f"num_layers={num_layers} (Z^1 .. Z^{num_layers}). Received: "
-            f"{list(layers)}."
-        )
-
-
-def set_trainable(model, value):
-    """Assign `trainable` to a model and all of its layers.
-
-    TensorFlow leaves out an assignment of the value that is there already,
-    which a model with some frozen layers has.
-    """
-    keras.layers.Layer.trainable.fset(model, value)
-
-
 @keras.saving.register_keras_serializable(package="keras_setr")
-class SETRBackbone(keras_hub.models.Backbone):
+class SETRBackbone(Encoder):
     """A vision transformer that keeps the features of all of its layers.
 
     Calling it maps images `(B, H, W, C)` to Z^L folded into its grid,
@@ -144,7 +100,7 @@ class SETRBackbone(keras_hub.models.Backbone):
             the width.
     """
 
-    presets = loading.PresetsOf("SETRBackbone")
+    can_rematerialize = True
 
     @checked(
         *("name", "trainable"),
@@ -280,16 +236,22 @@ class SETRBackbone(keras_hub.models.Backbone):
         self.layer_norm_epsilon = layer_norm_epsilon
         keras_internals.register_parameters(self)
 
-    def __setattr__(self, name, value):
-        if name == "trainable":
-            set_trainable(self, value)
-        else:
-            super().__setattr__(name, value)
-
     @property
     def num_prefix_tokens(self) -> int:
         """Class and register tokens in front of the patches."""
         return self.token_embedding.num_prefix_tokens
+
+    @property
+    def size_multiple(self) -> int:
+        """P: the patches divide the images."""
+        return self.patch_size
+
+    @property
+    def summary_line(self) -> str:
+        return (
+            f"{self.num_layers} layers, width {self.hidden_dim}, "
+            f"{self.num_heads} heads, patches of {self.patch_size}"
+        )
 
     @property
     def native_size(self) -> tuple[int, ...]:
@@ -308,28 +270,6 @@ class SETRBackbone(keras_hub.models.Backbone):
     def rematerialize(self, value: bool) -> None:
         for block in self.blocks:
             block.rematerialize = value
-
-    @checked(num_layers=optional(integer(0)))
-    def freeze(self, num_layers: int | None = None) -> None:
-        """Train only what comes after the first layers.
-
-        Frozen are the embeddings and the layers 1 .. `num_layers`; all later
-        ones are trainable. As always in Keras, this counts from the next
-        `compile` on, and dropout stays active in what is frozen.
-        `backbone.trainable = True` undoes it.
-
-        Args:
-            num_layers: int in 0..L. 0 freezes the embeddings alone. Defaults
-                to the whole encoder, as `backbone.trainable = False`.
-        """
-        if num_layers is None:
-            self.trainable = False
-            return
-        if num_layers != 0:
-            check_layers((num_layers,), self.num_layers, "num_layers")
-        self.trainable = True
-        for name, depth in self.depths.items():
-            self.get_layer(name).trainable = depth > num_layers
 
     def default_lora_layer_names(self) -> list[str]:
         """The projections of attention and MLP, which LoRA adapts."""
@@ -366,7 +306,7 @@ class SETRBackbone(keras_hub.models.Backbone):
                 "enable_lora can be called once. Received: rank="
                 f"{rank} for an encoder with LoRA of rank {self.lora['rank']}."
             )
-        super().enable_lora(rank, list(names))
+        keras_hub.models.Backbone.enable_lora(self, rank, list(names))
         self._lora_names = list(names)
 
     @property
@@ -440,58 +380,6 @@ class SETRBackbone(keras_hub.models.Backbone):
         check_layers((layer,), self.num_layers, "layer")
         before = keras.Model(self.input, self.tokens[layer - 1])
         return self.blocks[layer - 1].attention_maps(before(images))
-
-    @classmethod
-    @checked(
-        preset=path(),
-        image_shape=optional(IMAGE_SHAPE),
-        patch_size=optional(integer(1)),
-    )
-    def from_preset(
-        cls,
-        preset: str,
-        load_weights: bool = True,
-        image_shape: Sequence[int | None] | None = None,
-        file: str | None = None,
-        skip_mismatch: bool = False,
-        verbose: bool = True,
-        patch_size: int | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Load an encoder from anywhere.
-
-        Args:
-            preset: str. Any source of `SETRPUP.from_preset`; of a whole SETR
-                the encoder is taken.
-            load_weights: bool. `False` leaves all weights at random.
-            image_shape: `(int, int, int)`. Another size than the source's
-                resamples the positions.
-            file, skip_mismatch, verbose, patch_size: as for
-                `SETRPUP.from_preset`.
-            **kwargs: further arguments, which replace the source's;
-                `use_final_norm=True` keeps the norm behind the last layer.
-
-        Raises:
-            TypeError: where an argument is none of the backbone's.
-            ValueError: where the source is unknown or does not fit.
-        """
-        if image_shape is not None:
-            kwargs["image_shape"] = image_shape
-        if patch_size is not None:
-            kwargs["patch_size"] = patch_size
-        return loading.load_encoder(
-            cls,
-            preset,
-            loading.LoadOptions(file, load_weights, skip_mismatch, verbose),
-            kwargs,
-        )
-
-    def save_to_preset(
-        self, preset_dir: str | os.PathLike[str], max_shard_size: float = 10
-    ) -> None:
-        """Save the encoder as a preset folder; as `SETRPUP.save_to_preset`."""
-        check_not_quantized(self)
-        save_whole(super().save_to_preset, preset_dir, max_shard_size)
 
     def get_config(self):
         return {**config_of(self, SETRBackbone), **super().get_config()}

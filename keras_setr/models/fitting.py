@@ -13,7 +13,6 @@ import numpy as np
 from keras import ops
 
 from keras_setr.arguments import number
-from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.losses import PixelCrossEntropy
 from keras_setr.losses import for_logits
 from keras_setr.losses import loss_inputs
@@ -210,9 +209,7 @@ def compute_loss(model, compiled_loss, x, y, y_pred, sample_weight, training):
     labels, logits, weights = inputs_for(main)
     total = compiled_loss(x, labels, logits, weights, training)
     for logits in auxiliary:
-        logits = resize_bilinear(
-            ops.cast(logits, "float32"), ops.shape(main)[1:3]
-        )
+        logits = model.resize_logits(logits, ops.shape(main)[1:3])
         loss = keras_internals.compiled_loss(model, *inputs_for(logits))
         total = total + model.auxiliary_weight * loss
     return total

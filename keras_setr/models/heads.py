@@ -319,20 +319,31 @@ class MLAHead(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
-@checked(*KERAS_ARGUMENTS)
+@checked(*KERAS_ARGUMENTS, align_corners=flag())
 class ResizeLogits(keras.layers.Layer):
     """Bring logits `(B, h, w, K)` to the size of the images, in float32.
 
     Called with the logits and the images `(B, H, W, C)`; bilinear.
+
+    Args:
+        align_corners: bool. Whether the corner pixels' centres stay in place.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, align_corners=False, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
+        self.align_corners = align_corners
 
     def call(self, logits, images):
-        _, height, width, _ = ops.shape(images)
-        return resize_bilinear(logits, (height, width))
+        return self.resize(logits, ops.shape(images)[1:3])
+
+    def resize(self, logits, size):
+        """`(B, h, w, K)` of any precision to `(B, *size, K)` float32."""
+        logits = ops.cast(logits, "float32")
+        return resize_bilinear(logits, size, self.align_corners)
 
     def compute_output_shape(self, logits_shape, images_shape):
         return (*images_shape[:3], logits_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), **config_of(self, ResizeLogits)}

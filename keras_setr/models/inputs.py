@@ -191,7 +191,7 @@ class Expected:
         backbone = model.backbone
         self.channels = backbone.image_shape[-1]
         self.size = tuple(backbone.image_shape[:2])
-        self.patch_size = backbone.patch_size
+        self.size_multiple = backbone.size_multiple
         self.num_classes = model.num_classes
         self.ignore_class = model.ignore_class
         self.one_hot = takes_one_hot(model.loss)
@@ -239,7 +239,7 @@ class Expected:
             size: `(height, width)`.
             way: str. How to come by the right size.
         """
-        check_multiple_of_patch(*size, self.patch_size)
+        check_multiple_of_patch(*size, self.size_multiple)
         if None in size or all(
             own in (None, given) for own, given in zip(self.size, size)
         ):
@@ -338,10 +338,10 @@ class Expected:
         size = tf.shape(x)[1:3]
         checks = [
             tf.debugging.assert_equal(
-                size % self.patch_size,
+                size % self.size_multiple,
                 0,
                 message="Image height and width must be multiples of "
-                f"patch_size={self.patch_size}.",
+                f"patch_size={self.size_multiple}.",
             )
         ]
         if x.dtype.is_floating:

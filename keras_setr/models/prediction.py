@@ -28,11 +28,13 @@ class Predictor:
         model: with `backbone`, `preprocessor` and `num_classes`.
         logits: symbolic `(B, h, w, K)`, those of the model's head at its own
             resolution.
+        resize: `ResizeLogits`, which brings them to the images' size.
     """
 
-    def __init__(self, model, logits):
+    def __init__(self, model, logits, resize):
         self._model = model
         self._logits = logits
+        self._resize = resize
         self._forward = self._forward_small = None
 
     def predict(self, x, views, batch_size, verbose, steps):
@@ -88,7 +90,7 @@ class Predictor:
         """The views with a window that the model takes."""
         backbone = self._model.backbone
         window = views.window_size or tuple(backbone.native_size)
-        inputs.check_multiple_of_patch(*window, backbone.patch_size)
+        inputs.check_multiple_of_patch(*window, backbone.size_multiple)
         fixed = backbone.image_shape[:2]
         if any(f not in (None, w) for f, w in zip(fixed, window)):
             raise ValueError(
@@ -167,7 +169,7 @@ class Predictor:
         if self._forward_small is None:
             self._forward_small = compile_forward(model, self._free_logits())
         size = windows.shape[1:3]
-        pad = [(0, -s % model.backbone.patch_size) for s in size]
+        pad = [(0, -s % model.backbone.size_multiple) for s in size]
         zero = 0.0
         if model.preprocessor is not None:
             zero = np.array(model.preprocessor.image_converter.mean, "float32")
@@ -189,9 +191,14 @@ class Predictor:
                 input_tensors=keras.Input((None, None, channels)),
                 clone_function=lambda layer: layer,
             )
-        return lambda images: keras.ops.cast(
-            model(images, training=False), "float32"
-        )
+
+        def free_logits(images):
+            logits = model(images, training=False)
+            if self._resize.align_corners:  # which `resize_to` cannot
+                return self._resize(logits, images)
+            return keras.ops.cast(logits, "float32")
+
+        return free_logits
 
 
 def _stack(results, x):

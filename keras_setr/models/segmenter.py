@@ -31,10 +31,11 @@ from keras_setr.models import division
 from keras_setr.models import fitting
 from keras_setr.models import keras_internals
 from keras_setr.models import prediction
-from keras_setr.models.backbone import IMAGE_SHAPE
 from keras_setr.models.backbone import SETRBackbone
-from keras_setr.models.backbone import check_not_quantized
-from keras_setr.models.backbone import set_trainable
+from keras_setr.models.encoder import IMAGE_SHAPE
+from keras_setr.models.encoder import Encoder
+from keras_setr.models.encoder import check_not_quantized
+from keras_setr.models.encoder import set_trainable
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
 from keras_setr.models.preprocessor import published_preprocessor
@@ -96,7 +97,7 @@ FIT_RULES = {
 
 
 class SETRSegmenter(keras_hub.models.ImageSegmenter):
-    """Base of `SETRNaive`, `SETRPUP` and `SETRMLA`.
+    """Base of `SETRNaive`, `SETRPUP`, `SETRMLA`, `FCN` and `SemanticFPN`.
 
     Training runs on images `(B, H, W, C)` and labels `(B, H, W)`, or
     `(B, H, W, 1)`, of integers. In training the model returns a dict with
@@ -121,7 +122,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
     def __init__(
         self,
-        backbone: SETRBackbone,
+        backbone: Encoder,
         num_classes: int,
         logits: Any,
         auxiliary_logits: Sequence[Any],
@@ -129,6 +130,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         classes: Classes | dict[str, Any] | None,
         auxiliary_weight: float,
         ignore_class: int | None,
+        align_corners: bool = False,
         **kwargs: Any,
     ) -> None:
         if preprocessor == "auto":
@@ -142,7 +144,8 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         # === Functional model ===
         images = backbone.input
         head_logits = logits
-        logits = ResizeLogits(name="resize_logits")(head_logits, images)
+        resize = ResizeLogits(align_corners, name="resize_logits")
+        logits = resize(head_logits, images)
         outputs = {"logits": logits}
         for index, auxiliary in enumerate(auxiliary_logits):
             outputs[f"auxiliary_{index}"] = auxiliary
@@ -151,7 +154,8 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         )
         # The same graph without what only training needs.
         self._inference = keras.Function(images, logits)
-        self._predictor = prediction.Predictor(self, head_logits)
+        self._predictor = prediction.Predictor(self, head_logits, resize)
+        self.resize_logits = resize.resize
         self.run = None
 
         # === Config ===
@@ -645,10 +649,9 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     ) -> Any:
         """Load a model with weights from anywhere.
 
-        `SETRSegmenter.from_preset` gives whichever of `SETRNaive`, `SETRPUP`
-        and `SETRMLA` the source holds. One summary is printed of what was
-        loaded, resampled, left out or re-initialised; what does not fit is an
-        error.
+        `SETRSegmenter.from_preset` gives whichever of its subclasses the
+        source holds. One summary is printed of what was loaded, resampled,
+        left out or re-initialised; what does not fit is an error.
 
         Args:
             preset: str. A built-in name of `presets`; a preset folder or a

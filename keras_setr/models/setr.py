@@ -17,7 +17,7 @@ from keras_setr.facts.decoders import LAYERS
 from keras_setr.facts.decoders import scaled_layers
 from keras_setr.layers.constructor import config_of
 from keras_setr.models.backbone import SETRBackbone
-from keras_setr.models.backbone import check_layers
+from keras_setr.models.encoder import check_layers
 from keras_setr.models.heads import MLAHead
 from keras_setr.models.heads import MLANeck
 from keras_setr.models.heads import UpsamplingHead

@@ -66,6 +66,9 @@ LINES = {
     "train --data data --out o --crop 64 64 --patch-size 14 --preset preset": (
         "--crop multiples 14 70 70"
     ),
+    "train --data data --out o --model fcn --heads 2": "--heads no --model fcn",
+    "train --data data --out o --resnet 101": "--resnet --model pup",
+    "train --data data --out o --model fcn --resnet 18": "depth '18' 50, 101",
     "train --data data --out o --names nothing.txt": "--names: must be a file",
     "train --data data --out o --names data": "--names: a folder",
     "train --data data --out o --num-classes 1": "--num-classes: 2..255 '1'",

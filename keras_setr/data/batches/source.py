@@ -33,7 +33,7 @@ _LARGEST_CROP = 512
 def _model(value):
     # Its class lies on a floor above.
     backbone = getattr(value, "backbone", None)
-    if hasattr(backbone, "image_shape") and hasattr(backbone, "patch_size"):
+    if hasattr(backbone, "image_shape") and hasattr(backbone, "size_multiple"):
         return value
     raise TypeError
 

@@ -178,7 +178,7 @@ def _ways_out(model, run):
         )
     else:
         ways.append("a smaller encoder, since not even one image fits")
-    if not run.rematerialize:
+    if model.backbone.can_rematerialize and not run.rematerialize:
         again = estimate_memory(model, per_device, size, rematerialize=True)
         ways.append(
             "SETRBackbone(rematerialize=True), about " + _gigabytes(again.total)
@@ -187,7 +187,7 @@ def _ways_out(model, run):
         ways.append(
             'dtype="mixed_bfloat16", three quarters of most activations'
         )
-    patch = model.backbone.patch_size
+    patch = model.backbone.size_multiple
     smaller = tuple(max(patch, s * 3 // 4 // patch * patch) for s in size)
     # Maps shrink with the area, attention faster: an upper bound.
     share = math.prod(smaller) / math.prod(size)

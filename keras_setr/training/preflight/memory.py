@@ -13,6 +13,12 @@ from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
+from keras_setr.layers.residual import Bottleneck
+from keras_setr.layers.residual import ResNetStem
+from keras_setr.models.backbone import SETRBackbone
+from keras_setr.models.baseline_heads import FCNHead
+from keras_setr.models.baseline_heads import FeaturePyramid
+from keras_setr.models.baseline_heads import SemanticFPNHead
 from keras_setr.models.division import batch_divisor
 from keras_setr.models.heads import MLAHead
 from keras_setr.models.heads import MLANeck
@@ -53,6 +59,14 @@ _KEPT = {
 _IMAGE = 6
 # Measured peaks lie within 30 % of the estimate.
 TOLERANCE = 1.3
+# Whose maps are counted one by one.
+_CONVOLVING = (
+    ResNetStem,
+    Bottleneck,
+    FCNHead,
+    FeaturePyramid,
+    SemanticFPNHead,
+)
 # In half precision the norms, softmax and losses still keep float32.
 _BYTES = {"float32": 4, "float16": 3, "bfloat16": 3}
 
@@ -111,6 +125,7 @@ def estimate_memory(
                                     enlarged by the upsampling before it,
                                     + B * h * w * F if there is one
         MLA, each of its streams    the same, and its sum and concatenation
+        a ResNet, FCN, Semantic FPN the same for each of their convolutions
         each head's loss            B * H * W * (K + pixel), all in float32
         images and labels           B * H * W * _IMAGE
         the largest convolution     B * patches * its output's values
@@ -131,12 +146,16 @@ def estimate_memory(
     if rematerialize is None:
         rematerialize = backbone.rematerialize
     kept = _KEPT[keras.config.backend()]
-    grid = height // backbone.patch_size, width // backbone.patch_size
-    one_layer = _layer(backbone, grid, kept)
-    tokens = math.prod(grid) * backbone.hidden_dim
-    maps = backbone.num_layers * (tokens if rematerialize else one_layer)
-    decoder, largest = _decoder(model, grid, kept)
-    maps += decoder
+    maps, largest = _convolutions(model, (height, width), kept)
+    one_layer = 0
+    if isinstance(backbone, SETRBackbone):
+        grid = height // backbone.patch_size, width // backbone.patch_size
+        one_layer = _layer(backbone, grid, kept)
+        tokens = math.prod(grid) * backbone.hidden_dim
+        maps += backbone.num_layers * (tokens if rematerialize else one_layer)
+        decoder, largest_of_decoder = _decoder(model, grid, kept)
+        maps += decoder
+        largest = max(largest, largest_of_decoder)
     per_pixel = len(model.outputs) * (model.num_classes + kept.pixel) + _IMAGE
     width_of_map = _BYTES.get(model.compute_dtype, 4) * batch_size
     activations = int(
@@ -165,6 +184,53 @@ def _layer(backbone, grid, kept):
         attention = max(attention, 3)
     width = kept.layer * backbone.hidden_dim + kept.mlp * backbone.mlp_dim
     return tokens * (width + attention * backbone.num_heads * tokens)
+
+
+def _convolutions(model, size, kept):
+    """Values of a ResNet and of the heads on it, of one image.
+
+    And those of the largest map that a 3 x 3 convolution makes.
+    """
+    total = largest = 0
+    shapes = {}
+    for layer in model.layers:
+        if isinstance(layer, _CONVOLVING):
+            inputs = keras.tree.flatten(layer.input)
+            known = [shapes[id(x)] for x in inputs if id(x) in shapes]
+            known = known or [(1, *size, inputs[0].shape[-1])]
+            given = known if isinstance(layer.input, list) else known[0]
+            found = layer.compute_output_shape(given)
+            outputs = found if isinstance(found, list) else [found]
+            tensors = keras.tree.flatten(layer.output)
+            shapes.update(zip(map(id, tensors), outputs))
+            for width, area in _widths(layer, given, outputs):
+                total += kept.convolution * width * area
+                largest = max(largest, width * area)
+    return total, largest
+
+
+def _widths(layer, given, outputs):
+    """`(channels, pixels)` of each convolution's map in a layer."""
+    areas = [math.prod(shape[1:3]) for shape in outputs]
+    if isinstance(layer, ResNetStem):
+        return [(c.filters, 4 * areas[0]) for c in layer.convolutions]
+    if isinstance(layer, Bottleneck):
+        before = math.prod(given[1:3])
+        inner = [(layer.filters, before), (layer.filters, areas[0])]
+        wide = layer.EXPANSION * layer.filters
+        count = 1 if layer.shortcut is None else 2
+        return inner + count * [(wide, areas[0])]
+    if isinstance(layer, FCNHead):
+        count = layer.num_convolutions + layer.concatenate_input
+        return count * [(layer.filters, areas[0])]
+    if isinstance(layer, FeaturePyramid):
+        return [(layer.filters, 2 * area) for area in areas]
+    return [
+        # As large as it is once enlarged.
+        (layer.filters, math.prod(shape[1:3]) * 4**index)
+        for shape, stream in zip(given, layer.streams)
+        for index in range(len(stream))
+    ]
 
 
 def _decoder(model, grid, kept):
@@ -266,7 +332,9 @@ def plan_memory(
         available = None if free is None else free + held_memory(model)
     devices = batch_divisor(model)
     divisors = [n for n in range(1, batch_size + 1) if batch_size % n == 0]
-    ways = [(1, model.backbone.rematerialize), *((n, True) for n in divisors)]
+    backbone = model.backbone
+    ways = [(1, backbone.rematerialize)]
+    ways += [(n, backbone.can_rematerialize) for n in divisors]
     for parts, rematerialize in ways:
         part = batch_size // parts
         memory = estimate_memory(
