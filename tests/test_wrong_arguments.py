@@ -104,6 +104,8 @@ VIEWS = {
 BLOCK = {
     "num_heads": "count",
     "use_qkv_bias": "flag",
+    "use_key_bias": "flag",
+    "use_gated_mlp": "flag",
     "layer_scale_init": "number or None",
     "dropout_rate": "rate",
     "attention_dropout_rate": "rate",
@@ -120,6 +122,7 @@ CALLS = {
         mlp_dim="count or None",
         patch_size="count",
         position_grid="size or None",
+        rotary_base="number or None",
         use_class_token="flag",
         num_register_tokens="index",
         use_patch_bias="flag",
@@ -362,11 +365,16 @@ CALLS = {
         {"num_heads": 2},
         num_heads="count",
         use_bias="flag",
+        use_key_bias="flag",
         dropout_rate="rate",
         output_dropout_rate="rate",
     ),
     "MLP": Call(
-        layers.MLP, {"mlp_dim": 2}, mlp_dim="count", dropout_rate="rate"
+        layers.MLP,
+        {"mlp_dim": 2},
+        mlp_dim="count",
+        use_gate="flag",
+        dropout_rate="rate",
     ),
     "TransformerBlock": Call(
         layers.TransformerBlock,
@@ -385,10 +393,17 @@ CALLS = {
     "TokenEmbedding": Call(
         layers.TokenEmbedding,
         {"grid_size": 2},
-        grid_size="size",
+        grid_size="size or None",
         use_class_token="flag",
         num_register_tokens="index",
         dropout_rate="rate",
+    ),
+    "RotaryPositions": Call(
+        layers.RotaryPositions,
+        {"head_dim": 4},
+        head_dim="count",
+        num_prefix_tokens="index",
+        base="number or None",
     ),
     "FeatureMap": Call(layers.FeatureMap, num_prefix_tokens="index"),
     "ConvNormActivation": Call(

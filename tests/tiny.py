@@ -36,6 +36,18 @@ def resnet(image_shape=(16, 24, 3), **options):
     return ks.ResNetBackbone(image_shape=image_shape, **options)
 
 
+# All in which it differs from a plain ViT.
+DINOV3 = {
+    "num_heads": 3,
+    "mlp_dim": 20,
+    "num_register_tokens": 2,
+    "rotary_base": 100.0,
+    "use_key_bias": False,
+    "use_gated_mlp": True,
+    "layer_scale_init": 1.0,
+}
+
+
 MODELS = {
     "naive": lambda backbone, **k: ks.SETRNaive(
         backbone, CLASSES, filters=8, auxiliary_filters=7, **k
@@ -56,6 +68,9 @@ MODELS = {
         CLASSES,
         **{"neck_filters": 8, "filters": 7, "dropout_rate": 0.0, **k},
     ),
+    "pup_dinov3": lambda backbone, **k: ks.SETRPUP(
+        backbone, CLASSES, filters=8, auxiliary_filters=7, **k
+    ),
 }
 
 
@@ -66,7 +81,8 @@ def backbone_of(name, image_shape=(16, 24, 3), position_grid=(2, 3)):
     if name == "semantic_fpn":
         # A batch norm over a map of one pixel would know two values alone.
         return resnet(image_shape, num_blocks=(1, 2, 1), output_stride=16)
-    return backbone(image_shape, position_grid=position_grid)
+    options = DINOV3 if name == "pup_dinov3" else {}
+    return backbone(image_shape, position_grid=position_grid, **options)
 
 
 def build(name, image_shape=(16, 24, 3), position_grid=(2, 3), **options):

@@ -4,6 +4,7 @@ from keras_setr.layers.convolution import BatchNormalization
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
+from keras_setr.layers.embedding import RotaryPositions
 from keras_setr.layers.embedding import TokenEmbedding
 from keras_setr.layers.residual import Bottleneck
 from keras_setr.layers.residual import ResNetStem
@@ -22,6 +23,7 @@ __all__ = [
     "MLP",
     "PatchEmbedding",
     "ResNetStem",
+    "RotaryPositions",
     "SelfAttention",
     "StandardizedConvNorm",
     "TokenEmbedding",

@@ -1,5 +1,6 @@
 """Images to token sequences (paper, section 3.2, "Image to sequence")."""
 
+import math
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from keras_setr.arguments import choice
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
+from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.layers.constructor import config_of
@@ -115,7 +117,7 @@ class PatchEmbedding(keras.layers.Layer):
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    grid_size=pair(1),
+    grid_size=optional(pair(1)),
     use_class_token=flag(),
     num_register_tokens=integer(0),
     interpolation=choice(*INTERPOLATIONS),
@@ -131,16 +133,18 @@ class TokenEmbedding(keras.layers.Layer):
     "2D interpolation on the pre-trained position embeddings").
 
     Args:
-        grid_size: `(int, int)`. Rows and columns of the learned positions.
+        grid_size: `(int, int)`. Rows and columns of the learned positions;
+            `None` adds none, for encoders with `RotaryPositions`.
         use_class_token: bool. Whether a class token leads the sequence.
         num_register_tokens: int. R, tokens without position behind it.
-        interpolation: `"bilinear"` or `"bicubic"`, for the positions.
+        interpolation: `"bilinear"`, `"bicubic"` or `"bicubic_antialiased"`,
+            for the positions.
         dropout_rate: float in [0, 1), after the positions are added.
     """
 
     def __init__(
         self,
-        grid_size: tuple[int, int],
+        grid_size: tuple[int, int] | None,
         use_class_token: bool = True,
         num_register_tokens: int = 0,
         interpolation: str = "bilinear",
@@ -172,19 +176,21 @@ class TokenEmbedding(keras.layers.Layer):
 
         if self.use_class_token:
             self.class_token = token("class_token", 1)
-            self.class_position = token("class_position", 1)
+            if self.grid_size is not None:
+                self.class_position = token("class_position", 1)
         if self.num_register_tokens:
             self.register_tokens = token(
                 "register_tokens", self.num_register_tokens
             )
-        self.positions = self.add_weight(
-            name="positions",
-            shape=(*self.grid_size, dim),
-            initializer=EncoderInitializer(),
-        )
+        if self.grid_size is not None:
+            self.positions = self.add_weight(
+                name="positions",
+                shape=(*self.grid_size, dim),
+                initializer=EncoderInitializer(),
+            )
 
-    def call(self, patches, training=None):
-        batch, h, w, dim = ops.shape(patches)
+    def _add_positions(self, patches):
+        _, h, w, _ = ops.shape(patches)
         positions = self.positions
         if tuple(patches.shape[1:3]) != self.grid_size:
             positions = ops.cast(
@@ -193,10 +199,20 @@ class TokenEmbedding(keras.layers.Layer):
                 ),
                 self.compute_dtype,
             )
-        x = ops.reshape(patches + positions, (-1, h * w, dim))
+        return patches + positions
+
+    def call(self, patches, training=None):
+        batch, h, w, dim = ops.shape(patches)
+        has_positions = self.grid_size is not None
+        if has_positions:
+            patches = self._add_positions(patches)
+        x = ops.reshape(patches, (-1, h * w, dim))
         prefix = []
         if self.use_class_token:
-            prefix.append(self.class_token + self.class_position)
+            token = ops.convert_to_tensor(self.class_token)
+            prefix.append(
+                token + self.class_position if has_positions else token
+            )
         if self.num_register_tokens:
             prefix.append(ops.convert_to_tensor(self.register_tokens))
         if prefix:
@@ -216,6 +232,78 @@ class TokenEmbedding(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), **config_of(self, TokenEmbedding)}
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+@checked(
+    *KERAS_ARGUMENTS,
+    head_dim=integer(1),
+    num_prefix_tokens=integer(0),
+    base=number(above=0),
+)
+class RotaryPositions(keras.layers.Layer):
+    """By how much each token turns its queries and keys, without weights.
+
+    Called with patch embeddings `(B, h, w, D)`, it gives the cosines and the
+    sines of the angles, `(2, N, d / 2)`, which `SelfAttention` takes
+    (arXiv 2104.09864, in two dimensions as in DINOv3, arXiv 2508.10104). A
+    patch whose centre lies at (y, x), both from -1 to 1 over the image, has
+    the angles 2 pi y / base^(4 k / d) for k = 0 .. d / 4 - 1, then those of x.
+    The special tokens in front do not turn: cosine 1, sine 0.
+
+    Args:
+        head_dim: int. d, width of a head; a multiple of 4.
+        num_prefix_tokens: int. Special tokens at the front of the sequence.
+        base: float. The longest period is base^(1 - 4 / d).
+
+    Raises:
+        ValueError: where d is no multiple of 4.
+    """
+
+    def __init__(
+        self,
+        head_dim: int,
+        num_prefix_tokens: int = 0,
+        base: float = 100.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if head_dim % 4:
+            raise ValueError(
+                "head_dim must be a multiple of 4 for rotary positions: pairs "
+                f"of values turn by row and by column. Received: {head_dim}."
+            )
+        self.head_dim = head_dim
+        self.num_prefix_tokens = num_prefix_tokens
+        self.base = base
+
+    def call(self, patches):
+        _, h, w, _ = ops.shape(patches)
+        quarter = self.head_dim // 4
+        exponents = ops.arange(quarter, dtype="float32") / quarter
+        turns = 2 * math.pi / ops.power(float(self.base), exponents)
+
+        def angles(count):  # (count, d / 4)
+            centres = ops.arange(count, dtype="float32") + 0.5
+            centres = 2 * centres / ops.cast(count, "float32") - 1
+            return centres[:, None] * turns
+
+        shape = (h, w, quarter)
+        rows = ops.broadcast_to(angles(h)[:, None], shape)
+        columns = ops.broadcast_to(angles(w)[None], shape)
+        x = ops.concatenate([rows, columns], axis=-1)
+        x = ops.reshape(x, (h * w, 2 * quarter))
+        x = ops.pad(x, ((self.num_prefix_tokens, 0), (0, 0)))  # (N, d / 2)
+        return ops.cast(ops.stack([ops.cos(x), ops.sin(x)]), self.compute_dtype)
+
+    def compute_output_shape(self, patches_shape):
+        _, h, w, _ = patches_shape
+        unknown = h is None or w is None
+        length = None if unknown else self.num_prefix_tokens + h * w
+        return (2, length, self.head_dim // 2)
+
+    def get_config(self):
+        return {**super().get_config(), **config_of(self, RotaryPositions)}
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")

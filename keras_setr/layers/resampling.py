@@ -11,22 +11,46 @@ import keras
 import numpy as np
 from keras import ops
 
-INTERPOLATIONS = ("bilinear", "bicubic")
+INTERPOLATIONS = ("bilinear", "bicubic", "bicubic_antialiased")
+
+
+def _cubic(distance, a):
+    """Cubic convolution: the weight of a value so many values away."""
+    d = ops.abs(distance)
+    near = ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
+    far = ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a
+    return ops.where(d <= 1, near, ops.where(d < 2, far, 0.0))
+
+
+def _antialiased_matrix(source, target):
+    """torch's `interpolate(mode="bicubic", antialias=True)`, a = -0.5.
+
+    The kernel is as wide as what it averages, and ends at the edges.
+    """
+    scale = source / ops.cast(target, "float32")
+    centre = (ops.arange(target, dtype="float32") + 0.5) * scale
+    place = ops.arange(source, dtype="float32") + 0.5
+    distance = (place - centre[:, None]) / ops.maximum(scale, 1.0)
+    matrix = _cubic(distance, -0.5)
+    return matrix / ops.sum(matrix, axis=1, keepdims=True)
 
 
 def resampling_matrix(source, target, interpolation="bilinear"):
     """The `(target, source)` matrix that resamples one axis.
 
-    Half-pixel centres, no antialiasing, edges repeated: torch's
-    `interpolate(align_corners=False)`. With `source == target` it is the
-    identity, exactly.
+    Half-pixel centres, edges repeated, no antialiasing but where it is asked
+    for: torch's `interpolate(align_corners=False)`. With `source == target`
+    it is the identity, exactly.
 
     Args:
         source: int. Length of the axis before.
         target: int or integer scalar tensor. Length of the axis after.
-        interpolation: `"bilinear"` or `"bicubic"` (cubic convolution with
-            a = -0.75).
+        interpolation: `"bilinear"`, `"bicubic"` (cubic convolution with
+            a = -0.75) or `"bicubic_antialiased"`, which averages where the
+            axis shrinks.
     """
+    if interpolation == "bicubic_antialiased":
+        return _antialiased_matrix(source, target)
     position = (ops.arange(target, dtype="float32") + 0.5) * (
         source / ops.cast(target, "float32")
     ) - 0.5
@@ -37,20 +61,7 @@ def resampling_matrix(source, target, interpolation="bilinear"):
     if interpolation == "bilinear":
         taps = {0: 1.0 - t, 1: t}
     else:
-        a = -0.75
-
-        def near(d):  # |d| <= 1
-            return ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
-
-        def far(d):  # 1 < |d| < 2
-            return ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a
-
-        taps = {
-            -1: far(t + 1.0),
-            0: near(t),
-            1: near(1.0 - t),
-            2: far(2.0 - t),
-        }
+        taps = {offset: _cubic(offset - t, -0.75) for offset in (-1, 0, 1, 2)}
     below = ops.cast(below, "int32")
     matrix = 0.0
     for offset, weight in taps.items():

@@ -43,11 +43,22 @@ def _runs_on_cpu():
     return False
 
 
+def _turn(x, rotations):
+    """Turn the pairs (x_j, x_{j + d/2}) of `(B, N, m, d)` by their angles."""
+    cosine, sine = rotations[0][:, None], rotations[1][:, None]  # (N, 1, d / 2)
+    first, second = ops.split(x, 2, axis=-1)
+    return ops.concatenate(
+        [first * cosine - second * sine, second * cosine + first * sine],
+        axis=-1,
+    )
+
+
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
     num_heads=integer(1),
     use_bias=flag(),
+    use_key_bias=flag(),
     dropout_rate=number(0, 1),
     output_dropout_rate=number(0, 1),
 )
@@ -55,11 +66,16 @@ class SelfAttention(keras.layers.Layer):
     """Multi-head self-attention, `(B, N, D)` to `(B, N, D)`.
 
     MSA(Z) = [SA_1(Z); ..; SA_m(Z)] W_O with SA = softmax(Q K^T / sqrt(d)) V
-    and d = D / m (paper, equations 1 and 2, without the residual).
+    and d = D / m (paper, equations 1 and 2, without the residual). Called
+    with `rotations` of `RotaryPositions` beside the tokens, it turns Q and K
+    by them before.
 
     Args:
         num_heads: int. m, divides D.
         use_bias: bool. Bias of the joint query, key and value projection.
+        use_key_bias: bool. `False` leaves the keys' part of that bias out, as
+            in DINOv3. It matters with rotary positions alone: without, it
+            adds the same to all scores of a query.
         dropout_rate: float. Dropout of the attention probabilities.
         output_dropout_rate: float. Dropout after the output projection.
     """
@@ -68,6 +84,7 @@ class SelfAttention(keras.layers.Layer):
         self,
         num_heads: int,
         use_bias: bool = True,
+        use_key_bias: bool = True,
         dropout_rate: float = 0.0,
         output_dropout_rate: float = 0.0,
         **kwargs: Any,
@@ -75,6 +92,7 @@ class SelfAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.use_bias = use_bias
+        self.use_key_bias = use_key_bias
         self.dropout_rate = dropout_rate
         self.output_dropout_rate = output_dropout_rate
         self.attention_dropout = Dropout(
@@ -84,7 +102,7 @@ class SelfAttention(keras.layers.Layer):
             output_dropout_rate, dtype=self.dtype_policy, name="output_dropout"
         )
 
-    def build(self, tokens_shape):
+    def build(self, tokens_shape, rotations_shape=None):
         dim = tokens_shape[-1]
         if dim % self.num_heads:
             raise ValueError(
@@ -96,12 +114,17 @@ class SelfAttention(keras.layers.Layer):
         # head after head, as in timm and mmsegmentation.
         self.qkv = Projection(
             3 * dim,
-            use_bias=self.use_bias,
+            use_bias=self.use_bias and self.use_key_bias,
             kernel_initializer=EncoderInitializer(),
             dtype=self.dtype_policy,
             name="qkv",
         )
         self.qkv.build(tokens_shape)
+        if self.use_bias and not self.use_key_bias:
+            self.query_bias, self.value_bias = (
+                self.add_weight(name=name, shape=(dim,), initializer="zeros")
+                for name in ("query_bias", "value_bias")
+            )
         self.projection = Projection(
             dim,
             kernel_initializer=EncoderInitializer(),
@@ -110,12 +133,19 @@ class SelfAttention(keras.layers.Layer):
         )
         self.projection.build(tokens_shape)
 
-    def _split_heads(self, tokens):
+    def _split_heads(self, tokens, rotations):
         """Query, key and value, each `(B, N, m, d)`."""
         n = ops.shape(tokens)[1]
+        heads = (self.num_heads, self.head_dim)
         qkv = self.qkv(tokens)  # (B, N, 3 * D)
-        qkv = ops.reshape(qkv, (-1, n, 3, self.num_heads, self.head_dim))
-        return qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        qkv = ops.reshape(qkv, (-1, n, 3, *heads))
+        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        if self.use_bias and not self.use_key_bias:
+            query = query + ops.reshape(self.query_bias, heads)
+            value = value + ops.reshape(self.value_bias, heads)
+        if rotations is not None:
+            query, key = _turn(query, rotations), _turn(key, rotations)
+        return query, key, value
 
     def _probabilities(self, query, key):
         """softmax(Q K^T / sqrt(d)), `(B, m, N, N)`."""
@@ -130,10 +160,10 @@ class SelfAttention(keras.layers.Layer):
             self.output_dropout.draw_seed(),
         )
 
-    def call(self, tokens, training=None, seeds=(None, None)):
+    def call(self, tokens, rotations=None, training=None, seeds=(None, None)):
         attention_seed, output_seed = seeds
         n = ops.shape(tokens)[1]
-        query, key, value = self._split_heads(tokens)
+        query, key, value = self._split_heads(tokens, rotations)
         plain = not (training and self.dropout_rate)
         if plain and keras.config.backend() == "torch":
             # torch's fused kernel; it never stores the N x N matrix.
@@ -178,12 +208,12 @@ class SelfAttention(keras.layers.Layer):
         x = ops.reshape(x, (-1, self.num_heads, n, self.head_dim))
         return ops.transpose(x, (0, 2, 1, 3))
 
-    def attention_maps(self, tokens: Any) -> Any:
+    def attention_maps(self, tokens: Any, rotations: Any = None) -> Any:
         """The attention probabilities `(B, m, N, N)`; rows attend."""
-        query, key, _ = self._split_heads(tokens)
+        query, key, _ = self._split_heads(tokens, rotations)
         return self._probabilities(query, key)
 
-    def compute_output_shape(self, tokens_shape):
+    def compute_output_shape(self, tokens_shape, rotations_shape=None):
         return tuple(tokens_shape)
 
     def get_config(self):
@@ -194,6 +224,7 @@ class SelfAttention(keras.layers.Layer):
 @checked(
     *KERAS_ARGUMENTS,
     mlp_dim=integer(1),
+    use_gate=flag(),
     dropout_rate=number(0, 1),
 )
 class MLP(keras.layers.Layer):
@@ -201,14 +232,21 @@ class MLP(keras.layers.Layer):
 
     Args:
         mlp_dim: int. Width between the two layers.
+        use_gate: bool. SiLU(x W_1) * (x W_2) in the place of GELU(x W)
+            (SwiGLU, arXiv 2002.05202); one product makes both, [W_1; W_2].
         dropout_rate: float. Dropout after each dense layer.
     """
 
     def __init__(
-        self, mlp_dim: int, dropout_rate: float = 0.0, **kwargs: Any
+        self,
+        mlp_dim: int,
+        use_gate: bool = False,
+        dropout_rate: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.mlp_dim = mlp_dim
+        self.use_gate = use_gate
         self.dropout_rate = dropout_rate
         self.dropout = Dropout(
             dropout_rate, dtype=self.dtype_policy, name="dropout"
@@ -226,7 +264,8 @@ class MLP(keras.layers.Layer):
             return layer
 
         *leading, dim = tokens_shape
-        self.expansion = dense("expansion", self.mlp_dim, tokens_shape)
+        width = self.mlp_dim * (2 if self.use_gate else 1)
+        self.expansion = dense("expansion", width, tokens_shape)
         self.projection = dense("projection", dim, (*leading, self.mlp_dim))
 
     def draw_seeds(self) -> tuple[Any, Any]:
@@ -235,14 +274,20 @@ class MLP(keras.layers.Layer):
 
     def call(self, tokens, training=None, seeds=(None, None)):
         on_tensorflow = keras.config.backend() == "tensorflow"
-        in_floats = self.expansion.quantization_mode is None
-        if on_tensorflow and in_floats and not training and _runs_on_cpu():
+        plain = not self.use_gate and self.expansion.quantization_mode is None
+        if on_tensorflow and plain and not training and _runs_on_cpu():
             return self._call_in_parts(tokens)
-        x = ops.gelu(self.expansion(tokens), approximate=False)
+        x = self._activate(self.expansion(tokens))
         x = self.dropout(x, training=training, seed=seeds[0])
         return self.dropout(
             self.projection(x), training=training, seed=seeds[1]
         )
+
+    def _activate(self, x):
+        if not self.use_gate:
+            return ops.gelu(x, approximate=False)
+        gate, x = ops.split(x, 2, axis=-1)
+        return ops.silu(gate) * x
 
     def _call_in_parts(self, tokens, width=1024):
         """The sum over slices of the hidden width, for inference.
@@ -305,6 +350,8 @@ class LayerScale(keras.layers.Layer):
 BLOCK_RULES = {
     "num_heads": integer(1),
     "use_qkv_bias": flag(),
+    "use_key_bias": flag(),
+    "use_gated_mlp": flag(),
     "layer_scale_init": optional(number()),
     "dropout_rate": number(0, 1),
     "attention_dropout_rate": number(0, 1),
@@ -319,12 +366,15 @@ BLOCK_RULES = {
 class TransformerBlock(keras.layers.Layer):
     """One encoder layer, Z^{l-1} to Z^l, `(B, N, D)` kept (paper, eq. 3).
 
-    Y = Z^{l-1} + MSA(LN(Z^{l-1})) and Z^l = Y + MLP(LN(Y)).
+    Y = Z^{l-1} + MSA(LN(Z^{l-1})) and Z^l = Y + MLP(LN(Y)). `rotations` of
+    `RotaryPositions` may be given beside the tokens.
 
     Args:
         num_heads: int. Attention heads.
         mlp_dim: int. Width of the MLP.
         use_qkv_bias: bool. Bias of the query, key and value projection.
+        use_key_bias: bool. Whether the keys have a part in it.
+        use_gated_mlp: bool. SwiGLU in the place of GELU; see `MLP`.
         layer_scale_init: float or `None`. Initial LayerScale factor of both
             branches; `None` leaves LayerScale out.
         dropout_rate: float. Dropout after each projection.
@@ -343,6 +393,8 @@ class TransformerBlock(keras.layers.Layer):
         num_heads: int,
         mlp_dim: int,
         use_qkv_bias: bool = True,
+        use_key_bias: bool = True,
+        use_gated_mlp: bool = False,
         layer_scale_init: float | None = None,
         dropout_rate: float = 0.0,
         attention_dropout_rate: float = 0.0,
@@ -355,6 +407,8 @@ class TransformerBlock(keras.layers.Layer):
         self.num_heads = num_heads
         self.mlp_dim = mlp_dim
         self.use_qkv_bias = use_qkv_bias
+        self.use_key_bias = use_key_bias
+        self.use_gated_mlp = use_gated_mlp
         self.layer_scale_init = layer_scale_init
         self.dropout_rate = dropout_rate
         self.attention_dropout_rate = attention_dropout_rate
@@ -369,6 +423,7 @@ class TransformerBlock(keras.layers.Layer):
         self.attention = SelfAttention(
             num_heads,
             use_bias=use_qkv_bias,
+            use_key_bias=use_key_bias,
             dropout_rate=attention_dropout_rate,
             output_dropout_rate=dropout_rate,
             dtype=policy,
@@ -378,7 +433,11 @@ class TransformerBlock(keras.layers.Layer):
             epsilon=layer_norm_epsilon, dtype=policy, name="mlp_norm"
         )
         self.mlp = MLP(
-            mlp_dim, dropout_rate=dropout_rate, dtype=policy, name="mlp"
+            mlp_dim,
+            use_gate=use_gated_mlp,
+            dropout_rate=dropout_rate,
+            dtype=policy,
+            name="mlp",
         )
         if layer_scale_init is not None:
             self.attention_scale = LayerScale(
@@ -395,7 +454,7 @@ class TransformerBlock(keras.layers.Layer):
             name="drop_path",
         )
 
-    def build(self, tokens_shape):
+    def build(self, tokens_shape, rotations_shape=None):
         self.attention_norm.build(tokens_shape)
         self.attention.build(tokens_shape)
         self.mlp_norm.build(tokens_shape)
@@ -404,16 +463,21 @@ class TransformerBlock(keras.layers.Layer):
             self.attention_scale.build(tokens_shape)
             self.mlp_scale.build(tokens_shape)
 
-    def call(self, tokens, training=None):
+    def call(self, tokens, rotations=None, training=None):
         if not (training and self.rematerialize):
-            return self._call(tokens, training)
+            return self._call(tokens, rotations, training)
         attention_seeds = self.attention.draw_seeds()
         mlp_seeds = self.mlp.draw_seeds()
         path_seeds = self.drop_path.draw_seed(), self.drop_path.draw_seed()
 
         def layer(tokens):
             return self._call(
-                tokens, training, attention_seeds, mlp_seeds, path_seeds
+                tokens,
+                rotations,
+                training,
+                attention_seeds,
+                mlp_seeds,
+                path_seeds,
             )
 
         return rematerialize(layer, tokens)
@@ -421,13 +485,16 @@ class TransformerBlock(keras.layers.Layer):
     def _call(
         self,
         tokens,
+        rotations,
         training,
         attention_seeds=(None, None),
         mlp_seeds=(None, None),
         path_seeds=(None, None),
     ):
         x = self.attention_norm(tokens)
-        x = self.attention(x, training=training, seeds=attention_seeds)
+        x = self.attention(
+            x, rotations, training=training, seeds=attention_seeds
+        )
         if self.layer_scale_init is not None:
             x = self.attention_scale(x)
         x = self.drop_path(x, training=training, seed=path_seeds[0])
@@ -439,11 +506,12 @@ class TransformerBlock(keras.layers.Layer):
         x = self.drop_path(x, training=training, seed=path_seeds[1])
         return tokens + x
 
-    def attention_maps(self, tokens: Any) -> Any:
+    def attention_maps(self, tokens: Any, rotations: Any = None) -> Any:
         """Attention probabilities `(B, m, N, N)` for Z^{l-1}; rows attend."""
-        return self.attention.attention_maps(self.attention_norm(tokens))
+        x = self.attention_norm(tokens)
+        return self.attention.attention_maps(x, rotations)
 
-    def compute_output_shape(self, tokens_shape):
+    def compute_output_shape(self, tokens_shape, rotations_shape=None):
         return tuple(tokens_shape)
 
     def get_config(self):

@@ -10,6 +10,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
+from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.arguments import sequence
@@ -17,6 +18,7 @@ from keras_setr.arguments import string
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
+from keras_setr.layers.embedding import RotaryPositions
 from keras_setr.layers.embedding import TokenEmbedding
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.resampling import INTERPOLATIONS
@@ -72,13 +74,20 @@ class SETRBackbone(Encoder):
         position_grid: `(int, int)`. Rows and columns of the learned
             positions, resampled where the images have another grid. Defaults
             to that of `image_shape`, or to `(24, 24)`, the grid of the
-            published 384 x 384 encoders, where that is not known.
-        position_interpolation: `"bilinear"` or `"bicubic"`.
+            published 384 x 384 encoders, where that is not known. With
+            rotary positions it only tells the model's own size.
+        position_interpolation: `"bilinear"`, `"bicubic"` (DINOv2) or
+            `"bicubic_antialiased"` (DINOv2 with registers).
+        rotary_base: float or `None`. With a number, the learned positions
+            give way to rotary ones of this base in every layer
+            (`RotaryPositions`), as in DINOv3, which has 100.
         use_class_token: bool.
         num_register_tokens: int. Learned tokens without position
             (arXiv 2309.16588).
         use_patch_bias: bool. mmsegmentation 1.x leaves it out.
         use_qkv_bias: bool.
+        use_key_bias: bool. Whether the keys have a part in it; not in DINOv3.
+        use_gated_mlp: bool. SwiGLU in the MLPs, as in DINOv3's ViT-S+.
         use_final_norm: bool. A LayerNorm on Z^L. SETR has none; its heads
             bring their own.
         layer_scale_init: float or `None`. LayerScale in every layer
@@ -111,6 +120,7 @@ class SETRBackbone(Encoder):
         patch_size=integer(1),
         position_grid=optional(pair(1)),
         position_interpolation=choice(*INTERPOLATIONS),
+        rotary_base=optional(number(above=0)),
         use_class_token=flag(),
         num_register_tokens=integer(0),
         use_patch_bias=flag(),
@@ -127,10 +137,13 @@ class SETRBackbone(Encoder):
         patch_size: int = 16,
         position_grid: tuple[int, int] | None = None,
         position_interpolation: str = "bilinear",
+        rotary_base: float | None = None,
         use_class_token: bool = True,
         num_register_tokens: int = 0,
         use_patch_bias: bool = True,
         use_qkv_bias: bool = True,
+        use_key_bias: bool = True,
+        use_gated_mlp: bool = False,
         use_final_norm: bool = False,
         layer_scale_init: float | None = None,
         dropout_rate: float = 0.0,
@@ -164,7 +177,7 @@ class SETRBackbone(Encoder):
             name="patch_embedding",
         )
         self.token_embedding = TokenEmbedding(
-            position_grid,
+            position_grid if rotary_base is None else None,
             use_class_token=use_class_token,
             num_register_tokens=num_register_tokens,
             interpolation=position_interpolation,
@@ -177,6 +190,8 @@ class SETRBackbone(Encoder):
                 num_heads,
                 mlp_dim,
                 use_qkv_bias=use_qkv_bias,
+                use_key_bias=use_key_bias,
+                use_gated_mlp=use_gated_mlp,
                 layer_scale_init=layer_scale_init,
                 dropout_rate=dropout_rate,
                 attention_dropout_rate=attention_dropout_rate,
@@ -200,8 +215,18 @@ class SETRBackbone(Encoder):
         tokens = self.token_embedding(patches)  # (B, N, D), Z^0
         self.tokens = {0: tokens}
         self.features = {}
+        self._rotations = []
+        if rotary_base is not None:
+            rotary = RotaryPositions(
+                hidden_dim // num_heads,
+                self.token_embedding.num_prefix_tokens,
+                rotary_base,
+                dtype=dtype,
+                name="rotary_positions",
+            )
+            self._rotations = [rotary(patches)]  # (2, N, d / 2)
         for layer, block in enumerate(self.blocks, start=1):
-            tokens = block(tokens)
+            tokens = block(tokens, *self._rotations)
             self.tokens[layer] = tokens
             if layer == num_layers and use_final_norm:
                 tokens = keras.layers.LayerNormalization(
@@ -224,10 +249,13 @@ class SETRBackbone(Encoder):
         self.patch_size = patch_size
         self.position_grid = position_grid
         self.position_interpolation = position_interpolation
+        self.rotary_base = rotary_base
         self.use_class_token = use_class_token
         self.num_register_tokens = num_register_tokens
         self.use_patch_bias = use_patch_bias
         self.use_qkv_bias = use_qkv_bias
+        self.use_key_bias = use_key_bias
+        self.use_gated_mlp = use_gated_mlp
         self.use_final_norm = use_final_norm
         self.layer_scale_init = layer_scale_init
         self.dropout_rate = dropout_rate
@@ -255,7 +283,7 @@ class SETRBackbone(Encoder):
 
     @property
     def native_size(self) -> tuple[int, ...]:
-        """`(H, W)` of `image_shape`, or that of the learned positions."""
+        """`(H, W)` of `image_shape`, or that of `position_grid`."""
         return tuple(
             rows * self.patch_size if size is None else size
             for size, rows in zip(self.image_shape, self.position_grid)
@@ -378,8 +406,11 @@ class SETRBackbone(Encoder):
         """
         layer = self.num_layers if layer is None else layer
         check_layers((layer,), self.num_layers, "layer")
-        before = keras.Model(self.input, self.tokens[layer - 1])
-        return self.blocks[layer - 1].attention_maps(before(images))
+        before = keras.Model(
+            self.input, [self.tokens[layer - 1], *self._rotations]
+        )
+        inputs = keras.tree.flatten(before(images))
+        return self.blocks[layer - 1].attention_maps(*inputs)
 
     def get_config(self):
         return {**config_of(self, SETRBackbone), **super().get_config()}

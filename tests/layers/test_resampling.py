@@ -82,6 +82,15 @@ def test_bicubic_weights_are_those_of_cubic_convolution():
     np.testing.assert_allclose(matrix[3], expected, atol=1e-6)
 
 
+def test_antialiased_bicubic_weights_are_as_wide_as_what_they_average():
+    # Four to two: the centres lie at 1 and 3, a value's distance counts half.
+    # With a = -1/2 the weights at 1/4, 3/4 and 5/4 are 111, 29 and -9 / 128;
+    # the first row sees -1/4, 1/4, 3/4 and 5/4, and is divided by its sum.
+    matrix = array(resampling.resampling_matrix(4, 2, "bicubic_antialiased"))
+    weights = np.array([111, 111, 29, -9]) / 242
+    np.testing.assert_allclose(matrix, [weights, weights[::-1]], atol=1e-6)
+
+
 def test_height_and_width_are_not_swapped():
     grid = np.arange(2, dtype="float32").reshape(2, 1, 1)
     tall = array(resampling.resample_grid(grid, (4, 3)))

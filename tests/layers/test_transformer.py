@@ -54,6 +54,38 @@ def test_attention_is_equations_1_and_2():
     )
 
 
+def test_rotations_make_scores_depend_on_the_distance_alone():
+    # Token i turns by i / 10: q_i . k_j depends on i - j where all are equal.
+    layer = SelfAttention(num_heads=3)
+    x = np.repeat(tokens(batch=1, length=1), 7, axis=1)
+    layer.build(x.shape)
+    randomise(layer)
+    angles = np.arange(7.0)[:, None] / 10 * np.ones((1, 2))  # (N, d / 2)
+    rotations = np.stack([np.cos(angles), np.sin(angles)]).astype("float32")
+    rotations = ops.convert_to_tensor(rotations)
+    maps = array(layer.attention_maps(x, rotations))[0, 0]
+    scores = np.log(maps) - np.log(np.diag(maps))[:, None]
+    np.testing.assert_allclose(scores[1:, 1:], scores[:-1, :-1], atol=1e-4)
+    assert np.abs(scores[0, 1:]).min() > 1e-3
+    plain = array(layer.attention_maps(x))
+    np.testing.assert_allclose(plain, 1 / 7, atol=1e-6)
+
+
+def test_keys_without_bias_are_those_of_a_bias_of_zero():
+    joint = SelfAttention(num_heads=3)
+    parts = SelfAttention(num_heads=3, use_key_bias=False)
+    x = tokens()
+    for layer in (joint, parts):
+        layer.build(x.shape)
+    randomise(parts)
+    query, value = array(parts.query_bias), array(parts.value_bias)
+    joint.qkv.kernel.assign(array(parts.qkv.kernel))
+    joint.qkv.bias.assign(np.concatenate([query, 0 * query, value]))
+    joint.projection.set_weights(parts.projection.get_weights())
+    assert parts.count_params() == joint.count_params() - 12
+    np.testing.assert_allclose(array(parts(x)), array(joint(x)), atol=1e-4)
+
+
 def test_long_sequences_attend_like_short_ones():
     # From 512 tokens on, JAX on CPUs takes another path.
     layer = SelfAttention(num_heads=3)
@@ -79,6 +111,17 @@ def test_the_mlp_has_the_exact_gelu():
     x = np.linspace(-3, 3, 12, dtype="float32").reshape(1, 1, 12)
     expected = [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x[0, 0]]
     np.testing.assert_allclose(array(layer(x))[0, 0], expected, atol=1e-6)
+
+
+def test_a_gated_mlp_multiplies_by_the_silu_of_its_gate():
+    layer = MLP(mlp_dim=12, use_gate=True)
+    layer.build((1, 1, 12))
+    identity = np.eye(12)
+    layer.expansion.kernel.assign(np.concatenate([identity, 2 * identity], 1))
+    layer.projection.kernel.assign(identity)
+    x = np.linspace(-3, 3, 12, dtype="float32").reshape(1, 1, 12)
+    expected = [v / (1 + math.exp(-v)) * 2 * v for v in x[0, 0]]
+    np.testing.assert_allclose(array(layer(x))[0, 0], expected, atol=1e-5)
 
 
 def test_a_block_adds_both_branches_to_its_input():

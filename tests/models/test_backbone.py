@@ -28,6 +28,43 @@ def test_t_large_has_the_parameters_of_the_hand_written_sum():
     assert one.count_params() + 23 * layer == 304_147_456
 
 
+@pytest.mark.no_backend
+@pytest.mark.parametrize(
+    "size, mlp_weights, published",
+    (
+        ((12, 384, 6), 2, 21_596_544),
+        ((12, 384, 6), 3, 28_692_864),
+        ((12, 768, 12), 2, 85_660_416),
+        ((24, 1024, 16), 2, 303_129_600),
+    ),
+)
+def test_dinov3_has_the_parameters_of_the_hand_written_sum(
+    size, mlp_weights, published
+):
+    """ViT-S, S+ (three matrices in its MLPs), B and L, and their mask token."""
+    num_layers, dim, num_heads = size
+    patches = 16 * 16 * 3 * dim + dim
+    tokens = (1 + 4) * dim
+    attention = 3 * dim * dim + 2 * dim + dim * dim + dim  # keys have no bias
+    mlp = mlp_weights * 4 * dim * dim + (mlp_weights - 1) * 4 * dim + dim
+    layer = attention + mlp + 2 * 2 * dim + 2 * dim  # norms, LayerScale
+    total = patches + tokens + num_layers * layer + 2 * dim
+    assert total + dim == published
+    one = ks.SETRBackbone(
+        num_layers=1,
+        hidden_dim=dim,
+        num_heads=num_heads,
+        num_register_tokens=4,
+        rotary_base=100.0,
+        use_key_bias=False,
+        use_gated_mlp=mlp_weights == 3,
+        layer_scale_init=1.0,
+        use_final_norm=True,
+    )
+    assert one.blocks[0].count_params() == layer
+    assert one.count_params() + (num_layers - 1) * layer == total
+
+
 def test_every_layers_features_are_at_hand():
     backbone = tiny.backbone(use_final_norm=True)
     assert list(backbone.features) == [1, 2, 3]
@@ -43,19 +80,27 @@ def test_every_layers_features_are_at_hand():
 
 
 @pytest.mark.parametrize("layer", (1, 3))
-def test_attention_maps_are_those_of_the_layer(layer):
-    backbone = tiny.backbone(num_register_tokens=1)
+@pytest.mark.parametrize(
+    "options", ({}, {"num_heads": 3, "rotary_base": 100.0})
+)
+def test_attention_maps_are_those_of_the_layer(layer, options):
+    backbone = tiny.backbone(num_register_tokens=1, **options)
     tiny.set_weights_by_path(backbone, scale=0.5)
     x = tiny.images().astype("float32") / 255
     maps = array(backbone.attention_maps(x, layer))
     assert backbone.num_prefix_tokens == 2
-    assert maps.shape == (2, 4, 8, 8)  # 4 heads; 2 + 2 * 3 tokens
+    heads = backbone.num_heads
+    assert maps.shape == (2, heads, 8, 8)  # 2 + 2 * 3 tokens
     np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
-    tokens = keras.Model(backbone.input, backbone.tokens[layer - 1])
-    before = tiny.outputs(tokens, x)
+    inputs = {"tokens": backbone.tokens[layer - 1]}
+    if options:
+        rotary = backbone.get_layer("rotary_positions")
+        inputs["rotations"] = rotary.output
+    inputs = tiny.outputs(keras.Model(backbone.input, inputs), x)
     block = backbone.blocks[layer - 1]
-    expected = block.attention.attention_maps(block.attention_norm(before))
-    np.testing.assert_allclose(maps, array(expected), atol=1e-6)
+    inputs["tokens"] = block.attention_norm(inputs["tokens"])
+    expected = array(block.attention.attention_maps(**inputs))
+    np.testing.assert_allclose(maps, expected, atol=1e-5)
 
 
 def test_the_model_size_is_that_of_the_images_or_else_of_the_positions():

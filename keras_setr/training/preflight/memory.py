@@ -182,7 +182,8 @@ def _layer(backbone, grid, kept):
     if backbone.attention_dropout_rate:
         # Scores, probabilities and mask: no fused kernel drops any.
         attention = max(attention, 3)
-    width = kept.layer * backbone.hidden_dim + kept.mlp * backbone.mlp_dim
+    mlp_dim = backbone.mlp_dim * (2 if backbone.use_gated_mlp else 1)
+    width = kept.layer * backbone.hidden_dim + kept.mlp * mlp_dim
     return tokens * (width + attention * backbone.num_heads * tokens)
 
 
