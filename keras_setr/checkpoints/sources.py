@@ -18,6 +18,13 @@ from keras_setr.checkpoints.presets import PRESETS
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.whole import restore_folder
 
+# KerasHub's words for what Hugging Face calls otherwise.
+_WORDS = {
+    "num_heads": "num_attention_heads",
+    "layer_norm_epsilon": "layer_norm_eps",
+    "hidden_activation": "hidden_act",
+}
+
 
 class PublishedLayout:
     """A built-in name without its file; `Layout` has the same attributes."""
@@ -124,7 +131,9 @@ def _read_keras_hub(source):
         raise ValueError(f"KerasHub cannot load {source}: {error}") from error
     # Some put the model's own name before the names of their layers.
     prefix = f"{encoder.name}_"
-    return tensors.read_variables(source, encoder.weights, prefix)
+    found = tensors.read_variables(source, encoder.weights, prefix)
+    config = {_WORDS.get(k, k): v for k, v in encoder.get_config().items()}
+    return dataclasses.replace(found, metadata={"config": config})
 
 
 def _read_hugging_face(source):

@@ -98,8 +98,9 @@ class Layout:
             "num_layers": self._encoder.num_layers,
             "hidden_dim": hidden_dim,
             "patch_size": patch_size,
-            "position_grid": (self._encoder.square_side,) * 2,
         }
+        if self._encoder.has_positions:
+            facts["position_grid"] = (self._encoder.square_side,) * 2
         if self._decoder:
             facts["num_classes"] = self._decoder.num_classes
         return facts

@@ -2,12 +2,15 @@
 
 import functools
 import math
+import operator
 import re
 
 import numpy as np
 
+from keras_setr.arguments import choice
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
+from keras_setr.arguments import pair
 from keras_setr.checkpoints.layouts.namings import ENCODERS
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import joined
@@ -16,6 +19,10 @@ from keras_setr.checkpoints.transfer import TensorRule
 
 _NO_CLASS_TOKEN = "the model has no class token"
 _NO_FINAL_NORM = "SETR has no norm behind its last layer"
+
+# Side in pixels of a model with rotary positions whose file tells none; that
+# of DINOv3's folders.
+_ROTARY_SIZE = 224
 
 # Widths whose heads are not 64 wide: ViT-H, ViT-g and ViT-G have 16 heads.
 _UNUSUAL_HEADS = {1280: 16, 1408: 16, 1664: 16}
@@ -43,6 +50,7 @@ class Encoder:
                 first = [
                     names.attention_norm + names.arrays.scale,
                     names.qkv[0] + names.arrays.kernel,
+                    *names.known_by,
                 ]
                 if all(
                     prefix + f.format(i=0, n=1) in checkpoint for f in first
@@ -97,6 +105,11 @@ class Encoder:
         return next((r for r in self.names.registers if self._has(r)), None)
 
     @property
+    def has_positions(self):
+        """Whether these are learned; rotary ones are no tensors."""
+        return bool(self.names.positions)
+
+    @property
     def num_positions(self):
         """Of the patches, and of special tokens where these have some."""
         return self.checkpoint.shape(self._full(self.names.positions))[-2]
@@ -115,32 +128,55 @@ class Encoder:
                 return side
         return None
 
+    @functools.cached_property
+    def _mlp(self):
+        """Names of the layers into the MLP, its gate first, and out of it."""
+        gated = self.names.gated_mlp
+        if gated and self._has(gated[0] + self.names.arrays.kernel):
+            return gated[:2], gated[2]
+        return (self.names.expansion,), self.names.contraction
+
+    @functools.cached_property
+    def _has_key_bias(self):
+        # The second of three, or the joint one.
+        key = (self.names.qkv[1:2] or self.names.qkv)[0]
+        void = self._has(self.names.key_bias_mask)
+        return self._has(key + self.names.arrays.bias) and not void
+
+    def _rotary_grid(self, patch_size):
+        """Rows and columns of the images that a configuration names."""
+        size = self._setting("image_size", pair(1)) or (_ROTARY_SIZE,) * 2
+        return tuple(max(1, side // patch_size) for side in size)
+
     def _grid(self, patch_size, given):
         """Rows and columns of the positions."""
+        if not self.has_positions:
+            return self._rotary_grid(patch_size)
         if self.square_side is not None:
             return (self.square_side, self.square_side)
-        count = self.num_positions - self._num_specials
+        # Special tokens may have positions, too.
+        counts = (self.num_positions - self._num_specials, self.num_positions)
         shapes = [given.get("position_grid")]
         if None not in given.get("image_shape", (None,)):
             height, width = given["image_shape"][:2]
             shapes.append((height // patch_size, width // patch_size))
         for shape in shapes:
-            if shape and math.prod(shape) == count:
+            if shape and math.prod(shape) in counts:
                 return tuple(shape)
         raise ValueError(
-            f"{self.checkpoint.origin} has {count} positions of "
+            f"{self.checkpoint.origin} has {counts[0]} positions of "
             "patches, which form no square. Pass position_grid=(rows, "
             "columns) of the images that it was trained with."
         )
 
     def _num_heads(self, hidden_dim):
         names = self.names
-        if names.arrays is not TORCH:
-            kernel = self._full(names.qkv[0] + names.arrays.kernel)
-            return self.checkpoint.shape(kernel)[1]
         heads = self._setting("num_attention_heads", integer(1))
         if heads is not None:
             return heads
+        if names.arrays is not TORCH:
+            kernel = self._full(names.qkv[0] + names.arrays.kernel)
+            return self.checkpoint.shape(kernel)[1]
         if hidden_dim in _UNUSUAL_HEADS:
             return _UNUSUAL_HEADS[hidden_dim]
         if hidden_dim % 64 == 0:
@@ -171,9 +207,20 @@ class Encoder:
         shape = self.checkpoint.shape
         patch_size, _, channels, dim = self.patch_shape
         grid = self._grid(patch_size, given)
-        bias = names.expansion + arrays.bias
+        expansions, _ = self._mlp
+        is_gated = len(expansions) > 1
+        # Of another activation the results would be others.
+        self._setting("hidden_act", choice("silu" if is_gated else "gelu"))
+        rotary_base = names.rotary_base
+        if not self.has_positions:
+            theta = self._setting("rope_theta", number(above=0))
+            rotary_base = theta or rotary_base
         registers = self.registers
-        arguments = {
+        interpolation = names.position_interpolation
+        if registers and interpolation == "bicubic":
+            # The two kinds of DINOv2 differ in this, too.
+            interpolation = "bicubic_antialiased"
+        return {
             "num_layers": self.num_layers,
             "hidden_dim": dim,
             "num_heads": (
@@ -181,7 +228,7 @@ class Encoder:
                 if "num_heads" in given
                 else self._num_heads(dim)
             ),
-            "mlp_dim": shape(self._full(bias))[0],
+            "mlp_dim": shape(self._full(expansions[0] + arrays.bias))[0],
             "image_shape": (
                 grid[0] * patch_size,
                 grid[1] * patch_size,
@@ -189,21 +236,22 @@ class Encoder:
             ),
             "patch_size": patch_size,
             "position_grid": grid,
+            "position_interpolation": interpolation,
+            "rotary_base": rotary_base,
             "use_class_token": self._has(names.class_token),
             "num_register_tokens": (
                 shape(self._full(registers))[-2] if registers else 0
             ),
             "use_patch_bias": self._has(names.patches + arrays.bias),
             "use_qkv_bias": self._has(names.qkv[0] + arrays.bias),
+            "use_key_bias": self._has_key_bias,
+            "use_gated_mlp": is_gated,
             "layer_scale_init": (
                 1e-5 if self._has(names.attention_scale) else None
             ),
             "layer_norm_epsilon": self._setting("layer_norm_eps", number(0))
-            or 1e-6,
+            or names.layer_norm_epsilon,
         }
-        if "dinov2" in names.name.lower():
-            arguments["position_interpolation"] = "bicubic"
-        return arguments
 
     def rules(self, arguments):
         """A `TensorRule` for each of the encoder's variables.
@@ -227,11 +275,11 @@ class Encoder:
             )
             yield rule(target + "/beta", source + arrays.shift, same, **options)
 
-        def dense(target, sources, convert, **options):
+        def dense(target, sources, convert, has_bias=None, **options):
             kernels = tuple(s + arrays.kernel for s in sources)
             biases = tuple(s + arrays.bias for s in sources)
             yield rule(target + "/kernel", kernels, convert, **options)
-            if self._has(biases[0]):
+            if self._has(biases[0]) if has_bias is None else has_bias:
                 yield rule(target + "/bias", biases, joined, **options)
 
         yield rule(
@@ -252,8 +300,11 @@ class Encoder:
                 block + "attention/qkv",
                 names.qkv,
                 arrays.attention_input,
+                self._has_key_bias,
                 **at,
             )
+            if not self._has_key_bias:
+                yield from self._bias_rules(rule, arguments, layer)
             yield from dense(
                 block + "attention/projection",
                 (names.output,),
@@ -261,12 +312,13 @@ class Encoder:
                 **at,
             )
             yield from norm(block + "mlp_norm", names.mlp_norm, **at)
+            expansions, contraction = self._mlp
             for ours, theirs in (
-                ("expansion", names.expansion),
-                ("projection", names.contraction),
+                ("expansion", expansions),
+                ("projection", (contraction,)),
             ):
                 yield from dense(
-                    block + "mlp/" + ours, (theirs,), arrays.linear, **at
+                    block + "mlp/" + ours, theirs, arrays.linear, **at
                 )
             for ours, theirs in (
                 ("attention_scale", names.attention_scale),
@@ -279,10 +331,28 @@ class Encoder:
                 "final_norm", names.final_norm, otherwise=_NO_FINAL_NORM
             )
 
+    def _bias_rules(self, rule, arguments, layer):
+        """Of queries and values, where keys have no bias."""
+        dim = arguments["hidden_dim"]
+        query, *_, value = self.names.qkv * 2  # of a joint one, both
+        if not self._has(query + self.names.arrays.bias):
+            return
+        for ours, theirs, part in (
+            ("query_bias", query, slice(None, dim)),
+            ("value_bias", value, slice(-dim, None)),
+        ):
+            yield rule(
+                "block_{n}/attention/" + ours,
+                theirs + self.names.arrays.bias,
+                operator.itemgetter(part),
+                layer=layer,
+            )
+
     def _token_rules(self, rule, arguments):
         names = self.names
         dim, grid = arguments["hidden_dim"], arguments["position_grid"]
-        before = self.num_positions - math.prod(grid)
+        has_positions = self.has_positions
+        before = self.num_positions - math.prod(grid) if has_positions else 0
 
         def class_position(positions):
             # Without a row of its own, it is part of the token already.
@@ -302,14 +372,16 @@ class Encoder:
                 rows,
                 _NO_CLASS_TOKEN,
             )
-            yield rule(
-                "token_embedding/class_position",
-                names.positions,
-                class_position,
-                _NO_CLASS_TOKEN,
-            )
+            if has_positions:
+                yield rule(
+                    "token_embedding/class_position",
+                    names.positions,
+                    class_position,
+                    _NO_CLASS_TOKEN,
+                )
         if self.registers:
             yield rule("token_embedding/register_tokens", self.registers, rows)
-        yield rule(
-            "token_embedding/positions", names.positions, patch_positions
-        )
+        if has_positions:
+            yield rule(
+                "token_embedding/positions", names.positions, patch_positions
+            )

@@ -4,6 +4,7 @@ Sources: timm, mmsegmentation 1.2, Hugging Face transformers, Google's
 vision_transformer and KerasHub, as their files have them. Everything but the
 names is alike: a joint or a split projection of query, key and value, heads
 one after another, and positions of the special tokens before the patches'.
+A few facts that files do not tell stand beside the names.
 """
 
 import dataclasses
@@ -23,8 +24,8 @@ def from_torch_convolution(kernel):
     return kernel.transpose(2, 3, 1, 0)
 
 
-def _flat_heads(*kernels):
-    """`(D, m, d)` each, side by side as `(D, 3 * m * d)`."""
+def _side_by_side(*kernels):
+    """`(D, m, d)`, or `(D, n)` already, each, as `(D, m * d + ..)`."""
     return np.concatenate([k.reshape(k.shape[0], -1) for k in kernels], axis=-1)
 
 
@@ -72,7 +73,14 @@ TORCH = Arrays(
     _transposed,
 )
 KERAS = Arrays(
-    "kernel", "bias", "gamma", "beta", same, _flat_heads, _flat_output, same
+    "kernel",
+    "bias",
+    "gamma",
+    "beta",
+    same,
+    _side_by_side,
+    _flat_output,
+    _side_by_side,
 )
 FLAX = dataclasses.replace(KERAS, scale="scale", shift="bias")
 
@@ -86,7 +94,15 @@ class EncoderNames:
 
     A name that ends in a separator stands for a layer, which `arrays`
     completes; the other names are whole. `prefixes` are what a file may have
-    before every name.
+    before every name. `""` stands for what an encoder has not; with an empty
+    `positions` they are rotary, of the base `rotary_base`.
+
+    `gated_mlp` names the gate and the two layers of a gated MLP, where a file
+    has these in the place of `expansion` and `contraction`. `key_bias_mask`
+    is where a file says that the keys' part of a joint bias is void. Where
+    nothing else tells them, the last three fields do. `known_by` are tensors
+    that no naming further down has beside the norm and the projection of the
+    first layer.
     """
 
     name: str
@@ -106,7 +122,13 @@ class EncoderNames:
     mlp_scale: str = ""
     distillation_token: str = ""
     registers: tuple = ()
+    gated_mlp: tuple = ()
+    key_bias_mask: str = ""
+    known_by: tuple = ()
     ignored: tuple = ()
+    rotary_base: float | None = None
+    position_interpolation: str = "bilinear"
+    layer_norm_epsilon: float = 1e-6
 
 
 _CLASSIFIER = "classifier of the pretraining"
@@ -134,6 +156,31 @@ TIMM = EncoderNames(
         (r"(head|head_dist|pre_logits|fc_norm)\..*", _CLASSIFIER),
         (r"mask_token", _MASK),
     ),
+)
+# Meta's own files, and timm's of the same.
+DINOV2 = dataclasses.replace(
+    TIMM,
+    name="DINOv2",
+    known_by=("blocks.{i}.ls1.gamma",),
+    position_interpolation="bicubic",
+)
+_OF_ROTARY = {"positions": "", "rotary_base": 100.0, "layer_norm_epsilon": 1e-5}
+# Meta's own files.
+DINOV3 = dataclasses.replace(
+    TIMM,
+    name="DINOv3",
+    distillation_token="",
+    registers=("storage_tokens",),
+    known_by=("storage_tokens",),
+    gated_mlp=tuple(f"blocks.{{i}}.mlp.w{n}." for n in (1, 2, 3)),
+    key_bias_mask="blocks.{i}.attn.qkv.bias_mask",
+    ignored=(
+        (r"mask_token", _MASK),
+        (r"rope_embed\.periods", "follows from the base of the positions"),
+        (r"blocks\.\d+\.attn\.qkv\.bias_mask", "keys have no bias"),
+        (r"local_cls_norm\..*", "norm of the pretraining's small crops"),
+    ),
+    **_OF_ROTARY,
 )
 MMSEGMENTATION = EncoderNames(
     name="mmsegmentation",
@@ -200,6 +247,29 @@ HUGGING_FACE_DINOV2 = dataclasses.replace(
     mlp_scale="encoder.layer.{i}.layer_scale2.lambda1",
     distillation_token="",
     registers=("embeddings.register_tokens",),
+    position_interpolation="bicubic",
+)
+HUGGING_FACE_DINOV3 = EncoderNames(
+    name="Hugging Face DINOv3",
+    prefixes=("", "dinov3_vit.", "backbone."),
+    arrays=TORCH,
+    patches="embeddings.patch_embeddings.",
+    class_token="embeddings.cls_token",
+    registers=("embeddings.register_tokens",),
+    attention_norm="layer.{i}.norm1.",
+    qkv=tuple(f"layer.{{i}}.attention.{part}_proj." for part in "qkv"),
+    output="layer.{i}.attention.o_proj.",
+    mlp_norm="layer.{i}.norm2.",
+    expansion="layer.{i}.mlp.up_proj.",
+    contraction="layer.{i}.mlp.down_proj.",
+    gated_mlp=tuple(
+        f"layer.{{i}}.mlp.{p}_proj." for p in ("gate", "up", "down")
+    ),
+    final_norm="norm.",
+    attention_scale="layer.{i}.layer_scale1.lambda1",
+    mlp_scale="layer.{i}.layer_scale2.lambda1",
+    ignored=((r"(.*\.)?mask_token", _MASK),),
+    **_OF_ROTARY,
 )
 _GOOGLE_BLOCK = "Transformer/encoderblock_{i}/"
 GOOGLE = EncoderNames(
@@ -220,6 +290,20 @@ GOOGLE = EncoderNames(
     contraction=_GOOGLE_BLOCK + "MlpBlock_3/Dense_1/",
     final_norm="Transformer/encoder_norm/",
     ignored=((r"(head|pre_logits)/.*", _CLASSIFIER),),
+)
+_BIG_VISION_ATTENTION = _GOOGLE_BLOCK + "MultiHeadDotProductAttention_0/"
+BIG_VISION = dataclasses.replace(
+    GOOGLE,
+    name="big_vision",
+    prefixes=("params/", ""),
+    positions="pos_embedding",
+    qkv=tuple(
+        _BIG_VISION_ATTENTION + f"{part}/" for part in ("query", "key", "value")
+    ),
+    output=_BIG_VISION_ATTENTION + "out/",
+    mlp_norm=_GOOGLE_BLOCK + "LayerNorm_1/",
+    expansion=_GOOGLE_BLOCK + "MlpBlock_0/Dense_0/",
+    contraction=_GOOGLE_BLOCK + "MlpBlock_0/Dense_1/",
 )
 _KERAS_BLOCK = "vit_encoder/transformer_block_{n}/"
 KERAS_HUB_VIT = EncoderNames(
@@ -285,16 +369,36 @@ KERAS_HUB_DINOV2 = dataclasses.replace(
             "a resampled copy of the positions",
         ),
     ),
+    position_interpolation="bicubic",
+)
+KERAS_HUB_DINOV3 = dataclasses.replace(
+    KERAS_HUB_DINOV2,
+    name="KerasHub DINOv3",
+    patches="embeddings/patch_embeddings/projection/",
+    qkv=tuple(_DINO_BLOCK + f"attention/{part}_proj/" for part in "qkv"),
+    output=_DINO_BLOCK + "attention/o_proj/",
+    expansion=_DINO_BLOCK + "mlp/up_proj/",
+    contraction=_DINO_BLOCK + "mlp/down_proj/",
+    gated_mlp=tuple(
+        _DINO_BLOCK + f"mlp/{part}_proj/" for part in ("gate", "up", "down")
+    ),
+    ignored=((r"(.*/)?mask_token", _MASK),),
+    **_OF_ROTARY,
 )
 
 ENCODERS = (
+    DINOV3,
+    DINOV2,
     TIMM,
     MMSEGMENTATION,
     HUGGING_FACE_VIT,
     HUGGING_FACE_VIT_5,
     HUGGING_FACE_DINOV2,
+    HUGGING_FACE_DINOV3,
     GOOGLE,
+    BIG_VISION,
     KERAS_HUB_VIT,
     KERAS_HUB_DEIT,
     KERAS_HUB_DINOV2,
+    KERAS_HUB_DINOV3,
 )
