@@ -8,6 +8,7 @@ A few facts that files do not tell stand beside the names.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -164,7 +165,11 @@ DINOV2 = dataclasses.replace(
     known_by=("blocks.{i}.ls1.gamma",),
     position_interpolation="bicubic",
 )
-_OF_ROTARY = {"positions": "", "rotary_base": 100.0, "layer_norm_epsilon": 1e-5}
+_OF_ROTARY: dict[str, Any] = {
+    "positions": "",
+    "rotary_base": 100.0,
+    "layer_norm_epsilon": 1e-5,
+}
 # Meta's own files.
 DINOV3 = dataclasses.replace(
     TIMM,
