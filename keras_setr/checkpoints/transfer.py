@@ -140,7 +140,8 @@ def transfer(
     report = Report(checkpoint.origin, plan.layout_name)
     report.notes.extend(plan.notes)
     variables = {v.path: v for v in model.weights if _is_parameter(v)}
-    resampling = getattr(model, "backbone", model).position_interpolation
+    encoder = getattr(model, "backbone", model)
+    resampling = getattr(encoder, "position_interpolation", None)
     used, written = set(), set()
     for path in variables:
         note = next((n for p, n in plan.initial if re.match(p, path)), None)

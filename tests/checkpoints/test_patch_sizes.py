@@ -162,6 +162,17 @@ def test_presets_take_other_patches(tmp_path, capsys):
 
 
 @pytest.mark.backends("torch")
+def test_an_encoder_without_patches_has_no_size_of_them(tmp_path):
+    tiny.build("fcn").save_to_preset(str(tmp_path / "preset"))
+    other = ks.FCN.from_preset(
+        str(tmp_path / "preset"), num_classes=3, image_shape=(32, 48, 3)
+    )
+    assert other.num_classes == 3
+    with pytest.raises(TypeError, match="patch_size"):
+        ks.FCN.from_preset(str(tmp_path / "preset"), patch_size=8)
+
+
+@pytest.mark.backends("torch")
 def test_a_built_in_name_takes_other_patches(published, capsys):  # noqa: F811
     model = ks.SETRNaive.from_preset("tiny_setr", patch_size=6)
     printed = capsys.readouterr().out
