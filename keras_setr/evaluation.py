@@ -202,10 +202,11 @@ def evaluate(
         verbose: `"auto"` or 1 for a progress bar with the images per second,
             the time left and the mean IoU so far, 2 for a line at the end, 0
             for silence.
-        **views: `window_size`, `stride`, `scales`, `flip`, `protocol` and
-            `base_scale`, as of `keras_setr.inference.Views`. The published
-            test of a dataset is `**ks.data.DATASETS[name].test_options`, with
-            `scales="paper"` for its multi-scale results.
+        **views: `window_size`, `stride`, `scales`, `flip`, `protocol`,
+            `base_scale` and `blend`, as of `keras_setr.inference.Views`. The
+            published test of a dataset is
+            `**ks.data.DATASETS[name].test_options`, with `scales="paper"` for
+            its multi-scale results.
 
     Returns:
         An `Evaluation`.

@@ -143,8 +143,8 @@ def segment_files(
         verbose: `"auto"` or 1 for a progress bar with the images per second
             and the time left, 2 for a line at the end, 0 for silence.
         confidence: bool. Ask for the probability of each label, too.
-        **views: `window_size`, `stride`, `scales`, `flip`, `protocol` and
-            `base_scale`, as of `keras_setr.inference.Views`.
+        **views: `window_size`, `stride`, `scales`, `flip`, `protocol`,
+            `base_scale` and `blend`, as of `keras_setr.inference.Views`.
 
     Returns:
         A `FolderRun`. Images that cannot be read, or that the model or `save`

@@ -212,6 +212,7 @@ CALLS = {
         {"x": np.zeros((16, 24, 3))},
         batch_size="count or None",
         confidence="flag",
+        entropy="flag",
         **VIEWS,
     ),
     "evaluate": Call(

@@ -1,18 +1,22 @@
 """Prediction for images of any size over any forward function.
 
 `forward` maps windows `(b, h, w, C)` float32 to logits `(b, h, w, K)`, NumPy
-to NumPy; nothing here knows a model.
+to NumPy or on a device; nothing here knows a model.
 
 - `views`: which windows of which sizes, the published protocols among them;
 - `blending`: windows to averaged logits at the original size, row by row;
 - `outputs`: those logits to labels, probabilities or logits;
-- `sliding`: all of it over many images, in batches of one size.
+- `sliding`: all of it over many images, in batches of one size;
+- `devices`, `on_device`: the same, but for the views, where the logits are.
 """
 
+from keras_setr.inference.devices import Device
+from keras_setr.inference.devices import build_device
+from keras_setr.inference.on_device import Blending
 from keras_setr.inference.outputs import OUTPUTS
 from keras_setr.inference.progress import VERBOSE
 from keras_setr.inference.progress import ImageProgress
-from keras_setr.inference.sliding import resize_to
+from keras_setr.inference.resizing import resize_to
 from keras_setr.inference.sliding import sliding_window
 from keras_setr.inference.views import PAPER_SCALES
 from keras_setr.inference.views import PROTOCOLS
@@ -24,6 +28,8 @@ from keras_setr.inference.views import covering_size
 from keras_setr.inference.views import window_starts
 
 __all__ = [
+    "Blending",
+    "Device",
     "ImageProgress",
     "OUTPUTS",
     "PAPER_SCALES",
@@ -33,6 +39,7 @@ __all__ = [
     "VIEW_OPTIONS",
     "View",
     "Views",
+    "build_device",
     "covering_size",
     "resize_to",
     "sliding_window",

@@ -18,30 +18,43 @@ def softmax(logits):
     return exponentials
 
 
-class Labels:
-    """`(H, W)` int32 labels, with `(H, W)` float32 confidence on request.
+def entropy_of(probabilities):
+    """Of the last axis, in nats."""
+    least = np.finfo(np.float32).tiny
+    terms = np.log(np.maximum(probabilities, least))
+    terms *= probabilities
+    return -terms.sum(axis=-1)
 
-    The confidence is the probability of the label.
+
+class Labels:
+    """`(H, W)` int32 labels, and `(H, W)` float32 maps on request.
+
+    The confidence is the probability of the label, the entropy that of all
+    probabilities, in nats: 0 where one class is certain, log K where all are
+    as likely.
     """
 
-    def __init__(self, size, confidence):
+    def __init__(self, size, extras):
         self.size = size
         self.labels = None
-        self.confidence = np.empty(size, np.float32) if confidence else None
+        self.extras = {name: np.empty(size, np.float32) for name in extras}
 
     def put(self, top, left, logits):
         part = self._label(top, left, logits)
-        if self.confidence is not None:
+        if self.extras:
             for row, line in enumerate(logits, start=top):
-                # exp(l_k - l_k) / sum_j exp(l_j - l_k) for the largest, l_k.
-                line = line - line.max(axis=-1, keepdims=True)
-                np.exp(line, out=line)
-                self.confidence[row, part[1]] = 1 / line.sum(axis=-1)
+                self._extras((row, part[1]), softmax(line))
 
     def put_probabilities(self, top, left, probabilities):
         part = self._label(top, left, probabilities)
-        if self.confidence is not None:
-            self.confidence[part] = probabilities.max(axis=-1)
+        self._extras(part, probabilities)
+
+    def _extras(self, part, probabilities):
+        for name, values in self.extras.items():
+            if name == "confidence":
+                values[part] = probabilities.max(axis=-1)
+            else:
+                values[part] = entropy_of(probabilities)
 
     def _label(self, top, left, scores):
         if self.labels is None:
@@ -55,7 +68,7 @@ class Labels:
 
     def result(self):
         labels = self.labels.astype(np.int32)
-        return labels if self.confidence is None else (labels, self.confidence)
+        return (labels, *self.extras.values()) if self.extras else labels
 
 
 class Scores:
@@ -102,7 +115,15 @@ def _part(top, left, block):
     )
 
 
-def build_output(output, size, confidence):
+def build_output(wanted, size):
+    """The output of an image `(H, W)`.
+
+    Args:
+        wanted: tuple of str, one of `OUTPUTS`, and after `"labels"` what else
+            of `"confidence"` and `"entropy"`.
+        size: `(H, W)`.
+    """
+    output, *extras = wanted
     if output == "labels":
-        return Labels(size, confidence)
+        return Labels(size, extras)
     return Scores(size, output)

@@ -12,46 +12,22 @@ from keras_setr.arguments import choice
 from keras_setr.arguments import flag
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
+from keras_setr.arguments import optional
 from keras_setr.inference import blending
+from keras_setr.inference import on_device
 from keras_setr.inference.outputs import OUTPUTS
 from keras_setr.inference.outputs import build_output
+from keras_setr.inference.resizing import resize_to
 from keras_setr.inference.views import Views
-from keras_setr.opencv import cv2
-
-# OpenCV's arrays hold no more channels than this at once.
-_OPENCV_CHANNELS = 128
-
-
-def resize_to(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear resize of `(H, W, C)` to `(*size, C)`, uint8 or float32.
-
-    Half-pixel centres without antialiasing: what torch and mmsegmentation
-    mean by bilinear. Bytes stay bytes, rounded as in the published codes.
-    """
-    if array.shape[:2] == tuple(size):
-        return array
-    height, width = size
-    channels = array.shape[-1]
-    resized = np.empty((height, width, channels), array.dtype)
-    for first in range(0, channels, _OPENCV_CHANNELS):
-        part = slice(first, first + _OPENCV_CHANNELS)
-        resized[..., part] = cv2.resize(
-            np.ascontiguousarray(array[..., part]),
-            (width, height),
-            interpolation=cv2.INTER_LINEAR,
-        ).reshape(height, width, -1)
-    return resized
 
 
 class _Job:
     """One image under way: its views, and the windows still to come back."""
 
-    def __init__(self, image, views, output, confidence):
-        if image.dtype != np.uint8:
-            image = np.asarray(image, np.float32)
+    def __init__(self, image, views, wanted):
         size = image.shape[:2]
-        self.scaled = {v.size: resize_to(image, v.size) for v in views}
-        self.output = build_output(output, size, confidence)
+        self._scaled = {v.size: resize_to(image, v.size) for v in views}
+        self.output = build_output(wanted, size)
         self.pending = 1  # until all windows are queued
         mean = None
         if len(views) > 1:
@@ -61,7 +37,7 @@ class _Job:
         self.blends = []
         for index, view in enumerate(views):
             sink = _Last(self.output) if mean is None else mean.sink(index)
-            labels = output == "labels" and not confidence
+            labels = wanted == ("labels",)
             plain = view.size == size
             if not plain:
                 sink = blending.Resample(view.size, size, sink)
@@ -76,11 +52,16 @@ class _Job:
             for index, band in enumerate(blend.bands)
         ]
         for _, blend, index in sorted(bands, key=lambda band: band[0]):
-            image = self.scaled[blend.view.size]
+            image = self._scaled[blend.view.size]
             h, w = blend.view.window_size
             for top, left in blend.corners(index):
                 window = image[top : top + h, left : left + w]
-                yield blend, window[:, ::-1] if blend.view.flip else window
+                window = window[:, ::-1] if blend.view.flip else window
+                yield (self, blend), window
+        self._scaled = None
+
+    def result(self):
+        return self.output.result()
 
 
 class _Last:
@@ -102,7 +83,7 @@ class _Batches:
         self._batch = None
         self._targets = []
 
-    def add(self, job, blend, window):
+    def add(self, target, window):
         if self._targets and self._batch.shape[1:] != window.shape:
             # Only views smaller than a window have windows of their own size.
             self.run()
@@ -110,8 +91,8 @@ class _Batches:
             shape = (self.batch_size, *window.shape)
             self._batch = np.zeros(shape, np.float32)
         self._batch[len(self._targets)] = window
-        self._targets.append((job, blend))
-        job.pending += 1
+        self._targets.append(target)
+        target[0].pending += 1
         if len(self._targets) == self.batch_size:
             self.run()
 
@@ -131,6 +112,8 @@ class _Batches:
     batch_size=integer(1),
     output=choice(*OUTPUTS),
     confidence=flag(),
+    entropy=flag(),
+    device=optional(instance("an on_device.Blending", on_device.Blending)),
 )
 def sliding_window(
     forward: Callable[[np.ndarray], np.ndarray],
@@ -139,12 +122,14 @@ def sliding_window(
     batch_size: int,
     output: str = "logits",
     confidence: bool = False,
+    entropy: bool = False,
+    device: on_device.Blending | None = None,
 ) -> Iterator[Any]:
     """Each image's logits, probabilities or labels, in the images' order.
 
     Windows of all views and of consecutive images share batches. Every call
-    of `forward` gets exactly `batch_size` windows, the last ones padded with
-    zeros, so that it compiles once whatever the sizes of the images. With
+    of `forward` gets exactly `batch_size` windows, the last ones padded, so
+    that it compiles once whatever the sizes of the images. On the host, with
     labels as output, no more of an image's logits is held than later windows
     will add to.
 
@@ -157,31 +142,59 @@ def sliding_window(
         batch_size: int. b.
         output: `"logits"`, `"probabilities"` or `"labels"`.
         confidence: bool. Labels come with the probability of each.
+        entropy: bool. Labels come with the entropy of the probabilities, in
+            nats.
+        device: an `on_device.Blending` with its own `forward`, for the images
+            that `views.blend` and its budget give to it. Defaults to blending
+            all of them on the host.
 
     Returns:
         An iterator that gives for each image at its own size `(H, W, K)`
-        float32, or `(H, W)` int32 labels, or these and `(H, W)` float32.
+        float32, or `(H, W)` int32 labels, or a tuple of these and of one
+        `(H, W)` float32 for confidence and entropy each.
     """
-    if confidence and output != "labels":
+    if (confidence or entropy) and output != "labels":
+        name = "confidence" if confidence else "entropy"
         raise ValueError(
-            "confidence goes with output='labels'; the other outputs hold it "
+            f"{name} goes with output='labels'; the other outputs hold it "
             f"already. Received: output={output!r}."
         )
-    return _results(forward, images, views, batch_size, output, confidence)
+    if device is None and views.blend == "device":
+        raise ValueError(
+            "blend='device' needs a device. Received: device=None."
+        )
+    extras = ("confidence",) * confidence + ("entropy",) * entropy
+    wanted = (output, *extras)
+    return _results(forward, images, views, batch_size, wanted, device)
 
 
-def _results(forward, images, views, batch_size, output, confidence):
-    batches = _Batches(forward, batch_size)
-    jobs = collections.deque()
+def _results(forward, images, views, batch_size, wanted, device):
+    host = _Batches(forward, batch_size)
+    there = device and on_device.Batches(device, batch_size)
+    batches, jobs = host, collections.deque()
     for image in images:
-        job = _Job(image, views.of(image.shape[:2]), output, confidence)
+        if image.dtype != np.uint8:
+            image = np.asarray(image, np.float32)
+        size = image.shape[:2]
+        chosen, before = views.of(size), batches
+        if device and device.takes(
+            views.blend, views.window_size, chosen, size
+        ):
+            batches = there
+            job = on_device.Job(device, image, chosen, wanted)
+        else:
+            batches = host
+            job = _Job(image, chosen, wanted)
+        if batches is not before:
+            before.run()
         jobs.append(job)
-        for blend, window in job.windows():
-            batches.add(job, blend, window)
+        for target, window in job.windows():
+            batches.add(target, window)
         job.pending -= 1
-        job.scaled = None
-        while jobs and jobs[0].pending == 0:
-            yield jobs.popleft().output.result()
+        # A device goes on with this image while that before it is fetched.
+        ahead = int(batches is there)
+        while len(jobs) > ahead and jobs[0].pending == 0:
+            yield jobs.popleft().result()
     batches.run()
     while jobs:
-        yield jobs.popleft().output.result()
+        yield jobs.popleft().result()

@@ -198,6 +198,7 @@ PROTOCOLS = {
     flip=optional(flag()),
     protocol=either(choice(*PROTOCOLS), instance("a Protocol", Protocol)),
     base_scale=optional(pair(1)),
+    blend=choice("auto", "device", "host"),
 )
 @dataclasses.dataclass(frozen=True)
 class Views:
@@ -220,6 +221,13 @@ class Views:
             patches below the window's.
         base_scale: int or `(int, int)`. The sides into which images are
             fitted before they are cut. Defaults to the size of each image.
+        blend: where windows are averaged. `"device"`: where the model runs,
+            and only the result comes back. `"host"`: by NumPy, band by band,
+            in memory that does not grow with the height of an image.
+            `"auto"`: on the device if it is an accelerator, for images whose
+            sums take at most 2 GiB there (`on_device.BUDGET`) and whose
+            windows are not smaller than `window_size`. The labels are the
+            same but for ties within rounding.
 
     Raises:
         ValueError: a value breaks its rule, or the stride exceeds the window.
@@ -232,6 +240,7 @@ class Views:
     flip: bool | None = None
     protocol: str | Protocol = "authors"
     base_scale: tuple | None = None
+    blend: str = "auto"
 
     def __post_init__(self):
         if self.window_size and self.stride:

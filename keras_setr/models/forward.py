@@ -1,9 +1,10 @@
-"""A model's inference step as one compiled function, NumPy to NumPy."""
+"""A model's inference step as one compiled function."""
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_setr import inference
 from keras_setr.models.division import batch_divisor
 
 
@@ -14,18 +15,20 @@ def _tensorflow(step, model):
     replicas = batch_divisor(model)
     if replicas == 1:
         compiled = tf.function(step, jit_compile=model.jit_compile)
-        # Unlike .numpy(), this copies nothing.
-        return lambda batch: np.asarray(compiled(tf.constant(batch)))
+        return lambda batch: compiled(tf.convert_to_tensor(batch))
 
     compiled = tf.function(lambda part: strategy.run(step, args=(part,)))
 
     def forward(batch):
-        parts = np.split(batch, replicas)
+        split = np.split if isinstance(batch, np.ndarray) else tf.split
+        parts = split(batch, replicas)
         parts = strategy.experimental_distribute_values_from_function(
-            lambda c: tf.constant(parts[c.replica_id_in_sync_group % replicas])
+            lambda c: tf.convert_to_tensor(
+                parts[c.replica_id_in_sync_group % replicas]
+            )
         )
         results = strategy.experimental_local_results(compiled(parts))
-        return np.concatenate([np.asarray(result) for result in results])
+        return tf.concat(results, axis=0)
 
     return forward
 
@@ -53,7 +56,7 @@ def _jax(step, model):
                 model.non_trainable_variables,
             )
         )
-        return np.asarray(compiled(trainable, non_trainable, batch))
+        return compiled(trainable, non_trainable, batch)
 
     return forward
 
@@ -98,10 +101,34 @@ def _torch(step, model):
     def forward(batch):
         # Without this, every call would keep its graph for a gradient.
         with torch.inference_mode():
-            # Unlike ops.convert_to_numpy, this copies nothing on a CPU.
-            return step(ops.convert_to_tensor(batch)).cpu().numpy()
+            return step(ops.convert_to_tensor(batch))
 
     return forward
+
+
+def to_numpy(logits):
+    """What `forward` gives, on the host; on a CPU without a copy."""
+    # ops.convert_to_numpy and .numpy() would copy.
+    if keras.config.backend() == "torch":
+        return logits.cpu().numpy()
+    return np.asarray(logits)
+
+
+def device_of(model):
+    """The `inference.Device` on which a model's logits are blended."""
+    placement = None
+    distribution = keras.config.backend() == "jax" and (
+        keras.distribution.distribution()
+    )
+    if distribution:
+        import jax
+
+        layout = distribution.get_variable_layout(model.weights[0])
+        mesh = _of_this_worker(layout.backend_layout).mesh
+        placement = jax.sharding.NamedSharding(
+            mesh, jax.sharding.PartitionSpec()
+        )
+    return inference.build_device(model.weights[0], placement)
 
 
 def compile_forward(model, logits=None):
@@ -116,8 +143,9 @@ def compile_forward(model, logits=None):
         logits: callable from normalised images. Defaults to the model.
 
     Returns:
-        callable from `(b, H, W, C)` to `(b, H, W, K)`, NumPy to NumPy. The
-        batch must divide by `batch_divisor(model)`.
+        callable from `(b, H, W, C)`, on the host or the device, to
+        `(b, H, W, K)` on the device. The batch must divide by
+        `batch_divisor(model)`.
     """
     if logits is None:
 

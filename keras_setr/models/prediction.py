@@ -5,6 +5,7 @@ import itertools
 
 import keras
 import numpy as np
+from keras import ops
 from PIL import Image
 
 from keras_setr import inference
@@ -12,6 +13,8 @@ from keras_setr.files.images import load_image
 from keras_setr.models import inputs
 from keras_setr.models.division import batch_divisor
 from keras_setr.models.forward import compile_forward
+from keras_setr.models.forward import device_of
+from keras_setr.models.forward import to_numpy
 
 # Windows in one forward pass where the caller does not say: as many as their
 # float32 logits fit into the memory, between one and four.
@@ -35,7 +38,7 @@ class Predictor:
         self._model = model
         self._logits = logits
         self._resize = resize
-        self._forward = self._forward_small = None
+        self.forget()
 
     def predict(self, x, views, batch_size, verbose, steps):
         """As `SETRSegmenter.predict`, with `Views`."""
@@ -48,11 +51,16 @@ class Predictor:
         if steps is not None:
             x = itertools.islice(x, steps)
         return _stack(
-            list(self._run(x, views, batch_size, verbose, "logits", False)), x
+            list(self._run(x, views, batch_size, verbose, "logits")), x
         )
 
-    def segment(self, x, views, output, batch_size, verbose, confidence):
-        """As `SETRSegmenter.segment`, with `Views`."""
+    def segment(self, x, views, output, batch_size, verbose, extras):
+        """As `SETRSegmenter.segment`, with `Views`.
+
+        Args:
+            x, views, output, batch_size, verbose: as there.
+            extras: dict of `confidence` and `entropy` to bool.
+        """
         single = (
             inputs.is_path(x)
             or isinstance(x, Image.Image)
@@ -60,11 +68,11 @@ class Predictor:
         )
         images = [x] if single else x
         results = list(
-            self._run(images, views, batch_size, verbose, output, confidence)
+            self._run(images, views, batch_size, verbose, output, **extras)
         )
         if single:
             return results[0]
-        if not confidence or isinstance(x, (list, tuple)):
+        if not any(extras.values()) or isinstance(x, (list, tuple)):
             return _stack(results, x)
         return tuple(_stack(list(maps), x) for maps in zip(*results))
 
@@ -84,7 +92,7 @@ class Predictor:
 
     def forget(self):
         """Compile anew, as other variables took the place of those before."""
-        self._forward = self._forward_small = None
+        self._forward = self._forward_small = self._blending = None
 
     def resolve_views(self, views):
         """The views with a window that the model takes."""
@@ -109,7 +117,7 @@ class Predictor:
         divisor = batch_divisor(self._model)
         return -(-batch_size // divisor) * divisor
 
-    def _run(self, x, views, batch_size, verbose, output, confidence):
+    def _run(self, x, views, batch_size, verbose, output, **extras):
         """Yield the result of each image of `x` in turn."""
         if getattr(x, "ndim", 4) != 4:
             raise ValueError(
@@ -136,7 +144,8 @@ class Predictor:
                 views,
                 self.resolve_batch_size(batch_size, views.window_size),
                 output,
-                confidence,
+                **extras,
+                device=self.blending(views.window_size),
             ),
             start=1,
         ):
@@ -148,15 +157,33 @@ class Predictor:
 
     def forward(self, window_size):
         """`forward` for windows, and for the smaller ones of small views."""
-        if self._forward is None:
-            self._forward = compile_forward(self._model)
 
         def forward(windows):
             if windows.shape[1:3] == tuple(window_size):
-                return self._forward(windows)
+                return to_numpy(self._whole(windows))
             return self._run_smaller(windows)
 
         return forward
+
+    def blending(self, window_size):
+        """The same, with what becomes of logits, where the model runs."""
+
+        def forward(windows):
+            if tuple(windows.shape[1:3]) == tuple(window_size):
+                return self._whole(windows)
+            return ops.convert_to_tensor(self._run_smaller(to_numpy(windows)))
+
+        if self._blending is None or self._blending[0] != window_size:
+            blending = inference.Blending(
+                device_of(self._model), forward, self._model.num_classes
+            )
+            self._blending = window_size, blending
+        return self._blending[1]
+
+    def _whole(self, windows):
+        if self._forward is None:
+            self._forward = compile_forward(self._model)
+        return self._forward(windows)
 
     def _run_smaller(self, windows):
         """Logits of windows of any size, as mmsegmentation computes them.
@@ -176,7 +203,7 @@ class Predictor:
         padded = np.pad(windows, [(0, 0), *pad, (0, 0)])
         padded[:, size[0] :] = zero
         padded[:, :, size[1] :] = zero
-        logits = self._forward_small(padded)
+        logits = to_numpy(self._forward_small(padded))
         return np.stack([inference.resize_to(one, size) for one in logits])
 
     def _free_logits(self):
@@ -196,7 +223,7 @@ class Predictor:
             logits = model(images, training=False)
             if self._resize.align_corners:  # which `resize_to` cannot
                 return self._resize(logits, images)
-            return keras.ops.cast(logits, "float32")
+            return ops.cast(logits, "float32")
 
         return free_logits
 

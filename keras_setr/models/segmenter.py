@@ -542,9 +542,9 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
                 fewer where their logits would take more than 256 MB.
             verbose: `"auto"`, 0, 1 or 2, as in Keras.
             steps: int. Batches to take from a dataset.
-            **views: `window_size`, `stride`, `scales`, `flip`, `protocol` and
-                `base_scale`, as of `keras_setr.inference.Views`. Those of the
-                published results are
+            **views: `window_size`, `stride`, `scales`, `flip`, `protocol`,
+                `base_scale` and `blend`, as of `keras_setr.inference.Views`.
+                Those of the published results are
                 `**ks.data.DATASETS[name].test_options`.
 
         Returns:
@@ -559,6 +559,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         *inference.VIEW_OPTIONS,
         output=choice(*inference.OUTPUTS),
         confidence=flag(),
+        entropy=flag(),
         batch_size=optional(integer(1)),
         verbose=inference.VERBOSE,
     )
@@ -570,6 +571,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         verbose: bool | int | str = 0,
         *,
         confidence: bool = False,
+        entropy: bool = False,
         **views: Any,
     ) -> Any:
         """Label maps of images at their own size.
@@ -584,6 +586,8 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             batch_size, verbose: as for `predict`.
             confidence: bool. Give `(labels, confidence)` instead of labels,
                 the second with the `(H, W)` float32 probability of each.
+            entropy: bool. Add the `(H, W)` float32 entropy of all classes'
+                probabilities, in nats: with several views that of their mean.
             **views: as for `predict`.
 
         Returns:
@@ -596,7 +600,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             output,
             batch_size,
             verbose,
-            confidence,
+            {"confidence": confidence, "entropy": entropy},
         )
 
     def load_image(self, path: str | os.PathLike[str]) -> np.ndarray:

@@ -49,6 +49,7 @@ def image_of(args):
 
 def overhead(args):
     from keras_setr import inference
+    from keras_setr.models.forward import to_numpy
 
     model = build(args)
     image = image_of(args)
@@ -61,11 +62,14 @@ def overhead(args):
     windows = len(view.tops()) * len(view.lefts())
     x = np.zeros((batch, *window, 3), "float32")
     ratios, passes, within = [], [], []
-    forward = predictor._forward
+    on_device = predictor._forward
+
+    def forward(batch):
+        return to_numpy(on_device(batch))
 
     def timed(batch):
         start = time.perf_counter()
-        logits = forward(batch)
+        logits = to_numpy(on_device(batch))
         within[-1] += time.perf_counter() - start
         return logits
 

@@ -167,9 +167,10 @@ def test_every_batch_of_windows_divides_among_the_devices(two_devices):
     images = tiny.images(3)
     logits = model.predict(images, batch_size=3, verbose=0)
     direct = tiny.outputs(model, model.preprocessor(images.astype("float32")))
-    np.testing.assert_allclose(
-        logits, keras.ops.convert_to_numpy(direct), atol=1e-5
-    )
+    expected = keras.ops.convert_to_numpy(direct)
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    logits = model.predict(images, batch_size=3, verbose=0, blend="device")
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 @divided

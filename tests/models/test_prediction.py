@@ -336,3 +336,27 @@ def test_floats_up_to_one_are_suspicious_where_the_model_normalises():
     model = tiny.build("naive")
     with pytest.warns(UserWarning, match="expects 0..255"):
         model.predict(np.full((1, 16, 24, 3), 0.5), verbose=0)
+
+
+@pytest.mark.parametrize("image_shape", ((16, 24, 3), (None, None, 3)))
+def test_blending_on_the_device_gives_what_the_host_gives(image_shape):
+    model = model_with_weights("naive", image_shape=image_shape)
+    images = [tiny.images(1, size)[0] for size in ((20, 40), (33, 7), (16, 24))]
+    small = {"protocol": "mmsegmentation", "scales": (0.5, 1.0)}
+    options = [{"scales": (0.75, 1.5), "flip": True}]
+    # Its windows below the model's size are compiled one by one.
+    options += [small] * (image_shape[0] is None)
+    for one in options:
+        one = {**one, "window_size": (16, 24), "batch_size": 3}
+        hosts, devices = (
+            model.segment(images, "logits", blend=blend, **one)
+            for blend in ("host", "device")
+        )
+        for host, there in zip(hosts, devices, strict=True):
+            np.testing.assert_allclose(there, host, atol=1e-5)
+    labels, confidence, entropy = model.segment(
+        images[0], blend="device", confidence=True, entropy=True
+    )
+    np.testing.assert_array_equal(labels, model.segment(images[0]))
+    assert (0 <= entropy).all() and (entropy <= np.log(tiny.CLASSES)).all()
+    assert confidence.shape == entropy.shape == (20, 40)
