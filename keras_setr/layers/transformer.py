@@ -10,37 +10,16 @@ from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
+from keras_setr.layers.attention import attend
+from keras_setr.layers.attention import probabilities
+from keras_setr.layers.attention import runs_on_cpu
+from keras_setr.layers.attention import weighted_sum
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.initialization import EncoderInitializer
 from keras_setr.layers.projection import Projection
 from keras_setr.layers.rematerialization import Dropout
 from keras_setr.layers.rematerialization import rematerialize
-
-
-def _is_long(num_tokens):
-    """Whether a head's products outweigh the loop over the heads."""
-    return isinstance(num_tokens, int) and num_tokens >= 512
-
-
-def _runs_on_cpu():
-    """Whether TensorFlow or JAX computes on CPUs here."""
-    if keras.config.backend() == "jax":
-        import jax
-
-        return jax.default_backend() == "cpu"
-    if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        # Physical devices: asking for logical ones would fix their number.
-        accelerators = ("GPU", "TPU")
-        return not (
-            any(tf.config.list_physical_devices(a) for a in accelerators)
-            or isinstance(
-                tf.distribute.get_strategy(), tf.distribute.TPUStrategy
-            )
-        )
-    return False
 
 
 def _turn(x, rotations):
@@ -147,12 +126,6 @@ class SelfAttention(keras.layers.Layer):
             query, key = _turn(query, rotations), _turn(key, rotations)
         return query, key, value
 
-    def _probabilities(self, query, key):
-        """softmax(Q K^T / sqrt(d)), `(B, m, N, N)`."""
-        query = ops.transpose(query, (0, 2, 1, 3)) * self.head_dim**-0.5
-        scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
-        return ops.softmax(scores, axis=-1)
-
     def draw_seeds(self) -> tuple[Any, Any]:
         """`seeds` of the next call, for a function that runs twice."""
         return (
@@ -164,54 +137,25 @@ class SelfAttention(keras.layers.Layer):
         attention_seed, output_seed = seeds
         n = ops.shape(tokens)[1]
         query, key, value = self._split_heads(tokens, rotations)
-        plain = not (training and self.dropout_rate)
-        if plain and keras.config.backend() == "torch":
-            # torch's fused kernel; it never stores the N x N matrix.
-            x = ops.dot_product_attention(query, key, value)
-        elif not training and _is_long(n) and _runs_on_cpu():
-            x = self._attend_head_by_head(query, key, value)
-        else:
-            weights = self._probabilities(query, key)
+        if training and self.dropout_rate:
+            # Dropping needs the probabilities of all heads.
             weights = self.attention_dropout(
-                weights, training=training, seed=attention_seed
+                probabilities(query, key),
+                training=training,
+                seed=attention_seed,
             )
-            x = ops.matmul(weights, ops.transpose(value, (0, 2, 1, 3)))
-            x = ops.transpose(x, (0, 2, 1, 3))  # (B, N, m, d)
+            x = weighted_sum(weights, value)
+        else:
+            x = attend(query, key, value)  # (B, N, m, d)
         x = ops.reshape(x, (-1, n, self.num_heads * self.head_dim))
         return self.output_dropout(
             self.projection(x), training=training, seed=output_seed
         )
 
-    def _attend_head_by_head(self, query, key, value):
-        """One head after another, for inference on CPUs.
-
-        XLA runs batched products slowly there, and both it and TensorFlow
-        lose time to the B * m matrices of N x N that one head after another
-        never holds. For long sequences only: the loop itself has a price.
-        Dividing after the product with V spares a pass over the matrix.
-        """
-        n = ops.shape(query)[1]
-
-        def split(x):  # (B, N, m, d) to (B * m, N, d)
-            x = ops.transpose(x, (0, 2, 1, 3))
-            return ops.reshape(x, (-1, n, self.head_dim))
-
-        def attend(head):
-            query, key, value = head
-            scores = ops.matmul(query, ops.transpose(key))
-            weights = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
-            total = ops.sum(weights, axis=-1, keepdims=True)
-            return ops.matmul(weights, value) / total
-
-        query = query * self.head_dim**-0.5
-        x = ops.map(attend, (split(query), split(key), split(value)))
-        x = ops.reshape(x, (-1, self.num_heads, n, self.head_dim))
-        return ops.transpose(x, (0, 2, 1, 3))
-
     def attention_maps(self, tokens: Any, rotations: Any = None) -> Any:
         """The attention probabilities `(B, m, N, N)`; rows attend."""
         query, key, _ = self._split_heads(tokens, rotations)
-        return self._probabilities(query, key)
+        return probabilities(query, key)
 
     def compute_output_shape(self, tokens_shape, rotations_shape=None):
         return tuple(tokens_shape)
@@ -274,8 +218,13 @@ class MLP(keras.layers.Layer):
 
     def call(self, tokens, training=None, seeds=(None, None)):
         on_tensorflow = keras.config.backend() == "tensorflow"
+<<<<<<< HEAD
         plain = not self.use_gate and self.expansion.quantization_mode is None
-        if on_tensorflow and plain and not training and _runs_on_cpu():
+        if on_tensorflow and plain and not training and runs_on_cpu():
+=======
+        in_floats = self.expansion.quantization_mode is None
+        if on_tensorflow and in_floats and not training and runs_on_cpu():
+>>>>>>> 06154dd (Attention in parts wherever no fused kernel is: no matrix of N x N for all heads in training either)
             return self._call_in_parts(tokens)
         x = self._activate(self.expansion(tokens))
         x = self.dropout(x, training=training, seed=seeds[0])
