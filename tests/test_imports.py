@@ -38,7 +38,7 @@ FLOORS = {
     "files": (*GROUND, "classes"),
     "facts": (*GROUND, "classes"),
     "layers": GROUND,
-    "losses": GROUND,
+    "losses": (*GROUND, "layers"),
     "metrics": (*GROUND, "classes"),
     "optimizers": GROUND,
     "inference": GROUND,

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.losses import PixelCrossEntropy
+from keras_setr.losses import resized
 from tests import tiny
 
 BACKEND = keras.config.backend()
@@ -250,3 +252,51 @@ def test_auxiliary_heads_take_any_loss_that_keras_takes():
     model.compile(loss=mean_probability)
     loss = model.compute_loss(None, labels, outputs)
     np.testing.assert_allclose(array(loss), expected, rtol=1e-5)
+
+
+# Sizes that enlarge by whole and by broken factors, and one that stays.
+RESIZED = (((3, 4), (48, 32)), ((5, 7), (33, 50)), ((9, 6), (9, 6)))
+
+
+@pytest.mark.parametrize("small, large", RESIZED)
+@pytest.mark.parametrize("align_corners", (False, True))
+@pytest.mark.parametrize("tile_bytes", (2**21, 4 * 5 * 11**2))
+def test_in_tiles_it_is_the_loss_of_resized_logits(
+    small, large, tile_bytes, align_corners, monkeypatch
+):
+    monkeypatch.setattr(resized, "_TILE_BYTES", tile_bytes)
+    rng = np.random.default_rng(0)
+    labels, _ = batch(size=large)
+    logits = rng.normal(size=(2, *small, 5)).astype("float32")
+    weights = rng.uniform(size=(2, *large)).astype("float32")
+    loss = PixelCrossEntropy(class_weights=(1, 2, 3, 0, 5))
+
+    def whole(labels, logits, weights):
+        logits = resize_bilinear(logits, large, align_corners)
+        return loss(labels, logits, weights)
+
+    def in_tiles(*args):
+        return loss.of_resized(*args, align_corners=align_corners)
+
+    expected = loss_and_gradient(whole, labels, logits, weights)
+    found = loss_and_gradient(in_tiles, labels, logits, weights)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+    # The gradient of what is made of the loss is a multiple of its own.
+    twice = loss_and_gradient(
+        lambda *args: 2 * in_tiles(*args), labels, logits, weights
+    )
+    np.testing.assert_allclose(twice[1], 2 * found[1], rtol=1e-5)
+
+
+@pytest.mark.backends("jax")
+def test_logits_at_the_size_of_the_labels_stand_nowhere(monkeypatch):
+    import jax
+
+    monkeypatch.setattr(resized, "_TILE_BYTES", 4 * 5 * 16**2)
+    labels = np.zeros((2, 96, 80), "int32")
+    logits = np.zeros((2, 6, 5, 5), "float32")
+    lowered = jax.jit(jax.grad(PixelCrossEntropy().of_resized, argnums=1))
+    text = lowered.lower(labels, logits).as_text()
+    assert "2x96x80xi32" in text
+    assert "96x80x5x" not in text and "480x" not in text

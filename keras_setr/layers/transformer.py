@@ -218,13 +218,8 @@ class MLP(keras.layers.Layer):
 
     def call(self, tokens, training=None, seeds=(None, None)):
         on_tensorflow = keras.config.backend() == "tensorflow"
-<<<<<<< HEAD
         plain = not self.use_gate and self.expansion.quantization_mode is None
         if on_tensorflow and plain and not training and runs_on_cpu():
-=======
-        in_floats = self.expansion.quantization_mode is None
-        if on_tensorflow and in_floats and not training and runs_on_cpu():
->>>>>>> 06154dd (Attention in parts wherever no fused kernel is: no matrix of N x N for all heads in training either)
             return self._call_in_parts(tokens)
         x = self._activate(self.expansion(tokens))
         x = self.dropout(x, training=training, seed=seeds[0])

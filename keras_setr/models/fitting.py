@@ -33,6 +33,9 @@ from keras_setr.optimizers import unwrapped
 
 # Of arrays, as in Keras.
 _BATCH_SIZE = 32
+# The main head's logits at its own resolution, in what a model returns in
+# training.
+MAIN_HEAD = "decode_head"
 
 
 def compile_options(model, optimizer, loss, metrics, jit_compile, **automatic):
@@ -178,40 +181,57 @@ def class_weights_of(model, class_weight):
     return weights
 
 
-def logits_of_heads(y_pred):
-    """`(main, auxiliary)` of what the model returns, auxiliary a list."""
-    if not isinstance(y_pred, dict):
-        return y_pred, []
-    names = [name for name in y_pred if name != "logits"]
-    return y_pred["logits"], [y_pred[name] for name in names]
-
-
-def compute_loss(model, compiled_loss, x, y, y_pred, sample_weight, training):
+def compute_loss(
+    model, compiled_loss, x, y, y_pred, sample_weight, training, weighted=False
+):
     """The loss of the main head and the weighted ones of the auxiliary heads.
+
+    `PixelCrossEntropy` takes all heads at their own resolution; other losses
+    take them resized to the images.
 
     Args:
         model: `SETRSegmenter`.
         compiled_loss: `keras.Model.compute_loss` of the model.
         x: images, as Keras hands them on.
         y: labels `(B, H, W)`, `(B, H, W, 1)` or one-hot `(B, H, W, K)`.
-        y_pred: what the model returns. The logits of auxiliary heads are
-            enlarged to the main ones.
+        y_pred: what the model returns.
         sample_weight: one per image or per pixel, or None.
         training: bool.
+        weighted: bool. Whether `compile` got `loss_weights`.
     """
-    main, auxiliary = logits_of_heads(y_pred)
 
-    def inputs_for(logits):
-        return loss_inputs(
-            model.loss, y, logits, sample_weight, model.ignore_class
+    def loss_of(logits, function):
+        return function(
+            *loss_inputs(
+                model.loss, y, logits, sample_weight, model.ignore_class
+            )
         )
 
-    labels, logits, weights = inputs_for(main)
-    total = compiled_loss(x, labels, logits, weights, training)
-    for logits in auxiliary:
-        logits = model.resize_logits(logits, ops.shape(main)[1:3])
-        loss = keras_internals.compiled_loss(model, *inputs_for(logits))
-        total = total + model.auxiliary_weight * loss
+    if not isinstance(y_pred, dict):
+        return loss_of(y_pred, lambda *args: compiled_loss(x, *args, training))
+    heads = dict(y_pred)
+    resized = heads.pop("logits")
+    main = heads.pop(MAIN_HEAD, None)
+    in_tiles = isinstance(model.loss, PixelCrossEntropy) and not weighted
+    if in_tiles and main is not None:
+        further = functools.partial(
+            model.loss.of_resized,
+            align_corners=model.get_layer("resize_logits").align_corners,
+        )
+        total = loss_of(main, further)
+        total += keras_internals.additional_losses(model)
+    else:
+        further = functools.partial(keras_internals.compiled_loss, model)
+        total = loss_of(
+            resized, lambda *args: compiled_loss(x, *args, training)
+        )
+        size = ops.shape(resized)[1:3]
+        heads = {
+            name: model.resize_logits(logits, size)
+            for name, logits in heads.items()
+        }
+    for logits in heads.values():
+        total += model.auxiliary_weight * loss_of(logits, further)
     return total
 
 

@@ -28,6 +28,11 @@ def compiled_loss(model, y, y_pred, sample_weight):
     return model._compile_loss(y, y_pred, sample_weight)
 
 
+def additional_losses(model):
+    """The sum of regularisers and the like, as Keras adds it to the loss."""
+    return sum(model._aggregate_additional_loss(loss) for loss in model.losses)
+
+
 def register_parameters(model):
     """Let torch list the parameters of a model of KerasHub.
 

@@ -101,8 +101,8 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
 
     Training runs on images `(B, H, W, C)` and labels `(B, H, W)`, or
     `(B, H, W, 1)`, of integers. In training the model returns a dict with
-    `"logits"`, `(B, H, W, K)` float32, and `"auxiliary_0"`, .. at the
-    resolution of their heads; otherwise the logits alone.
+    `"logits"`, `(B, H, W, K)` float32, and `"decode_head"`, `"auxiliary_0"`,
+    .. at the resolution of their heads; otherwise the logits alone.
 
     Images are RGB in 0..255 for `fit`, `evaluate`, `predict` and `segment`,
     which apply the `preprocessor`. A direct call `model(x)` does not, as in
@@ -146,7 +146,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         head_logits = logits
         resize = ResizeLogits(align_corners, name="resize_logits")
         logits = resize(head_logits, images)
-        outputs = {"logits": logits}
+        outputs = {"logits": logits, fitting.MAIN_HEAD: head_logits}
         for index, auxiliary in enumerate(auxiliary_logits):
             outputs[f"auxiliary_{index}"] = auxiliary
         super().__init__(
@@ -267,6 +267,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             gradient_accumulation_steps=gradient_accumulation_steps,
         )
         super().compile(**options, **kwargs)
+        self._weighs_losses = kwargs.get("loss_weights") is not None
         # Threads that read batches do not see what Keras distributes over.
         self._division = division.division_of(self)
         self._scores_are_built = False
@@ -499,11 +500,13 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             y_pred,
             sample_weight,
             training,
+            self._weighs_losses,
         )
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        main, _ = fitting.logits_of_heads(y_pred)
-        return super().compute_metrics(x, y, main, sample_weight)
+        if isinstance(y_pred, dict):
+            y_pred = y_pred["logits"]
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     _symbolic_build = keras_internals.build_scores
     _maybe_symbolic_build = keras_internals.build_scores

@@ -64,10 +64,23 @@ def test_auxiliary_logits_are_enlarged_to_the_labels():
         ks.layers.resampling.resize_bilinear(ops.array(small), (16, 24))
     )
     labels = tiny.labels().astype("int32")
-    loss = model.compute_loss(
-        None, labels, {"logits": large, "auxiliary_0": small}
-    )
     expected = 2 * cross_entropy(large, labels)
+    # In tiles from the heads' own logits, and from those that are resized.
+    for main in ({"decode_head": small}, {}):
+        y_pred = {"logits": large, "auxiliary_0": small, **main}
+        loss = model.compute_loss(None, labels, y_pred)
+        np.testing.assert_allclose(array(loss), expected, rtol=1e-5)
+
+
+def test_weights_of_losses_count():
+    model = tiny.build("pup", auxiliary_layers=())
+    model.compile(loss_weights=3.0)
+    y_pred = tiny.outputs(
+        keras.Model(model.input, model.output), np.zeros((2, 16, 24, 3))
+    )
+    labels = tiny.labels().astype("int32")
+    expected = 3 * cross_entropy(array(y_pred["logits"]), labels)
+    loss = model.compute_loss(None, labels, y_pred)
     np.testing.assert_allclose(array(loss), expected, rtol=1e-5)
 
 

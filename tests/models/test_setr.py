@@ -108,7 +108,7 @@ def test_published_variants_are_a_matter_of_arguments(name, options, heads):
     model = tiny.build(name, **options)
     x = np.zeros((1, 16, 24, 3), "float32")
     outputs = tiny.outputs(keras.Model(model.input, model.output), x)
-    assert len(outputs) == 1 + heads
+    assert len(outputs) == 2 + heads
     assert outputs["logits"].shape == (1, 16, 24, 5)
     if options.get("auxiliary_upsampling"):
         assert outputs["auxiliary_0"].shape == (1, 32, 48, 5)

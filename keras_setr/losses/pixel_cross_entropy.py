@@ -1,4 +1,4 @@
-"""The cross-entropy of a batch of label maps, and Keras' losses on logits.
+"""The cross-entropy of a batch of label maps.
 
 `keras.losses.SparseCategoricalCrossentropy(ignore_class=...)` gives the same
 mean on a single device, but under `tf.distribute` it averages the means of
@@ -20,6 +20,8 @@ from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
+from keras_setr.layers.resampling import resize_bilinear
+from keras_setr.losses.resized import resized_cross_entropy
 
 AVERAGES = ("valid", "all")
 
@@ -122,23 +124,64 @@ class PixelCrossEntropy(keras.losses.Loss):
             losses = losses * _per_pixel(sample_weight)
         return _global_mean(ops.sum(losses), ops.sum(weights))
 
+    def of_resized(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any = None,
+        align_corners: bool = False,
+    ) -> Any:
+        """The loss of logits of another size, resized to that of the labels.
+
+        It equals resizing them bilinearly first, without holding the result
+        or its gradient in memory.
+
+        Args:
+            y_true, sample_weight: as for a call.
+            y_pred: `(B, h, w, K)` logits.
+            align_corners: bool. Of the resize.
+
+        Returns:
+            A float32 scalar.
+        """
+        labels = _labels(y_true)
+        if None in (*labels.shape[1:], *y_pred.shape[1:]):
+            logits = ops.cast(y_pred, "float32")
+            logits = resize_bilinear(
+                logits, ops.shape(labels)[1:], align_corners
+            )
+            return self(y_true, logits, sample_weight)
+        _check_class_weights(self.class_weights, y_pred.shape[-1])
+        classes, valid, weights = self._weights(labels)
+        pixel_weights = ops.where(valid, weights, 0.0)
+        if sample_weight is not None:
+            pixel_weights = pixel_weights * _per_pixel(sample_weight)
+        total = resized_cross_entropy(
+            classes, y_pred, pixel_weights, align_corners
+        )
+        return _global_mean(total, ops.sum(weights))
+
     def _losses_and_weights(self, y_true, y_pred):
         labels, logits = _checked(y_true, y_pred, self.class_weights)
+        classes, valid, weights = self._weights(labels)
+        losses = weights * _cross_entropy(classes, logits)
+        return ops.where(valid, losses, 0.0), weights
+
+    def _weights(self, labels):
+        """Classes, 0 where there is none; which are; and what they weigh."""
         if self.ignore_class is None:
             valid = ops.ones_like(labels, dtype="bool")
         else:
             valid = labels != self.ignore_class
         classes = ops.where(valid, labels, 0)
-        losses = _cross_entropy(classes, logits)
         if self.class_weights is None:
-            weights = ops.ones_like(losses)
+            weights = ops.ones_like(labels, dtype="float32")
         else:
             weights = ops.take(
                 ops.convert_to_tensor(self.class_weights, "float32"), classes
             )
-        losses = ops.where(valid, weights * losses, 0.0)
         ignored = 1.0 if self.average_over == "all" else 0.0
-        return losses, ops.where(valid, weights, ignored)
+        return classes, valid, ops.where(valid, weights, ignored)
 
     def get_config(self):
         return {
@@ -151,11 +194,9 @@ class PixelCrossEntropy(keras.losses.Loss):
 
 def _checked(y_true, y_pred, class_weights):
     """Labels `(B, H, W)` int32 and logits `(B, H, W, K)` float32."""
-    labels = ops.convert_to_tensor(y_true)
+    labels = _labels(y_true)
     logits = ops.convert_to_tensor(y_pred)
     received = f"y_true {tuple(labels.shape)}, y_pred {tuple(logits.shape)}"
-    if len(labels.shape) == 4 and labels.shape[-1] == 1:
-        labels = ops.squeeze(labels, -1)
     if (
         len(labels.shape) != 3
         or len(logits.shape) != 4
@@ -168,14 +209,26 @@ def _checked(y_true, y_pred, class_weights):
             "PixelCrossEntropy takes y_true (B, H, W) or (B, H, W, 1) and "
             f"y_pred (B, H, W, K) of the same B, H, W. Received: {received}."
         )
-    if class_weights is not None and len(class_weights) != logits.shape[-1]:
+    _check_class_weights(class_weights, logits.shape[-1])
+    return labels, ops.cast(logits, "float32")
+
+
+def _labels(y_true):
+    """`(B, H, W)` int32 of these or of `(B, H, W, 1)`."""
+    labels = ops.convert_to_tensor(y_true)
+    if len(labels.shape) == 4 and labels.shape[-1] == 1:
+        labels = ops.squeeze(labels, -1)
+    # uint8 holds no negative ignore_class.
+    return ops.cast(labels, "int32")
+
+
+def _check_class_weights(class_weights, num_classes):
+    if class_weights is not None and len(class_weights) != num_classes:
         raise ValueError(
             "class_weights must hold one weight per class. Received: "
-            f"{len(class_weights)} weights for logits of "
-            f"{logits.shape[-1]} classes."
+            f"{len(class_weights)} weights for logits of {num_classes} "
+            "classes."
         )
-    # uint8 holds no negative ignore_class.
-    return ops.cast(labels, "int32"), ops.cast(logits, "float32")
 
 
 def _per_pixel(sample_weight):
@@ -269,154 +322,3 @@ def _global_mean(total, divisor):
             mean = ops.divide_no_nan(sums[0], sums[1])
             return share + tf.stop_gradient(mean / replicas - share)
     return ops.divide_no_nan(total, divisor)
-
-
-# Keras' losses that take the probabilities of all classes and cannot take
-# logits.
-_ON_PROBABILITIES = (
-    keras.losses.Dice,
-    keras.losses.Tversky,
-    keras.losses.KLDivergence,
-)
-# Those whose labels are one-hot; where a row of zeros is a pixel that counts
-# nowhere.
-_ON_ONE_HOT = (
-    keras.losses.CategoricalCrossentropy,
-    keras.losses.CategoricalFocalCrossentropy,
-    *_ON_PROBABILITIES,
-)
-_ON_INTEGERS = (PixelCrossEntropy, keras.losses.SparseCategoricalCrossentropy)
-# Those that sum over the pixels, so that only an image can be weighed.
-_ON_WHOLE_IMAGES = (keras.losses.Dice, keras.losses.Tversky)
-
-
-def _classes_of_functions():
-    """dict from Keras' functions, which names stand for, to their classes."""
-    losses = keras.losses
-    return {
-        losses.binary_crossentropy: losses.BinaryCrossentropy,
-        losses.binary_focal_crossentropy: losses.BinaryFocalCrossentropy,
-        losses.categorical_crossentropy: losses.CategoricalCrossentropy,
-        losses.categorical_focal_crossentropy: (
-            losses.CategoricalFocalCrossentropy
-        ),
-        losses.dice: losses.Dice,
-        losses.kl_divergence: losses.KLDivergence,
-        losses.sparse_categorical_crossentropy: (
-            losses.SparseCategoricalCrossentropy
-        ),
-        losses.tversky: losses.Tversky,
-    }
-
-
-def for_logits(loss: Any, ignore_class: int | None) -> Any:
-    """A loss by name or of Keras, made to take a segmenter's logits.
-
-    A name such as `"sparse_categorical_crossentropy"` stands in Keras for a
-    loss of probabilities, and so does `from_logits=False`: it would take
-    logits for them.
-
-    Args:
-        loss: name, function, `keras.Loss` or whatever `compile` takes.
-        ignore_class: int or None. Of the model; for a
-            `SparseCategoricalCrossentropy` without its own.
-
-    Returns:
-        `loss`, or a copy of it with other arguments.
-    """
-    if isinstance(loss, str):
-        loss = keras.losses.get(loss)
-    if callable(loss) and not isinstance(loss, keras.losses.Loss):
-        found = [c for f, c in _classes_of_functions().items() if f is loss]
-        loss = found[0]() if found else loss
-    if not type(loss).__module__.startswith("keras."):
-        return loss
-    config = loss.get_config()
-    changed: dict[str, Any] = {}
-    if config.get("from_logits") is False:
-        changed["from_logits"] = True
-    if "ignore_class" in config and config["ignore_class"] is None:
-        changed["ignore_class"] = ignore_class
-    return type(loss).from_config({**config, **changed})
-
-
-def takes_one_hot(loss: Any) -> bool:
-    """Whether labels `(B, H, W, K)` may come with a loss."""
-    return not isinstance(loss, _ON_INTEGERS)
-
-
-def loss_inputs(
-    loss: Any,
-    labels: Any,
-    logits: Any,
-    sample_weight: Any,
-    ignore_class: int | None,
-) -> tuple[Any, Any, Any]:
-    """`(y_true, y_pred, sample_weight)` as a loss of Keras expects them.
-
-    Integer labels become one-hot, logits probabilities, and weights per image
-    weights per pixel, where the loss works on those. Other losses get what
-    there is.
-
-    Args:
-        loss: what `compile` took.
-        labels: `(B, H, W)`, `(B, H, W, 1)` or one-hot `(B, H, W, K)`.
-        logits: `(B, H, W, K)`.
-        sample_weight: `(B,)`, `(B, H, W)`, `(B, H, W, 1)` or None.
-        ignore_class: int or None.
-
-    Raises:
-        ValueError: for weights per pixel where the loss only knows images.
-    """
-    if isinstance(loss, PixelCrossEntropy):
-        return labels, logits, sample_weight
-    if isinstance(loss, _ON_ONE_HOT):
-        num_classes = logits.shape[-1]
-        labels = one_hot(labels, num_classes, ignore_class)
-        if isinstance(loss, _ON_PROBABILITIES):
-            counted = ops.max(labels, axis=-1, keepdims=True) > 0
-            logits = ops.softmax(logits, axis=-1) * ops.cast(
-                counted, logits.dtype
-            )
-    if sample_weight is not None:
-        sample_weight = ops.convert_to_tensor(sample_weight)
-        per_image = len(sample_weight.shape) == 1
-        if isinstance(loss, _ON_WHOLE_IMAGES):
-            if not per_image:
-                raise ValueError(
-                    f"{type(loss).__name__} sums over the pixels and takes no "
-                    "weights per pixel, as class_weight makes them. "
-                    "Received: weights of shape "
-                    f"{tuple(sample_weight.shape)}. Compile with "
-                    "keras_setr.losses.PixelCrossEntropy, or weigh whole "
-                    "images."
-                )
-        elif per_image:
-            # In full: Keras multiplies it by a mask in place on torch.
-            sample_weight = ops.broadcast_to(
-                ops.reshape(sample_weight, (-1, 1, 1)), ops.shape(logits)[:3]
-            )
-        elif len(sample_weight.shape) == 4:
-            sample_weight = ops.squeeze(sample_weight, -1)
-    return labels, logits, sample_weight
-
-
-def one_hot(labels: Any, num_classes: int, ignore_class: int | None) -> Any:
-    """Labels as `(B, H, W, K)` float32, zeros where they count nowhere.
-
-    Args:
-        labels: integers `(B, H, W)` or `(B, H, W, 1)`, or one-hot already.
-        num_classes: int. K.
-        ignore_class: int or None.
-    """
-    labels = ops.convert_to_tensor(labels)
-    if len(labels.shape) == 4 and labels.shape[-1] == num_classes:
-        return ops.cast(labels, "float32")
-    labels = ops.cast(labels, "int32")
-    if len(labels.shape) == 4:
-        labels = ops.squeeze(labels, -1)
-    counted = ops.logical_and(labels >= 0, labels < num_classes)
-    if ignore_class is not None:
-        counted = ops.logical_and(counted, labels != ignore_class)
-    hot = ops.one_hot(ops.where(counted, labels, 0), num_classes)
-    return ops.cast(hot, "float32") * ops.cast(counted[..., None], "float32")
