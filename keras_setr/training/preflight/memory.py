@@ -15,6 +15,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.layers.residual import Bottleneck
 from keras_setr.layers.residual import ResNetStem
+from keras_setr.losses import PixelCrossEntropy
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.baseline_heads import FCNHead
 from keras_setr.models.baseline_heads import FeaturePyramid
@@ -156,7 +157,11 @@ def estimate_memory(
         decoder, largest_of_decoder = _decoder(model, grid, kept)
         maps += decoder
         largest = max(largest, largest_of_decoder)
-    per_pixel = len(model.outputs) * (model.num_classes + kept.pixel) + _IMAGE
+    # The loss of the main head alone, where all are taken in tiles, leaves
+    # logits at full size: those that the metrics see.
+    in_tiles = isinstance(model.loss, PixelCrossEntropy)
+    heads = 1 if in_tiles else len(model.outputs) - 1
+    per_pixel = heads * (model.num_classes + kept.pixel) + _IMAGE
     width_of_map = _BYTES.get(model.compute_dtype, 4) * batch_size
     activations = int(
         width_of_map * maps + 4 * batch_size * height * width * per_pixel
