@@ -11,6 +11,9 @@ from keras_setr import training
 from keras_setr import visualization
 from keras_setr import workers
 from keras_setr.classes import Classes
+from keras_setr.comparison import ModelRow
+from keras_setr.comparison import ModelTable
+from keras_setr.comparison import models_table
 from keras_setr.evaluation import Evaluation
 from keras_setr.evaluation import evaluate
 from keras_setr.models import FCN
@@ -42,6 +45,8 @@ __all__ = [
     "Evaluation",
     "FCN",
     "FolderRun",
+    "ModelRow",
+    "ModelTable",
     "RESNET_101",
     "RESNET_50",
     "ResNetBackbone",
@@ -65,6 +70,7 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "models_table",
     "optimizers",
     "recipes",
     "segment_files",

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "score a preset on labelled images",
     "segment": "segment images and folders",
     "submit": "write the files for a test server",
+    "models": "compare the published models",
     "convert": "make a preset of weights from anywhere",
 }
 _ERROR, _INTERRUPTED = 2, 130

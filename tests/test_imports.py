@@ -55,6 +55,7 @@ FLOORS = {
     "models": (*BOTTOM, "checkpoints", "data", "facts.decoders"),
     "evaluation": (*GROUND, "classes", "inference", "metrics"),
     "submission": (*BOTTOM, "facts"),
+    "comparison": (*GROUND, "checkpoints", "facts", "models", "training"),
     "training": (
         *BOTTOM,
         "checkpoints",

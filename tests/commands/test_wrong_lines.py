@@ -125,6 +125,9 @@ LINES = {
     "submit preset --images data --out o --dataset ade20k --window 3 3": (
         "no option --window"
     ),
+    # === models ===
+    "models ade20k": "unexpected argument 'ade20k'",
+    "models --dataset ade": "no dataset 'ade'",
     # === convert ===
     "convert weights.pth": "required: out",
     "convert weights.pth empty": "empty exists already nothing was written",
