@@ -1,5 +1,6 @@
 """Whole-set evaluation at the original size of every image."""
 
+import collections
 import dataclasses
 import itertools
 from typing import Any
@@ -21,6 +22,7 @@ from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import ImageProgress
 from keras_setr.inference import Views
+from keras_setr.inference import ahead
 from keras_setr.tables import percent
 from keras_setr.tables import text_table
 
@@ -187,8 +189,10 @@ def evaluate(
     and divided once, labels are never resized. `model.evaluate` scores crops.
 
     Args:
-        model: a segmenter. `model.segment(images, batch_size=...)` is given a
-            list of `(H, W, 3)` arrays and gives their `(H, W)` labels.
+        model: a segmenter. `model.count_pixels` counts its labels where they
+            are computed; of a model without, `model.segment(images,
+            batch_size=...)` is given a list of `(H, W, 3)` arrays and gives
+            their `(H, W)` labels. The next images are read meanwhile.
         dataset: images with labels, either a sequence with `__len__` and
             `__getitem__` (such as `SegmentationFolder`) or any iterable (such
             as a `tf.data.Dataset`) of `(image, label)`, `(H, W, 3)` with
@@ -229,19 +233,21 @@ def evaluate(
         names=["mean_iou"],
     )
     items_done = num_images = 0
-    at_a_time = batch_size or _IMAGES_AT_A_TIME
-    for items_done, group in _groups(dataset, at_a_time):
-        for sample in group:
-            _check(sample, num_classes, ignore_class)
-        predictions = model.segment(
-            [sample.image for sample in group],
-            batch_size=batch_size,
-            verbose=0,
-            **views,
-        )
-        for sample, prediction in zip(group, predictions, strict=True):
-            confusion.update(sample.label, np.asarray(prediction))
-        num_images += len(group)
+
+    def groups():
+        for items, group in _groups(dataset, batch_size or _IMAGES_AT_A_TIME):
+            for sample in group:
+                _check(sample, num_classes, ignore_class)
+            yield items, group
+
+    for items_done, images, counts in _counts(
+        model,
+        ahead(groups(), 1),
+        confusion,
+        {"batch_size": batch_size, **views},
+    ):
+        confusion.counts += counts
+        num_images += images
         progress.update(items_done, num_images, _score(confusion))
     if not num_images:
         raise ValueError(
@@ -256,6 +262,31 @@ def evaluate(
         num_images=num_images,
         seconds=progress.seconds,
     )
+
+
+def _counts(model, groups, confusion, options):
+    """Yields `(items so far, images, counts)`; the next ones are read ahead."""
+    if hasattr(model, "count_pixels"):
+        items_of = collections.deque()
+
+        def samples():
+            for items, group in groups:
+                for sample in group:
+                    items_of.append(items)
+                    yield sample.image, sample.label
+
+        for counts in model.count_pixels(
+            samples(), ignore_class=confusion.ignore_class, **options
+        ):
+            yield items_of.popleft(), 1, counts
+        return
+    for items, group in groups:
+        predictions = model.segment(
+            [sample.image for sample in group], verbose=0, **options
+        )
+        for sample, prediction in zip(group, predictions, strict=True):
+            confusion.update(sample.label, np.asarray(prediction))
+        yield items, len(group), 0
 
 
 def _score(confusion):

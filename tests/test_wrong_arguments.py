@@ -215,6 +215,13 @@ CALLS = {
         entropy="flag",
         **VIEWS,
     ),
+    "count_pixels": Call(
+        MODEL.count_pixels,
+        {"samples": []},
+        batch_size="count or None",
+        ignore_class="integer or None",
+        **VIEWS,
+    ),
     "evaluate": Call(
         ks.evaluate,
         {"model": MODEL, "dataset": PAIRS},

@@ -7,9 +7,11 @@ to NumPy or on a device; nothing here knows a model.
 - `blending`: windows to averaged logits at the original size, row by row;
 - `outputs`: those logits to labels, probabilities or logits;
 - `sliding`: all of it over many images, in batches of one size;
-- `devices`, `on_device`: the same, but for the views, where the logits are.
+- `devices`, `on_device`: the same, but for the views, where the logits are;
+- `ahead`: what reads the next images meanwhile.
 """
 
+from keras_setr.inference.ahead import ahead
 from keras_setr.inference.devices import Device
 from keras_setr.inference.devices import build_device
 from keras_setr.inference.on_device import Blending
@@ -17,6 +19,7 @@ from keras_setr.inference.outputs import OUTPUTS
 from keras_setr.inference.progress import VERBOSE
 from keras_setr.inference.progress import ImageProgress
 from keras_setr.inference.resizing import resize_to
+from keras_setr.inference.sliding import count_windows
 from keras_setr.inference.sliding import sliding_window
 from keras_setr.inference.views import PAPER_SCALES
 from keras_setr.inference.views import PROTOCOLS
@@ -39,7 +42,9 @@ __all__ = [
     "VIEW_OPTIONS",
     "View",
     "Views",
+    "ahead",
     "build_device",
+    "count_windows",
     "covering_size",
     "resize_to",
     "sliding_window",

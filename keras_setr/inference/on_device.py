@@ -105,19 +105,22 @@ class Job:
         views: list of `View`.
         wanted: tuple of str: one of `OUTPUTS`, and after `"labels"` what else
             of `"confidence"` and `"entropy"`.
+        truth: `(H, W)` integers, for the result to be counts of these and of
+            the labels; or None.
 
     Attributes:
         pending: int. Windows that are still to come back, and one until all
             are queued.
     """
 
-    def __init__(self, blending, image, views, wanted):
+    def __init__(self, blending, image, views, wanted, truth=None):
         self.pending = 1
         self._blending = blending
         self._image = image
         self._size = image.shape[:2]
         self._views = views
         self._wanted = wanted
+        self._truth = truth
         self._room = blending.room(_pixels(views, self._size))
         self._chunk = min(_CHUNK, self._room // _CHUNKS)
         self._left = len(views)
@@ -173,10 +176,7 @@ class Job:
                 resized=resized,
                 wanted=self._wanted,
             )
-            self._chunks = [
-                reduce(sums, np.int32(first), geometry)
-                for first in self._firsts()
-            ]
+            self._reduce(lambda first: reduce(sums, first, geometry))
             return
         if self._mean is None:
             self._mean = self.zeros()
@@ -191,18 +191,35 @@ class Job:
             reduce = self._blending.function(
                 _reduce_mean, count=self._chunk, wanted=self._wanted
             )
-            self._chunks = [
-                reduce(self._mean, np.int32(first)) for first in self._firsts()
-            ]
+            self._reduce(lambda first: reduce(self._mean, first))
             self._mean = None
+
+    def _reduce(self, reduce):
+        """Keep the maps of each chunk, or what they count."""
+        firsts = map(np.int32, self._firsts())
+        if self._truth is None:
+            self._chunks = [reduce(first) for first in firsts]
+            return
+        blending = self._blending
+        classes = blending.num_classes
+        truth = blending.device.upload(self._truth.reshape(-1, 1), self._room)
+        count = blending.function(_count, changes=True, count=self._chunk)
+        pixels = np.int32(self._truth.size)
+        counts = blending.device.zeros(classes, classes, "int32")
+        for first in firsts:
+            (labels,) = reduce(first)
+            counts = count(counts, labels, truth, first, pixels)
+        self._chunks = counts
 
     def _firsts(self):
         return range(0, math.prod(self._size), self._chunk)
 
     def result(self):
         """What is wanted of the image, on the host."""
-        maps = []
         chunks = self._blending.device.fetch(self._chunks)
+        if self._truth is not None:
+            return chunks.astype("int64")
+        maps = []
         for name, parts in zip(self._wanted, zip(*chunks)):
             whole = np.concatenate(parts)[: math.prod(self._size)]
             whole = whole.reshape(*self._size, *whole.shape[1:])
@@ -343,6 +360,22 @@ def _reduced(scores, probabilities, logits, wanted):
             p = probabilities()
             maps.append(-ops.sum(p * _log(p), axis=-1))
     return tuple(maps)
+
+
+def _count(device, counts, labels, truth, first, pixels, count):
+    """`(K, K)` int32 with the n pixels of a chunk added."""
+    classes = counts.shape[0]
+    truth = ops.cast(device.cut(truth, first, count, (1, count)), "int32")
+    inside = first + ops.arange(count, dtype="int32") < pixels
+    # A row of zeros, which counts nowhere, for what is no class.
+    truth = ops.where(inside, ops.reshape(truth, (-1,)), classes)
+    rows, columns = (
+        ops.cast(values[:, None] == ops.arange(classes), "float32")
+        for values in (truth, ops.cast(labels, "int32"))
+    )
+    # Accelerators multiply matrices faster than they scatter. The product is
+    # exact, as a chunk has less than 2^24 pixels.
+    return counts + ops.cast(ops.matmul(ops.transpose(rows), columns), "int32")
 
 
 def _mean_logits(device, sums, first, geometry, count, resized):

@@ -36,6 +36,7 @@ class Labels:
 
     def __init__(self, size, extras):
         self.size = size
+        self.num_classes = None
         self.labels = None
         self.extras = {name: np.empty(size, np.float32) for name in extras}
 
@@ -60,7 +61,8 @@ class Labels:
         if self.labels is None:
             # While logits still take memory, labels take as little as they
             # can.
-            smallest = np.min_scalar_type(scores.shape[-1] - 1)
+            self.num_classes = scores.shape[-1]
+            smallest = np.min_scalar_type(self.num_classes - 1)
             self.labels = np.empty(self.size, smallest)
         part = _part(top, left, scores)
         self.labels[part] = scores.argmax(axis=-1)

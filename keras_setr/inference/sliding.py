@@ -24,8 +24,9 @@ from keras_setr.inference.views import Views
 class _Job:
     """One image under way: its views, and the windows still to come back."""
 
-    def __init__(self, image, views, wanted):
+    def __init__(self, image, views, wanted, truth):
         size = image.shape[:2]
+        self._truth = truth
         self._scaled = {v.size: resize_to(image, v.size) for v in views}
         self.output = build_output(wanted, size)
         self.pending = 1  # until all windows are queued
@@ -61,7 +62,10 @@ class _Job:
         self._scaled = None
 
     def result(self):
-        return self.output.result()
+        result = self.output.result()
+        if self._truth is None:
+            return result
+        return _confusion(self._truth, result, self.output.num_classes)
 
 
 class _Last:
@@ -165,14 +169,37 @@ def sliding_window(
         )
     extras = ("confidence",) * confidence + ("entropy",) * entropy
     wanted = (output, *extras)
-    return _results(forward, images, views, batch_size, wanted, device)
+    samples = ((image, None) for image in images)
+    return _results(forward, samples, views, batch_size, wanted, device)
 
 
-def _results(forward, images, views, batch_size, wanted, device):
+def count_windows(
+    forward: Callable[[np.ndarray], np.ndarray],
+    samples: Any,
+    views: Views,
+    batch_size: int,
+    device: on_device.Blending | None = None,
+) -> Iterator[np.ndarray]:
+    """Confusion matrices of labels, counted where they are.
+
+    Args:
+        forward, views, batch_size, device: as for `sliding_window`.
+        samples: iterable of images `(H, W, C)` and their true labels
+            `(H, W)`, of which those outside `0..K-1` are not counted.
+
+    Returns:
+        An iterator that gives for each image its `(K, K)` int64 counts, rows
+        truth, columns predictions.
+    """
+    wanted = ("labels",)
+    return _results(forward, samples, views, batch_size, wanted, device)
+
+
+def _results(forward, samples, views, batch_size, wanted, device):
     host = _Batches(forward, batch_size)
     there = device and on_device.Batches(device, batch_size)
     batches, jobs = host, collections.deque()
-    for image in images:
+    for image, truth in samples:
         if image.dtype != np.uint8:
             image = np.asarray(image, np.float32)
         size = image.shape[:2]
@@ -181,10 +208,10 @@ def _results(forward, images, views, batch_size, wanted, device):
             views.blend, views.window_size, chosen, size
         ):
             batches = there
-            job = on_device.Job(device, image, chosen, wanted)
+            job = on_device.Job(device, image, chosen, wanted, truth)
         else:
             batches = host
-            job = _Job(image, chosen, wanted)
+            job = _Job(image, chosen, wanted, truth)
         if batches is not before:
             before.run()
         jobs.append(job)
@@ -198,3 +225,11 @@ def _results(forward, images, views, batch_size, wanted, device):
     batches.run()
     while jobs:
         yield jobs.popleft().result()
+
+
+def _confusion(truth, labels, num_classes):
+    """`(K, K)` int64 counts of two maps of integers."""
+    counted = (truth >= 0) & (truth < num_classes)
+    bins = truth[counted].astype(np.int64) * num_classes + labels[counted]
+    counts = np.bincount(bins, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)

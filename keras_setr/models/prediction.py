@@ -76,6 +76,33 @@ class Predictor:
             return _stack(results, x)
         return tuple(_stack(list(maps), x) for maps in zip(*results))
 
+    def count(self, samples, views, batch_size, ignore_class):
+        """As `SETRSegmenter.count_pixels`, with `Views`."""
+        views = self.resolve_views(views)
+        num_classes = self._model.num_classes
+        value_range = inputs.ValueRange(self._model.preprocessor)
+
+        def checked_samples():
+            for image, label in samples:
+                (image,) = inputs.iterate_images(
+                    [image],
+                    self._model.backbone.image_shape[-1],
+                    value_range,
+                    self.load_image,
+                )
+                # As few bytes as they need to get to the device.
+                dtype = np.uint8 if num_classes < 2**8 else np.int32
+                truth = np.where(label == ignore_class, num_classes, label)
+                yield image, truth.astype(dtype)
+
+        return inference.count_windows(
+            self.forward(views.window_size),
+            checked_samples(),
+            views,
+            self.resolve_batch_size(batch_size, views.window_size),
+            self.blending(views.window_size),
+        )
+
     def load_image(self, path):
         """`(H, W, C)` of a file or a Pillow image, as in the training.
 

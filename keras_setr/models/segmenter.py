@@ -1,6 +1,8 @@
 """What the SETR models share: wiring, presets and configuration."""
 
 import os
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -604,6 +606,42 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             batch_size,
             verbose,
             {"confidence": confidence, "entropy": entropy},
+        )
+
+    @checked(
+        *inference.VIEW_OPTIONS,
+        batch_size=optional(integer(1)),
+        ignore_class=either(choice("auto"), optional(integer())),
+    )
+    def count_pixels(
+        self,
+        samples: Iterable[Any],
+        batch_size: int | None = None,
+        *,
+        ignore_class: Any = "auto",
+        **views: Any,
+    ) -> Iterator[np.ndarray]:
+        """Confusion matrices of labelled images, one after another.
+
+        Where windows are blended on the device, labels are counted there and
+        only the counts come back. `keras_setr.evaluate` is built on it.
+
+        Args:
+            samples: iterable of images `(H, W, C)` with labels `(H, W)` of
+                `0..num_classes - 1`.
+            batch_size: int. As for `predict`.
+            ignore_class: int or None. Pixels with this label are not counted.
+                Defaults to the model's.
+            **views: as for `predict`.
+
+        Returns:
+            An iterator over `(K, K)` int64 counts, rows truth, columns
+            predictions, one for each sample.
+        """
+        if ignore_class == "auto":
+            ignore_class = self.ignore_class
+        return self._predictor.count(
+            samples, inference.Views(**views), batch_size, ignore_class
         )
 
     def load_image(self, path: str | os.PathLike[str]) -> np.ndarray:

@@ -360,3 +360,31 @@ def test_blending_on_the_device_gives_what_the_host_gives(image_shape):
     np.testing.assert_array_equal(labels, model.segment(images[0]))
     assert (0 <= entropy).all() and (entropy <= np.log(tiny.CLASSES)).all()
     assert confidence.shape == entropy.shape == (20, 40)
+
+
+@pytest.mark.parametrize("options", ({}, {"scales": (0.75, 1.5)}))
+def test_pixels_are_counted_on_the_device_as_on_the_host(options):
+    model = model_with_weights("naive")
+    samples = [
+        (tiny.images(1, size)[0], tiny.labels(1, size)[0])
+        for size in ((20, 40), (33, 7))
+    ]
+    for ignore_class in ("auto", 2):
+        hosts, devices = (
+            list(
+                model.count_pixels(
+                    [(x, np.minimum(y, 4)) for x, y in samples]
+                    if ignore_class == 2
+                    else samples,
+                    ignore_class=ignore_class,
+                    blend=blend,
+                    **options,
+                )
+            )
+            for blend in ("host", "device")
+        )
+        np.testing.assert_array_equal(devices, hosts)
+        assert hosts[0].shape == (5, 5) and hosts[0].dtype == np.int64
+        # The first of 20 rows is ignored.
+        if ignore_class == "auto":
+            assert hosts[0].sum() == 19 * 40
