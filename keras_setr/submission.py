@@ -1,5 +1,6 @@
 """Label files for folders of images, and for the datasets' test servers."""
 
+import concurrent.futures
 import dataclasses
 import os
 import pathlib
@@ -20,6 +21,7 @@ from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
+from keras_setr.arguments import sequence
 from keras_setr.arguments import string
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.images import load_image
@@ -30,6 +32,7 @@ from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import ImageProgress
 from keras_setr.inference import Views
+from keras_setr.inference import ahead
 from keras_setr.tables import printable
 
 # Images handed to the model at a time, so that small ones share batches.
@@ -115,6 +118,7 @@ class FolderRun:
     batch_size=optional(integer(1)),
     verbose=VERBOSE,
     confidence=flag(),
+    shard=optional(sequence(integer(0), length=2)),
 )
 def segment_files(
     model: keras.Model,
@@ -125,9 +129,13 @@ def segment_files(
     batch_size: int | None = None,
     verbose: bool | int | str = "auto",
     confidence: bool = False,
+    shard: tuple[int, int] | None = None,
     **views: Any,
 ) -> FolderRun:
     """Segment image files one after another, going on where a run stopped.
+
+    While some are segmented, the next ones are read and the last ones written,
+    each by a thread.
 
     Args:
         model: a segmenter. Its `load_image`, where it has one, reads the
@@ -136,13 +144,17 @@ def segment_files(
         files: sequence of paths of images.
         save: callable `save(path, image, labels)`, which writes what is made
             of an image, `(H, W, C)`, and its labels, `(H, W)`, or with
-            `confidence` `(labels, confidence)`.
+            `confidence` `(labels, confidence)`. It is called in the order of
+            the files, from a thread of its own.
         done: callable, whether the files of a path are there already; such
             paths are passed over.
         batch_size: int. Windows in a forward pass.
         verbose: `"auto"` or 1 for a progress bar with the images per second
             and the time left, 2 for a line at the end, 0 for silence.
         confidence: bool. Ask for the probability of each label, too.
+        shard: `(worker, num_workers)`, for several workers that share the
+            files: this one takes every num_workers-th, from its own number
+            on.
         **views: `window_size`, `stride`, `scales`, `flip`, `protocol`,
             `base_scale` and `blend`, as of `keras_setr.inference.Views`.
 
@@ -155,6 +167,14 @@ def segment_files(
         options["confidence"] = True
     load = getattr(model, "load_image", load_image)
     files = list(files)
+    if shard is not None:
+        worker, num_workers = shard
+        if worker >= num_workers:
+            raise ValueError(
+                "shard must be (worker, num_workers) with worker in "
+                f"0..num_workers-1. Received: {shard}."
+            )
+        files = files[worker::num_workers]
     left = [path for path in files if done is None or not done(path)]
     progress = ImageProgress(len(left), 1 if verbose == "auto" else verbose)
     failed, passed = [], 0
@@ -183,20 +203,42 @@ def segment_files(
         for (path, image), one in zip(group, labels, strict=True):
             yield path, image, one
 
-    for first in range(0, len(left), at_a_time):
-        group = []
-        for path in left[first : first + at_a_time]:
+    def read(path):
+        try:
+            return path, load(path), None
+        except (OSError, ValueError) as error:
+            return path, None, error
+
+    def groups():
+        for first in range(0, len(left), at_a_time):
+            yield [read(path) for path in left[first : first + at_a_time]]
+
+    def wait_for(written):
+        for path, saved in written:
             try:
-                group.append((path, load(path)))
+                saved.result()
             except (OSError, ValueError) as error:
                 report(path, error)
-        for path, image, labels in segment_group(group):
-            try:
-                save(path, image, labels)
-            except (OSError, ValueError) as error:
-                report(path, error)
-        passed = min(first + at_a_time, len(left))
-        progress.update(passed, last=passed == len(left))
+
+    with concurrent.futures.ThreadPoolExecutor(1) as writer:
+        before = []
+        for group in ahead(groups(), 1):
+            for path, _, error in group:
+                if error is not None:
+                    report(path, error)
+            whole = [(path, image) for path, image, e in group if e is None]
+            written = [
+                (sample[0], writer.submit(save, *sample))
+                for sample in segment_group(whole)
+            ]
+            wait_for(before)
+            before = written
+            passed += len(group)
+            if passed < len(left):
+                progress.update(passed)
+        wait_for(before)
+    if left:
+        progress.update(passed, last=True)
     return FolderRun(
         written=passed - len(failed),
         kept=len(files) - len(left),

@@ -144,6 +144,14 @@ def scale(text):
         _refuse("a number above 0, or paper", text)
 
 
+def shard(text):
+    """`N/M`, the Nth of M workers, as `(N - 1, M)`."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        _refuse("N/M, the Nth of M workers, as 1/4", text)
+    return int(match[1]) - 1, int(match[2])
+
+
 def label_pair(text):
     """`VALUE=LABEL`, as `(value, label)`."""
     match = re.fullmatch(r"(\d+)[=:](\d+)", text)

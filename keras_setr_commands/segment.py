@@ -7,7 +7,8 @@ NAME_overlay.png; with --confidence also NAME_confidence.png, 0..255 for 0..1.
 Folders below a PATH are mirrored. An image that cannot be read is reported and
 skipped, and the exit code is 1 at the end. Run it again after an interruption:
 what is written already is kept. With another preset or other options all is
-written anew.
+written anew. Several workers, each with its own --shard and otherwise the same
+command, share the images.
 """
 
 import argparse
@@ -25,6 +26,7 @@ DEFAULTS = {
     **options.VIEW_DEFAULTS,
     "confidence": False,
     "overwrite": False,
+    "shard": None,
     "alpha": 0.5,
 }
 RECORD = "keras_setr_segment.json"
@@ -55,6 +57,12 @@ def add_options(parser):
     options.add_views(parser)
     add("--confidence", action="store_true", help="write confidence maps")
     add("--overwrite", action="store_true", help="write all files anew")
+    add(
+        "--shard",
+        type=options.shard,
+        metavar="N/M",
+        help="the Nth of M workers that share the images, as 1/4",
+    )
     add(
         "--alpha",
         type=options.number(0, 1),
@@ -222,6 +230,8 @@ def run(args: argparse.Namespace, given: dict) -> int:
         save,
         done=None if args.overwrite else done,
         confidence=args.confidence,
+        # Names are chosen for all images, so that no two workers share one.
+        shard=args.shard,
         **options.views(args),
     )
     print(

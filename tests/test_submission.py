@@ -1,5 +1,6 @@
 """Folders of test images to what the test servers take."""
 
+import threading
 import zipfile
 
 import numpy as np
@@ -180,3 +181,48 @@ def test_what_is_no_model_or_list_of_files_is_an_error_at_once(tmp_path):
         submission.segment_files("preset", [], save)
     with pytest.raises(ValueError, match="model must be a segmenter"):
         ks.write_submission(None, tmp_path, tmp_path / "out", "ade20k")
+
+
+def test_workers_share_files_without_an_overlap(ade20k):
+    files = sorted((ade20k / "images").iterdir())
+    saved = []
+    for worker in range(4):
+        run = submission.segment_files(
+            Painter(150),
+            files,
+            lambda path, *_: saved.append(path),
+            shard=(worker, 4),
+            verbose=0,
+        )
+        # 6 files: two each for the first two workers.
+        assert run.written == (2, 2, 1, 1)[worker]
+    assert saved == [files[i] for i in (0, 4, 1, 5, 2, 3)]
+    with pytest.raises(ValueError, match=r"worker in 0..num_.*\(4, 4\)"):
+        submission.segment_files(Painter(3), files, print, shard=(4, 4))
+
+
+def test_files_are_written_while_others_are_segmented(ade20k):
+    second_group = threading.Event()
+
+    class Waiting(Painter):
+        def segment(self, images, **options):
+            if images[0][0, 0, 0] == 5:
+                second_group.set()
+            return super().segment(images, **options)
+
+    def save(path, *_):
+        # Would wait for ever if the next group did not go on meanwhile.
+        assert second_group.wait(30)
+
+    files = sorted((ade20k / "images").iterdir())
+    run = submission.segment_files(Waiting(150), files, save, verbose=0)
+    assert run.written == 6
+
+
+def test_what_a_writer_raises_ends_the_run(ade20k):
+    def save(path, *_):
+        raise KeyError(path.name)
+
+    files = sorted((ade20k / "images").iterdir())
+    with pytest.raises(KeyError, match="ADE_test_00000001"):
+        submission.segment_files(Painter(150), files, save, verbose=0)
