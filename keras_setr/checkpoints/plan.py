@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 
 from keras_setr.arguments import check_names
+from keras_setr.arguments import integer
 
 _CLASSIFIERS = r"(decode_head|auxiliary_head_\d+)/classifier/"
 _NEW_DECODER = (
@@ -184,7 +185,7 @@ def _with_given(found, given):
     arguments = {**found, **given}
     if "patch_size" not in found:  # a ResNet's
         return arguments, ()
-    patch = arguments["patch_size"]
+    patch = integer(1).check("patch_size", arguments["patch_size"])
     notes = ()
     if patch != found["patch_size"] and "image_shape" not in given:
         *size, channels = found["image_shape"]

@@ -175,9 +175,10 @@ class Encoder(keras_hub.models.Backbone):
             image_shape: `(int, int, int)`. Another size than the source's
                 resamples the positions.
             file, skip_mismatch, verbose: as for `SETRPUP.from_preset`.
-            **kwargs: further arguments, which replace the source's;
-                `use_final_norm=True` keeps the norm behind the last layer of
-                a transformer.
+            **kwargs: further arguments, which replace the source's. Of a
+                transformer `use_final_norm=True` keeps the norm behind the
+                last layer, and another `patch_size` resamples the patches, as
+                for `SETRPUP.from_preset`.
 
         Raises:
             TypeError: where an argument is none of the backbone's.

@@ -9,8 +9,8 @@ each size in a process of its own with the same seed, crops and steps.
 
 Forward passes are timed in turns, on images of CamVid's size made whole
 patches, and shown with the median over the rounds of their ratio to those of
-the first size. Memory is the peak above what the process held before: of one
-such pass, and of the fine-tuning.
+the smallest patches. Memory is the peak above what the process held before: of
+one such pass, and of the fine-tuning.
 """
 
 import argparse
@@ -24,6 +24,10 @@ from resident import Peak
 from resident import resident
 
 IMAGE_SIZE = (360, 480)
+PASSED_ON = (
+    *("model", "steps", "batch", "crop", "stride", "every"),
+    *("frozen_layers", "learning_rate", "head_multiplier"),
+)
 
 
 def build(args, patch_size, image_size):
@@ -98,7 +102,13 @@ def fine_tune(args):
         reader="threads",
         steps_per_epoch=args.steps,
     )
-    model.compile("adamw", learning_rate=args.learning_rate)
+    if args.frozen_layers:
+        model.backbone.freeze(args.frozen_layers)
+    model.compile(
+        "adamw",
+        learning_rate=args.learning_rate,
+        head_multiplier=args.head_multiplier,
+    )
     before, start = resident(), time.perf_counter()
     with Peak() as peak:
         history = model.fit(batches, verbose=0)
@@ -131,7 +141,9 @@ def main():
     add("--crop", type=int, default=224)
     add("--stride", type=int, default=148)
     add("--every", type=int, default=1, help="Nth image to validate with")
-    add("--learning-rate", type=float, default=1e-4)
+    add("--frozen-layers", type=int, default=0)
+    add("--learning-rate", type=float, default=3e-5)
+    add("--head-multiplier", type=float, default=30)
     add("--fine-tune", action="store_true", help="internal")
     args = parser.parse_args()
     if args.fine_tune:
@@ -140,20 +152,20 @@ def main():
     rows = {}
     for patch_size in args.patch_sizes:
         options = ["--patch-sizes", str(patch_size), "--fine-tune"]
-        for name in ("model", "steps", "batch", "crop", "stride", "every"):
-            options += [f"--{name}", str(getattr(args, name))]
-        options += ["--learning-rate", str(args.learning_rate)]
+        for name in PASSED_ON:
+            option = "--" + name.replace("_", "-")
+            options += [option, str(getattr(args, name))]
         line = [sys.executable, __file__, args.weights, args.camvid]
         rows[patch_size] = last_json([*line, *options])
         print(patch_size, rows[patch_size], flush=True)
     seconds = time_forward(args)
-    first = seconds[args.patch_sizes[0]]
+    smallest = seconds[min(seconds)]
     print(
         "patch  tokens  forward s  ratio  forward MB  training MB  step s  "
         "mean IoU"
     )
     for patch_size, row in sorted(rows.items()):
-        ratios = [a / b for a, b in zip(seconds[patch_size], first)]
+        ratios = [a / b for a, b in zip(seconds[patch_size], smallest)]
         print(
             f"{patch_size:5}{row['tokens']:8}"
             f"{statistics.median(seconds[patch_size]):11.3f}"

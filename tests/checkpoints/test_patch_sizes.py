@@ -153,6 +153,13 @@ def test_presets_take_other_patches(tmp_path, capsys):
     )
     logits = model.predict(tiny.images(), verbose=0)
     assert logits.shape == (2, 16, 24, tiny.CLASSES)
+    # Rotary positions need no resampling.
+    tiny.backbone(rotary_base=100.0, num_heads=3).save_to_preset(
+        str(tmp_path / "rotary")
+    )
+    ks.SETRBackbone.from_preset(str(tmp_path / "rotary"), patch_size=4)
+    printed = capsys.readouterr().out
+    assert "patches 8x8 -> 4x4" in printed and "positions" not in printed
     # And saved with the new patches.
     model.save_to_preset(str(tmp_path / "again"))
     again = ks.SETRMLA.from_preset(str(tmp_path / "again"))
@@ -184,8 +191,9 @@ def test_a_built_in_name_takes_other_patches(published, capsys):  # noqa: F811
         atol=1e-6,
     )
     name = "setr_pup_large_ade20k_512"
-    with pytest.raises(ValueError, match="patch_size must be an integer of"):
-        ks.SETRPUP.from_preset(name, patch_size=0)
+    for cls in (ks.SETRPUP, ks.SETRBackbone):
+        with pytest.raises(ValueError, match="patch_size must be an integer"):
+            cls.from_preset(name, load_weights=False, patch_size=0)
 
 
 @pytest.mark.backends("torch")
