@@ -128,3 +128,5 @@ WEIGHT_SUFFIXES = (
     ".safetensors",
     ".npz",
 )
+# Of `--loss`.
+LOSSES = ("ce", "dice", "focal", "jaccard", "lovasz", "ohem", "tversky")

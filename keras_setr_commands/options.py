@@ -134,6 +134,21 @@ def one_of(known, what):
     return take
 
 
+def sum_of(known, what):
+    """Some names joined by `+`, each with a factor before `*` if need be."""
+    one = one_of(known, what)
+
+    def take(text):
+        for term in text.split("+"):
+            factor, _, name = term.strip().rpartition("*")
+            one(name)
+            if factor:
+                number(0)(factor)
+        return text
+
+    return take
+
+
 def scale(text):
     """A factor, or `"paper"`."""
     if text == "paper":

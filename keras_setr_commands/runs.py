@@ -209,6 +209,7 @@ def compile_model(model, args, total_steps, parts):
         model.compile(
             "auto" if is_sgd else args.optimizer,
             learning_rate=args.learning_rate or (0.01 if is_sgd else None),
+            loss=args.loss,
             layer_decay=args.layer_decay,
             gradient_accumulation_steps=accumulate,
         )
@@ -229,7 +230,8 @@ def compile_model(model, args, total_steps, parts):
             weight_decay=0.05,
             clipnorm=1.0,
             gradient_accumulation_steps=accumulate,
-        )
+        ),
+        loss=args.loss,
     )
 
 

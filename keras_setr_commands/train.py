@@ -55,6 +55,7 @@ _FOLDER = {
     "epochs": 100,
     "optimizer": "sgd",
     "layer_decay": None,
+    "loss": "ce",
     "frozen_layers": 0,
 }
 _RECIPE = {
@@ -260,6 +261,12 @@ def add_options(parser):
         type=number(above=0, maximum=1),
         metavar="FACTOR",
         help="of the rate, from layer to layer",
+    )
+    add(
+        "--loss",
+        type=options.sum_of(names.LOSSES, "loss"),
+        metavar="SUM",
+        help="as ce+0.5*dice, of " + ", ".join(names.LOSSES),
     )
     add(
         "--frozen-layers",

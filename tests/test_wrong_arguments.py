@@ -446,8 +446,26 @@ CALLS = {
         heads.MLANeck, {"filters": 2}, filters="count", use_layer_norm="flag"
     ),
     "PixelCrossEntropy": Call(
-        losses.PixelCrossEntropy, ignore_class="integer or None"
+        losses.PixelCrossEntropy,
+        ignore_class="integer or None",
+        boundary_weight="not negative",
+        boundary_width="count",
     ),
+    "Focal": Call(
+        losses.Focal, gamma="not negative", ignore_class="integer or None"
+    ),
+    "OHEM": Call(losses.OHEM, ignore_class="integer or None"),
+    "Tversky": Call(
+        losses.Tversky,
+        alpha="not negative",
+        beta="not negative",
+        smooth="not negative",
+        ignore_class="integer or None",
+    ),
+    "Dice": Call(
+        losses.Dice, smooth="not negative", ignore_class="integer or None"
+    ),
+    "LovaszSoftmax": Call(losses.LovaszSoftmax, ignore_class="integer or None"),
     "ConfusionMatrix": Call(
         metrics.ConfusionMatrix, {"num_classes": 3}, **CONFUSION
     ),

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_setr.losses.pixel_cross_entropy import PixelCrossEntropy
+from keras_setr.losses.base import PixelLoss
+from keras_setr.losses.sums import by_name
 
 # Keras' losses that take the probabilities of all classes and cannot take
 # logits.
@@ -21,7 +22,7 @@ _ON_ONE_HOT = (
     keras.losses.CategoricalFocalCrossentropy,
     *_ON_PROBABILITIES,
 )
-_ON_INTEGERS = (PixelCrossEntropy, keras.losses.SparseCategoricalCrossentropy)
+_ON_INTEGERS = (PixelLoss, keras.losses.SparseCategoricalCrossentropy)
 # Those that sum over the pixels, so that only an image can be weighed.
 _ON_WHOLE_IMAGES = (keras.losses.Dice, keras.losses.Tversky)
 
@@ -53,15 +54,17 @@ def for_logits(loss: Any, ignore_class: int | None) -> Any:
     logits for them.
 
     Args:
-        loss: name, function, `keras.Loss` or whatever `compile` takes.
-        ignore_class: int or None. Of the model; for a
+        loss: name, function, `keras.Loss` or whatever `compile` takes. Of
+            names that Keras has too, `"dice"` and `"tversky"`, that of
+            `keras_setr.losses` is meant, which leaves ignored pixels out.
+        ignore_class: int or None. Of the model; for losses by name, and for a
             `SparseCategoricalCrossentropy` without its own.
 
     Returns:
         `loss`, or a copy of it with other arguments.
     """
     if isinstance(loss, str):
-        loss = keras.losses.get(loss)
+        loss = by_name(loss, ignore_class) or keras.losses.get(loss)
     if callable(loss) and not isinstance(loss, keras.losses.Loss):
         found = [c for f, c in _classes_of_functions().items() if f is loss]
         loss = found[0]() if found else loss
@@ -104,7 +107,7 @@ def loss_inputs(
     Raises:
         ValueError: for weights per pixel where the loss only knows images.
     """
-    if isinstance(loss, PixelCrossEntropy):
+    if isinstance(loss, PixelLoss):
         return labels, logits, sample_weight
     if isinstance(loss, _ON_ONE_HOT):
         num_classes = logits.shape[-1]

@@ -12,35 +12,25 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
-from keras_setr.arguments import sequence
 from keras_setr.arguments import string
-from keras_setr.layers.resampling import resize_bilinear
+from keras_setr.losses.base import CLASS_WEIGHTS
+from keras_setr.losses.base import PixelLoss
+from keras_setr.losses.base import as_share
+from keras_setr.losses.base import global_sum
+from keras_setr.losses.base import label_maps
+from keras_setr.losses.base import per_pixel
 from keras_setr.losses.resized import resized_cross_entropy
 
 AVERAGES = ("valid", "all")
 
 
-def _class_weights(value):
-    weights = sequence(number(0)).take(value)
-    if not any(weights):
-        raise ValueError
-    return tuple(float(weight) for weight in weights)
-
-
-_CLASS_WEIGHTS = Rule(
-    "one finite number of at least 0 per class, not all of them 0",
-    _class_weights,
-)
-
-
 @keras.saving.register_keras_serializable(package="keras_setr")
-class PixelCrossEntropy(keras.losses.Loss):
+class PixelCrossEntropy(PixelLoss):
     """Softmax cross-entropy, averaged over the pixels of the global batch.
 
     With logits z_i, label y_i and weight w_i of pixel i, which is valid
@@ -59,9 +49,10 @@ class PixelCrossEntropy(keras.losses.Loss):
     scale, as everywhere in Keras; mark pixels to leave out with
     `ignore_class`.
 
-    The global batch is that of all devices: both sums run over the replicas
-    of a `tf.distribute` strategy, and under `keras.distribution` on JAX they
-    do by themselves. Loss and gradients are therefore those of one device.
+    With `label_smoothing` e, the loss of a pixel is (1 - e) times this l_i
+    and e times the mean of it over all classes (arXiv 1512.00567, section 7).
+    With `boundary_weight` b, w_i is 1 + b times as large where a window of
+    `2 * boundary_width + 1` pixels around i holds another class.
 
     Args:
         ignore_class: int or None. Pixels with this label have no loss.
@@ -71,15 +62,12 @@ class PixelCrossEntropy(keras.losses.Loss):
             weakens the gradients of batches with many ignored pixels.
         class_weights: sequence of K floats, such as
             `SegmentationFolder.class_weights()` gives, or None.
+        label_smoothing: float in [0, 1). e.
+        boundary_weight: float. b.
+        boundary_width: int. Pixels on either side of a boundary.
         name: str.
 
-    Calling it:
-        y_true: `(B, H, W)` or `(B, H, W, 1)` integers in 0..K-1 or
-            `ignore_class`. Any other label is an error, or makes the loss NaN
-            where a compiled step cannot raise (JAX, TensorFlow on a GPU).
-        y_pred: `(B, H, W, K)` logits. Computed in float32 whatever their
-            dtype.
-        sample_weight: None, `(B,)`, `(B, H, W)` or `(B, H, W, 1)`.
+    It is called as `PixelLoss` is.
 
     Raises:
         ValueError: for other arguments or shapes.
@@ -97,7 +85,10 @@ class PixelCrossEntropy(keras.losses.Loss):
     @checked(
         ignore_class=optional(integer()),
         average_over=choice(*AVERAGES),
-        class_weights=optional(_CLASS_WEIGHTS),
+        class_weights=optional(CLASS_WEIGHTS),
+        label_smoothing=number(0, below=1),
+        boundary_weight=number(0),
+        boundary_width=integer(1),
         name=string(),
     )
     def __init__(
@@ -105,24 +96,31 @@ class PixelCrossEntropy(keras.losses.Loss):
         ignore_class: int | None = 255,
         average_over: str = "valid",
         class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        boundary_weight: float = 0.0,
+        boundary_width: int = 2,
         name: str = "pixel_cross_entropy",
     ) -> None:
-        super().__init__(name=name, dtype="float32")
-        self.ignore_class = ignore_class
+        super().__init__(ignore_class, class_weights, name)
         self.average_over = average_over
-        self.class_weights = class_weights
+        self.label_smoothing = label_smoothing
+        self.boundary_weight = boundary_weight
+        self.boundary_width = boundary_width
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each pixel, `(B, H, W)`: w_i * l_i, 0 where ignored."""
-        return self._losses_and_weights(y_true, y_pred)[0]
+        labels, logits = self._checked(y_true, y_pred)
+        classes, valid, weights = self._weights(labels)
+        return ops.where(valid, weights * self._losses(classes, logits), 0.0)
 
-    def __call__(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None
-    ) -> Any:
-        losses, weights = self._losses_and_weights(y_true, y_pred)
+    def of_batch(self, labels: Any, logits: Any, sample_weight: Any) -> Any:
+        losses = self.call(labels, logits)
         if sample_weight is not None:
-            losses = losses * _per_pixel(sample_weight)
-        return _global_mean(ops.sum(losses), ops.sum(weights))
+            losses = losses * sample_weight
+        _, _, weights = self._weights(labels)
+        return ops.divide_no_nan(
+            global_sum(ops.sum(losses)), global_sum(ops.sum(weights))
+        )
 
     def of_resized(
         self,
@@ -131,122 +129,72 @@ class PixelCrossEntropy(keras.losses.Loss):
         sample_weight: Any = None,
         align_corners: bool = False,
     ) -> Any:
-        """The loss of logits of another size, resized to that of the labels.
-
-        It equals resizing them bilinearly first, without holding the result
-        or its gradient in memory.
+        """As of every loss, but without holding the resized logits.
 
         Args:
-            y_true, sample_weight: as for a call.
-            y_pred: `(B, h, w, K)` logits.
-            align_corners: bool. Of the resize.
-
-        Returns:
-            A float32 scalar.
+            y_true, y_pred, sample_weight, align_corners: as of every loss.
         """
-        labels = _labels(y_true)
+        labels = label_maps(y_true)
         if None in (*labels.shape[1:], *y_pred.shape[1:]):
-            logits = ops.cast(y_pred, "float32")
-            logits = resize_bilinear(
-                logits, ops.shape(labels)[1:], align_corners
+            return super().of_resized(
+                y_true, y_pred, sample_weight, align_corners
             )
-            return self(y_true, logits, sample_weight)
-        _check_class_weights(self.class_weights, y_pred.shape[-1])
+        self._check_class_weights(y_pred.shape[-1])
         classes, valid, weights = self._weights(labels)
-        pixel_weights = ops.where(valid, weights, 0.0)
+        of_pixels = ops.where(valid, weights, 0.0)
         if sample_weight is not None:
-            pixel_weights = pixel_weights * _per_pixel(sample_weight)
+            of_pixels = of_pixels * per_pixel(sample_weight)
         total = resized_cross_entropy(
-            classes, y_pred, pixel_weights, align_corners
+            classes, y_pred, of_pixels, self.label_smoothing, align_corners
         )
-        return _global_mean(total, ops.sum(weights))
+        return as_share(
+            ops.divide_no_nan(global_sum(total), global_sum(ops.sum(weights)))
+        )
 
-    def _losses_and_weights(self, y_true, y_pred):
-        labels, logits = _checked(y_true, y_pred, self.class_weights)
-        classes, valid, weights = self._weights(labels)
-        losses = weights * _cross_entropy(classes, logits)
-        return ops.where(valid, losses, 0.0), weights
+    def _losses(self, classes, logits):
+        losses = cross_entropy(classes, logits)
+        if self.label_smoothing:
+            uniform = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+            losses = losses + self.label_smoothing * (uniform - losses)
+        return losses
 
     def _weights(self, labels):
         """Classes, 0 where there is none; which are; and what they weigh."""
-        if self.ignore_class is None:
-            valid = ops.ones_like(labels, dtype="bool")
-        else:
-            valid = labels != self.ignore_class
+        valid = self.valid(labels)
         classes = ops.where(valid, labels, 0)
-        if self.class_weights is None:
-            weights = ops.ones_like(labels, dtype="float32")
-        else:
-            weights = ops.take(
-                ops.convert_to_tensor(self.class_weights, "float32"), classes
-            )
+        weights = self.weights_of(classes)
+        if self.boundary_weight:
+            near = _near_another(labels, valid, self.boundary_width)
+            weights = weights * (1.0 + self.boundary_weight * near)
         ignored = 1.0 if self.average_over == "all" else 0.0
         return classes, valid, ops.where(valid, weights, ignored)
 
     def get_config(self):
         return {
-            "ignore_class": self.ignore_class,
+            **super().get_config(),
             "average_over": self.average_over,
-            "class_weights": self.class_weights,
-            "name": self.name,
+            "label_smoothing": self.label_smoothing,
+            "boundary_weight": self.boundary_weight,
+            "boundary_width": self.boundary_width,
         }
 
 
-def _checked(y_true, y_pred, class_weights):
-    """Labels `(B, H, W)` int32 and logits `(B, H, W, K)` float32."""
-    labels = _labels(y_true)
-    logits = ops.convert_to_tensor(y_pred)
-    received = f"y_true {tuple(labels.shape)}, y_pred {tuple(logits.shape)}"
-    if (
-        len(labels.shape) != 3
-        or len(logits.shape) != 4
-        or any(
-            a is not None and b is not None and a != b
-            for a, b in zip(labels.shape, logits.shape)
+def _near_another(labels, valid, width):
+    """`(B, H, W)` float32, 1 where another class lies within `width`."""
+    labels = ops.cast(labels, "float32")
+
+    def largest(x):
+        x = ops.where(valid, x, float("-inf"))[..., None]
+        side = 2 * width + 1
+        x = ops.max_pool(
+            x, side, strides=1, padding="same", data_format="channels_last"
         )
-    ):
-        raise ValueError(
-            "PixelCrossEntropy takes y_true (B, H, W) or (B, H, W, 1) and "
-            f"y_pred (B, H, W, K) of the same B, H, W. Received: {received}."
-        )
-    _check_class_weights(class_weights, logits.shape[-1])
-    return labels, ops.cast(logits, "float32")
+        return x[..., 0]
+
+    return ops.cast(largest(labels) + largest(-labels) > 0, "float32")
 
 
-def _labels(y_true):
-    """`(B, H, W)` int32 of these or of `(B, H, W, 1)`."""
-    labels = ops.convert_to_tensor(y_true)
-    if len(labels.shape) == 4 and labels.shape[-1] == 1:
-        labels = ops.squeeze(labels, -1)
-    # uint8 holds no negative ignore_class.
-    return ops.cast(labels, "int32")
-
-
-def _check_class_weights(class_weights, num_classes):
-    if class_weights is not None and len(class_weights) != num_classes:
-        raise ValueError(
-            "class_weights must hold one weight per class. Received: "
-            f"{len(class_weights)} weights for logits of {num_classes} "
-            "classes."
-        )
-
-
-def _per_pixel(sample_weight):
-    """`(B,)`, `(B, H, W)` or `(B, H, W, 1)` to what scales `(B, H, W)`."""
-    weight = ops.convert_to_tensor(sample_weight, "float32")
-    if len(weight.shape) == 4 and weight.shape[-1] == 1:
-        return ops.squeeze(weight, -1)
-    if len(weight.shape) == 1:
-        return ops.reshape(weight, (-1, 1, 1))
-    if len(weight.shape) != 3:
-        raise ValueError(
-            "sample_weight must have shape (B,), (B, H, W) or (B, H, W, 1). "
-            f"Received: {tuple(weight.shape)}."
-        )
-    return weight
-
-
-def _cross_entropy(labels, logits):
+def cross_entropy(labels, logits):
     """log(sum_k exp(z_k)) - z_label, `(B, H, W)`, without a one-hot of K.
 
     One image of 512 x 512 with 150 classes has 157 MB of logits; each form
@@ -299,26 +247,3 @@ def _jax_cross_entropy(labels, logits):
     cross_entropy = jax.custom_vjp(lambda *args: forward(*args)[0])
     cross_entropy.defvjp(forward, backward)
     return cross_entropy(logits, labels)
-
-
-def _global_mean(total, divisor):
-    """`total / divisor`, both summed over the replicas of a strategy.
-
-    TensorFlow's optimizers add up the replicas' gradients, so that each
-    replica has to derive its own share. What Keras reports is the mean over
-    the replicas, weighted by their samples, of the value times the number of
-    replicas: with the same value everywhere that is the global mean, however
-    the last batch was divided.
-    """
-    if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        context = tf.distribute.get_replica_context()
-        if replicas > 1 and context is not None:
-            sums = tf.stack([tf.stop_gradient(total), divisor])
-            sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
-            share = ops.divide_no_nan(total, sums[1])
-            mean = ops.divide_no_nan(sums[0], sums[1])
-            return share + tf.stop_gradient(mean / replicas - share)
-    return ops.divide_no_nan(total, divisor)

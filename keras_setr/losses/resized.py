@@ -107,14 +107,18 @@ def _add_at(array, part, row, column):
     return array
 
 
-def _losses_and_gradient(z, label, weight):
+def _losses_and_gradient(z, label, weight, smoothing):
     """`weight` times the loss of each pixel, and the gradient by `z`.
 
     Args:
         z: `(B, R, C, K)`, which torch writes over.
         label: `(B, R, C, 1)`.
         weight: `(B, R, C, 1)`.
+        smoothing: float. Share of the mean over all classes.
     """
+    if smoothing:
+        uniform = smoothing / z.shape[-1]
+        mean = ops.mean(z, axis=-1, keepdims=True)
     on_torch = keras.config.backend() == "torch"
     largest = ops.max(z, axis=-1, keepdims=True)
     if on_torch:
@@ -129,17 +133,26 @@ def _losses_and_gradient(z, label, weight):
         at_label = ops.where(known, at_label, float("nan"))
         z = ops.exp(z - largest)
     total = ops.sum(z, axis=-1, keepdims=True)
+    if smoothing:
+        at_label = at_label + smoothing * (mean - at_label)
     losses = weight * (largest + ops.log(total) - at_label)
+    certain = (1.0 - smoothing) * weight
     if on_torch:
-        z = z.mul_(weight / total).scatter_add_(-1, label, -weight)
+        z = z.mul_(weight / total).scatter_add_(-1, label, -certain)
     else:
         z = z * (weight / total)
-        z = ops.where(is_label, z - weight, z)
+        z = ops.where(is_label, z - certain, z)
+    if smoothing:
+        z = z - uniform * weight
     return ops.where(weight > 0, losses, 0.0), z
 
 
 def resized_cross_entropy(
-    labels: Any, logits: Any, weights: Any, align_corners: bool = False
+    labels: Any,
+    logits: Any,
+    weights: Any,
+    label_smoothing: float = 0.0,
+    align_corners: bool = False,
 ) -> Any:
     """The weighted sum of the pixels' cross-entropy, a float32 scalar.
 
@@ -152,6 +165,7 @@ def resized_cross_entropy(
             its pixel NaN.
         logits: `(B, h, w, K)`, h and w known; computed in float32.
         weights: `(B, H, W)` float32. No gradient passes through them.
+        label_smoothing: float. Share of the mean of the loss over all classes.
         align_corners: bool. Of the resize.
     """
     _, height, width = labels.shape
@@ -198,6 +212,7 @@ def resized_cross_entropy(
                 z,
                 _slice(labels, start, size)[..., None],
                 _slice(weights, start, size)[..., None],
+                label_smoothing,
             )
             z = ops.matmul(ops.transpose(by_column), z)
             z = ops.reshape(z, (-1, rows.length, columns.span * num_classes))

@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_setr.arguments import number
 from keras_setr.losses import PixelCrossEntropy
+from keras_setr.losses import PixelLoss
 from keras_setr.losses import for_logits
 from keras_setr.losses import loss_inputs
 from keras_setr.metrics import MeanIoU
@@ -186,8 +187,8 @@ def compute_loss(
 ):
     """The loss of the main head and the weighted ones of the auxiliary heads.
 
-    `PixelCrossEntropy` takes all heads at their own resolution; other losses
-    take them resized to the images.
+    Ours take all heads at their own resolution; other losses take them
+    resized to the images.
 
     Args:
         model: `SETRSegmenter`.
@@ -212,8 +213,8 @@ def compute_loss(
     heads = dict(y_pred)
     resized = heads.pop("logits")
     main = heads.pop(MAIN_HEAD, None)
-    in_tiles = isinstance(model.loss, PixelCrossEntropy) and not weighted
-    if in_tiles and main is not None:
+    ours = isinstance(model.loss, PixelLoss) and not weighted
+    if ours and main is not None:
         further = functools.partial(
             model.loss.of_resized,
             align_corners=model.get_layer("resize_logits").align_corners,

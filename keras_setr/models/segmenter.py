@@ -233,7 +233,9 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         Args:
             optimizer: `"auto"`, `"adamw"`, another name or a
                 `keras.Optimizer`.
-            loss: `"auto"` for `keras_setr.losses.PixelCrossEntropy`, a name
+            loss: `"auto"` for `keras_setr.losses.PixelCrossEntropy`; a sum
+                of names such as `"ce+dice"`, of ce, dice, focal, jaccard,
+                lovasz, ohem and tversky with weights as in `"ce+0.5*dice"`;
                 or a `keras.Loss` on labels and logits. Auxiliary heads take
                 the same.
             metrics: `"auto"` or a list.

@@ -5,6 +5,7 @@ import pytest
 import keras_setr as ks
 from keras_setr.checkpoints.tensors import SUFFIXES
 from keras_setr.data.folder.layouts import IMAGE_EXTENSIONS
+from keras_setr.losses.sums import NAMES as LOSSES
 from keras_setr.submission import TEST_SERVERS
 from keras_setr_commands import names
 
@@ -23,6 +24,7 @@ def test_names_are_those_of_the_package():
     assert names.TEST_SERVERS == {
         name: len(server.values) for name, server in TEST_SERVERS.items()
     }
+    assert set(names.LOSSES) == set(LOSSES)
     assert set(names.MODELS) == set(ks.models.MODELS)
     assert set(names.IMAGE_SUFFIXES) == set(IMAGE_EXTENSIONS)
     assert set(names.WEIGHT_SUFFIXES) == set(SUFFIXES)

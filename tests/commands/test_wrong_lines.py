@@ -50,6 +50,8 @@ LINES = {
     "train --data data --out o --backend mxnet": "tensorflow, jax, torch",
     "train --data data --out o --model pub": "no model 'pub' pup?",
     "train --data data --out o --optimizer adam": "optimizer adamw?",
+    "train --data data --out o --loss ce+dise": "loss 'dise'",
+    "train --data data --out o --loss x*dice": "'x'",
     "train --data data --out o --fraction 20": "--fraction: below 1 '20'",
     "train --data data --out o --fraction 0": "--fraction: above 0 '0'",
     "train --data data --out o --scale-range 2 0.5": "LOW at most HIGH 2 0.5",

@@ -425,7 +425,6 @@ def losses():
         "object": (losses.CategoricalCrossentropy(), mean),
         "logits": (losses.CategoricalCrossentropy(from_logits=True), mean),
         "Dice": (losses.Dice(), dice_loss()),
-        "dice": ("dice", dice_loss()),
         "own": (lambda y, z: ops.mean(z), LOGITS.mean()),
     }
 

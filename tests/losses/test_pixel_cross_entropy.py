@@ -9,45 +9,11 @@ from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.losses import PixelCrossEntropy
 from keras_setr.losses import resized
 from tests import tiny
+from tests.losses.values import array
+from tests.losses.values import batch
+from tests.losses.values import loss_and_gradient
 
 BACKEND = keras.config.backend()
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
-
-
-def loss_and_gradient(loss, labels, logits, *sample_weight):
-    """Of a function of `(labels, logits)`, the gradient by the logits."""
-    logits = ops.convert_to_tensor(logits)
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            value = loss(labels, logits, *sample_weight)
-        return array(value), array(tape.gradient(value, logits))
-    if BACKEND == "jax":
-        import jax
-
-        value, gradient = jax.value_and_grad(
-            lambda logits: loss(labels, logits, *sample_weight)
-        )(logits)
-        return array(value), array(gradient)
-    logits.requires_grad_(True)
-    value = loss(labels, logits, *sample_weight)
-    value.backward()
-    return array(value), array(logits.grad)
-
-
-def batch(num_classes=5, size=(7, 4), ignored=255):
-    """Two images: 3 rows of one and all but 2 pixels of the other ignored."""
-    rng = np.random.default_rng(0)
-    logits = 3 * rng.normal(size=(2, *size, num_classes))
-    labels = rng.integers(0, num_classes, (2, *size))
-    labels[0, :3] = ignored
-    labels[1].flat[2:] = ignored
-    return labels.astype("int32"), logits.astype("float32")
 
 
 # One row of 3 pixels, 2 classes whose logits differ by log(3): the likelier
@@ -221,6 +187,9 @@ def test_its_config_makes_it_anew():
         "ignore_class": 11,
         "average_over": "all",
         "class_weights": (0.5, 2.0),
+        "label_smoothing": 0.0,
+        "boundary_weight": 0.0,
+        "boundary_width": 2,
         "name": "loss",
     }
 

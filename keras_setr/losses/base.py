@@ -1,0 +1,216 @@
+"""What the losses on label maps share: ignored pixels, weights, replicas."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_setr.arguments import Rule
+from keras_setr.arguments import number
+from keras_setr.arguments import sequence
+from keras_setr.layers.resampling import resize_bilinear
+
+
+def _class_weights(value):
+    weights = sequence(number(0)).take(value)
+    if not any(weights):
+        raise ValueError
+    return tuple(float(weight) for weight in weights)
+
+
+CLASS_WEIGHTS = Rule(
+    "one finite number of at least 0 per class, not all of them 0",
+    _class_weights,
+)
+
+
+class PixelLoss(keras.losses.Loss):
+    """A loss of the pixels of the global batch.
+
+    The global batch is that of all devices: sums run over the replicas of a
+    `tf.distribute` strategy, and under `keras.distribution` on JAX they do by
+    themselves. Loss and gradients are therefore those of one device.
+
+    Args:
+        ignore_class: int or None. Pixels with this label have no loss.
+        class_weights: tuple of K floats, or None.
+        name: str.
+
+    Calling it:
+        y_true: `(B, H, W)` or `(B, H, W, 1)` integers in 0..K-1 or
+            `ignore_class`. Any other label is an error, or makes the loss NaN
+            where a compiled step cannot raise (JAX, TensorFlow on a GPU).
+        y_pred: `(B, H, W, K)` logits. Computed in float32 whatever their
+            dtype.
+        sample_weight: None, `(B,)`, `(B, H, W)` or `(B, H, W, 1)`.
+
+    Raises:
+        ValueError: for other shapes.
+    """
+
+    def __init__(
+        self,
+        ignore_class: int | None,
+        class_weights: Sequence[float] | None,
+        name: str,
+    ) -> None:
+        super().__init__(name=name, dtype="float32")
+        self.ignore_class = ignore_class
+        self.class_weights = class_weights
+
+    def __call__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Any:
+        labels, logits = self._checked(y_true, y_pred)
+        if sample_weight is not None:
+            sample_weight = per_pixel(sample_weight)
+        return as_share(self.of_batch(labels, logits, sample_weight))
+
+    def of_batch(self, labels: Any, logits: Any, sample_weight: Any) -> Any:
+        """The loss of the global batch, a scalar.
+
+        Args:
+            labels: `(B, H, W)` int32.
+            logits: `(B, H, W, K)` float32.
+            sample_weight: float32 that scales `(B, H, W)`, or None.
+        """
+        raise NotImplementedError
+
+    def of_resized(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        sample_weight: Any = None,
+        align_corners: bool = False,
+    ) -> Any:
+        """The loss of logits of another size, resized to that of the labels.
+
+        Args:
+            y_true, sample_weight: as for a call.
+            y_pred: `(B, h, w, K)` logits.
+            align_corners: bool. Of the bilinear resize.
+
+        Returns:
+            A float32 scalar.
+        """
+        size = ops.shape(label_maps(y_true))[1:]
+        logits = ops.cast(y_pred, "float32")
+        logits = resize_bilinear(logits, size, align_corners)
+        return self(y_true, logits, sample_weight)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The same without weights; Keras asks for it."""
+        return self(y_true, y_pred)
+
+    def valid(self, labels: Any) -> Any:
+        """`(B, H, W)` bool, where a label counts."""
+        if self.ignore_class is None:
+            return ops.ones_like(labels, dtype="bool")
+        return labels != self.ignore_class
+
+    def weights_of(self, classes: Any) -> Any:
+        """`(B, H, W)` float32, the weight of each pixel's class."""
+        if self.class_weights is None:
+            return ops.ones_like(classes, dtype="float32")
+        table = ops.convert_to_tensor(self.class_weights, "float32")
+        return ops.take(table, classes)
+
+    def _checked(self, y_true, y_pred):
+        """Labels `(B, H, W)` int32 and logits `(B, H, W, K)` float32."""
+        labels = label_maps(y_true)
+        logits = ops.convert_to_tensor(y_pred)
+        if (
+            len(labels.shape) != 3
+            or len(logits.shape) != 4
+            or any(
+                a is not None and b is not None and a != b
+                for a, b in zip(labels.shape, logits.shape)
+            )
+        ):
+            raise ValueError(
+                f"{type(self).__name__} takes y_true (B, H, W) or (B, H, W, "
+                "1) and y_pred (B, H, W, K) of the same B, H, W. Received: "
+                f"y_true {tuple(labels.shape)}, y_pred {tuple(logits.shape)}."
+            )
+        self._check_class_weights(logits.shape[-1])
+        return labels, ops.cast(logits, "float32")
+
+    def _check_class_weights(self, num_classes):
+        weights = self.class_weights
+        if weights is not None and len(weights) != num_classes:
+            raise ValueError(
+                "class_weights must hold one weight per class. Received: "
+                f"{len(weights)} weights for logits of {num_classes} classes."
+            )
+
+    def get_config(self):
+        return {
+            "ignore_class": self.ignore_class,
+            "class_weights": self.class_weights,
+            "name": self.name,
+        }
+
+
+def label_maps(y_true):
+    """`(B, H, W)` int32 of these or of `(B, H, W, 1)`."""
+    labels = ops.convert_to_tensor(y_true)
+    if len(labels.shape) == 4 and labels.shape[-1] == 1:
+        labels = ops.squeeze(labels, -1)
+    # uint8 holds no negative ignore_class.
+    return ops.cast(labels, "int32")
+
+
+def per_pixel(sample_weight):
+    """`(B,)`, `(B, H, W)` or `(B, H, W, 1)` to what scales `(B, H, W)`."""
+    weight = ops.convert_to_tensor(sample_weight, "float32")
+    if len(weight.shape) == 4 and weight.shape[-1] == 1:
+        return ops.squeeze(weight, -1)
+    if len(weight.shape) == 1:
+        return ops.reshape(weight, (-1, 1, 1))
+    if len(weight.shape) != 3:
+        raise ValueError(
+            "sample_weight must have shape (B,), (B, H, W) or (B, H, W, 1). "
+            f"Received: {tuple(weight.shape)}."
+        )
+    return weight
+
+
+def _replicas():
+    """The context of a TensorFlow replica that is one of several, or None."""
+    if keras.config.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return tf.distribute.get_replica_context() if several else None
+
+
+def global_sum(x: Any) -> Any:
+    """`x` summed over the replicas of a TensorFlow strategy.
+
+    The gradient is that of this replica's part: TensorFlow's optimizers add
+    up those of all replicas.
+    """
+    context = _replicas()
+    if context is None:
+        return x
+    import tensorflow as tf
+
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(x))
+    return x + tf.stop_gradient(total - x)
+
+
+def as_share(loss: Any) -> Any:
+    """A loss of the global batch as each replica has to report it.
+
+    What Keras reports is the mean over the replicas, weighted by their
+    samples, of the value times the number of replicas: with the same value
+    everywhere that is the loss, however the last batch was divided.
+    """
+    if _replicas() is None:
+        return loss
+    import tensorflow as tf
+
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return loss + tf.stop_gradient(loss / replicas - loss)
