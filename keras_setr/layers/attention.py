@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 # Tokens from which on the matrices outweigh the price of the loop.
-_LONG = 512
+LONG = 512
 # Queries of a block: a matrix of 512 x 2305 in float32 takes 4.7 MB a head.
 _QUERIES = 512
 
@@ -74,7 +74,7 @@ def attend(query: Any, key: Any, value: Any) -> Any:
     if backend == "torch":
         return ops.dot_product_attention(query, key, value)
     length = query.shape[1]
-    if length is None or length < _LONG:
+    if length is None or length < LONG:
         return weighted_sum(probabilities(query, key), value)
     if backend == "jax":
         import jax

@@ -130,7 +130,7 @@ def test_windows_are_lowered_for_accelerators_without_the_matrix(monkeypatch):
 
     for platform in ("tpu", "cuda"):
         assert not matrices(lowered(platform))
-    monkeypatch.setattr(attention, "_LONG", TOKENS + 1)
+    monkeypatch.setattr(attention, "LONG", TOKENS + 1)
     assert matrices(lowered("tpu")) == [f"3x2x{TOKENS}x{TOKENS}x"]
 
 

@@ -447,7 +447,10 @@ def test_one_hot_labels_are_fitted_or_refused(still):
         still.fit(X, ONE_HOT)
     model = small()
     model.compile(
-        ks.optimizers.SGD(0.0), loss="dice", metrics="auto", **tiny.UNCOMPILED
+        ks.optimizers.SGD(0.0),
+        loss=keras.losses.Dice(),
+        metrics="auto",
+        **tiny.UNCOMPILED,
     )
     expected = model.evaluate(X, Y, batch_size=2, verbose=0)
     for batches in ((X, ONE_HOT), (dataset((X, ONE_HOT)), None)):

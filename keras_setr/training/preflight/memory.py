@@ -13,6 +13,7 @@ from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
+from keras_setr.layers.attention import LONG
 from keras_setr.layers.residual import Bottleneck
 from keras_setr.layers.residual import ResNetStem
 from keras_setr.losses import PixelCrossEntropy
@@ -37,7 +38,7 @@ class _Kept:
 
     layer: float  # of width D
     mlp: float  # of width M
-    attention: float  # N x N, for each head
+    attention: float  # N x N, for each head, of short sequences
     norm: float  # of width D, at the head of a head
     convolution: float  # of width F, with its batch norm and ReLU
     pixel: float  # of each head's loss, beside the logits
@@ -50,7 +51,7 @@ _KEPT = {
     # Operations that do not wait for each other run at the same time, and
     # gradients of a convolution gather the surroundings of each pixel.
     "tensorflow": _Kept(
-        10, 4, 1, 3, 2.25, 2.3, working=0.15, patches=7, updates=True
+        10, 4, 1, 3, 2.25, 2.3, working=0.25, patches=7, updates=True
     ),
     "jax": _Kept(8, 5, 2, 4, 4, 3.75),
     # Its fused attention never stores the N x N matrix.
@@ -183,7 +184,7 @@ def estimate_memory(
 def _layer(backbone, grid, kept):
     """Values of one transformer layer and one image."""
     tokens = backbone.num_prefix_tokens + math.prod(grid)
-    attention = kept.attention
+    attention = kept.attention if tokens < LONG else 0
     if backbone.attention_dropout_rate:
         # Scores, probabilities and mask: no fused kernel drops any.
         attention = max(attention, 3)
