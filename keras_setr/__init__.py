@@ -21,8 +21,10 @@ from keras_setr.models import RESNET_50
 from keras_setr.models import RESNET_101
 from keras_setr.models import SETRMLA
 from keras_setr.models import SETRPUP
+from keras_setr.models import T_BASE
 from keras_setr.models import T_LARGE
 from keras_setr.models import T_SMALL
+from keras_setr.models import T_TINY
 from keras_setr.models import ResNetBackbone
 from keras_setr.models import SemanticFPN
 from keras_setr.models import SETRBackbone
@@ -58,8 +60,10 @@ __all__ = [
     "SETRPUP",
     "SETRSegmenter",
     "SemanticFPN",
+    "T_BASE",
     "T_LARGE",
     "T_SMALL",
+    "T_TINY",
     "__version__",
     "callbacks",
     "checkpoints",

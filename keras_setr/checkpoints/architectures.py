@@ -5,6 +5,8 @@ from typing import Any
 from keras_setr.checkpoints.presets import Preset
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.decoders import published_layers
+from keras_setr.facts.encoders import FAMILIES
+from keras_setr.facts.encoders import SIZES
 
 
 def decoder_arguments(
@@ -52,17 +54,17 @@ def architecture(preset: Preset) -> Any:
 
     They are what `recognise` finds in the file; auxiliary heads included.
     """
-    large = "large" in preset.name
-    dim, num_layers = (1024, 24) if large else (768, 12)
     backbone = {
-        "num_layers": num_layers,
-        "hidden_dim": dim,
-        "num_heads": dim // 64,
+        **SIZES[preset.size],
         "image_shape": (preset.image_size, preset.image_size, 3),
         "patch_size": 16,
-        "position_grid": (preset.image_size // 16,) * 2,
         "use_class_token": preset.decoder != "mla",
+        "num_register_tokens": 0,
+        "use_gated_mlp": False,
+        **FAMILIES[preset.family],
     }
+    side = preset.image_size // backbone["patch_size"]
+    backbone["position_grid"] = (side, side)
     if preset.decoder is None:
         return backbone, {}
     by_authors = preset.source == "fudan-zvg/SETR"
@@ -73,6 +75,6 @@ def architecture(preset: Preset) -> Any:
     }
     if preset.decoder != "mla":
         arguments["auxiliary_layers"] = published_layers(
-            preset.decoder, num_layers, variant
+            preset.decoder, backbone["num_layers"], variant
         )
     return backbone, arguments

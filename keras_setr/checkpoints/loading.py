@@ -117,8 +117,18 @@ def open_copy(preset, encoder_only, verbose):
         `OwnLayout` of a folder below `cache_folder()`.
 
     Raises:
-        ValueError: where the file has no fixed address.
+        ValueError: where the file has no fixed address, or is gated.
     """
+    if preset.gated:
+        handle = preset.url.removeprefix("https://huggingface.co/")
+        raise ValueError(
+            f"The weights of {preset.name} are gated. Accept their licence, "
+            f"{preset.license}, on {preset.url}. Then log in by "
+            f'`hf auth login` and load from_preset("hf://{handle}"); or '
+            "download that folder or Meta's file and pass its path, "
+            f'from_preset("folder") or from_preset("{preset.name}", '
+            'file="dinov3.pth").'
+        )
     if not preset.downloads:
         raise ValueError(
             f"The weights of {preset.name} have no fixed address. Download "
@@ -126,7 +136,8 @@ def open_copy(preset, encoder_only, verbose):
             f'from_preset("{preset.name}", file="iter_80000.pth").'
         )
     folder = os.path.join(
-        cache_folder(), f"{preset.name}-{preset.sha256}-{_CONVERSION}"
+        cache_folder(),
+        f"{preset.name}-{preset.sha256 or 'unhashed'}-{_CONVERSION}",
     )
     if os.path.isdir(folder):
         return OwnLayout(folder, preset.name, encoder_only)

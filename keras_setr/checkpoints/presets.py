@@ -2,15 +2,18 @@
 
 mIoU in percent, as published for the validation set, by sliding windows at a
 single scale and at several with flips. Addresses and figures: mmsegmentation's
-model zoo, the README and configurations of github.com/fudan-zvg/SETR, timm's
-and DeiT's releases.
+model zoo, the README and configurations of github.com/fudan-zvg/SETR, and the
+releases of timm, Google, DeiT, DINOv2, DINOv3 and FlexiViT.
 """
 
 import dataclasses
+import re
 from typing import Any
 
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.decoders import CLASSES
+from keras_setr.facts.encoders import FAMILIES
+from keras_setr.facts.encoders import SIZES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +33,14 @@ class Preset:
         file: str or `None`. Its name.
         sha256: str or `None`. The first digits of its hash, or `None` where
             none is published.
-        license: str. Of the weights, an SPDX name.
+        license: str. Of the weights, an SPDX name, or Hugging Face's for one
+            that SPDX has not.
         source: str. Who published it.
         miou, miou_multi_scale: float or `None`, percent.
         image_size: int. Side of the training crops.
+        size, family: str. Of the encoder, in `facts/encoders.py`.
+        gated: bool. Whether its licence has to be accepted, on the page
+            `url`, before there is anything to download.
     """
 
     name: str
@@ -49,6 +56,9 @@ class Preset:
     miou: float | None = None
     miou_multi_scale: float | None = None
     image_size: int = 512
+    size: str = "large"
+    family: str = "vit"
+    gated: bool = False
 
     @property
     def model_class(self) -> str | None:
@@ -182,7 +192,8 @@ _MMSEGMENTATION_MODELS = (
 
 
 def _authors(decoder, encoder, dataset, size, steps, batch, miou, multi_scale):
-    dim, layers = (1024, _LARGE) if encoder == "large" else (768, _BASE)
+    large = encoder == "large"
+    dim, layers = (1024, _LARGE) if large else (768, _BASE)
     words = {"large": "ViT-L/16", "base": "ViT-B/16", "deit_base": "DeiT-B/16"}
     # The authors' MLA has a 3x3 classifier, their heads biases before norms.
     return Preset(
@@ -207,6 +218,7 @@ def _authors(decoder, encoder, dataset, size, steps, batch, miou, multi_scale):
         miou=miou,
         miou_multi_scale=multi_scale,
         image_size=size,
+        size="large" if large else "base",
     )
 
 
@@ -249,64 +261,204 @@ _TIMM = (
 )
 
 
-def _encoder(name, description, dataset, size, url, large=False):
-    dim, layers = (1024, _LARGE) if large else (768, _BASE)
-    file = url.rpartition("/")[2]
-    tokens = (16 * 16 * 3 + 1) * dim + (2 + (size // 16) ** 2) * dim
+def _encoder_parameters(size, family, side):
+    """Weights of an encoder without the norm behind its last layer."""
+    shape = {**SIZES[size], **FAMILIES[family]}
+    dim = shape["hidden_dim"]
+    mlp_dim = 4 * dim
+    patch = shape.get("patch_size", 16)
+    biases = 3 if shape.get("use_key_bias", True) else 2
+    expansions = 2 if shape.get("use_gated_mlp") else 1
+    attention = 3 * dim**2 + biases * dim + dim**2 + dim
+    mlp = expansions * (dim + 1) * mlp_dim + (mlp_dim + 1) * dim
+    norms = 4 * dim
+    scales = 2 * dim if "layer_scale_init" in shape else 0
+    tokens = (patch * patch * 3 + 1) * dim
+    tokens += (1 + shape.get("num_register_tokens", 0)) * dim
+    if "rotary_base" not in shape:
+        tokens += (1 + (side // patch) ** 2) * dim
+    return tokens + shape["num_layers"] * (attention + mlp + norms + scales)
+
+
+def _encoder(name, size, dataset, side, url, description, source, family="vit"):
+    gated = family.startswith("dinov3")
+    file = None if gated else url.rpartition("/")[2]
+    # timm and DeiT write the hash into the name.
+    sha256 = re.search(r"-([0-9a-f]{8})\.pth$", url)
     return Preset(
         name=name,
         decoder=None,
         description=description,
-        parameters=tokens + layers,
+        parameters=_encoder_parameters(size, family, side),
         dataset=dataset,
         url=url,
         file=file,
-        sha256=file.rpartition("-")[2].removesuffix(".pth"),
-        license="Apache-2.0",
-        source="DeiT" if "deit" in name else "timm, after Google's ViT",
-        image_size=size,
+        sha256=sha256 and sha256[1],
+        license="dinov3-license" if gated else "Apache-2.0",
+        source=source,
+        image_size=side,
+        size=size,
+        family=family,
+        gated=gated,
     )
 
 
-_ENCODERS = (
+_21K, _1K = "ImageNet-21k", "ImageNet-1k"
+_BOTH = f"{_21K}, then {_1K}"
+_GOOGLE = "timm, after Google's ViT"
+_AUGREG = "https://storage.googleapis.com/vit_models/augreg/"
+_FINE_TUNED = "--imagenet2012-steps_20k-lr_"
+_META = "https://dl.fbaipublicfiles.com/"
+_BIG_VISION = "https://storage.googleapis.com/big_vision/flexivit/"
+
+_VITS = (
     _encoder(
         "vit_large_patch16_384",
-        "ViT-L/16, the encoder that the authors' T-Large models start from",
-        "ImageNet-21k, then ImageNet-1k",
+        "large",
+        _BOTH,
         384,
         _TIMM + "jx_vit_large_p16_384-b3be5167.pth",
-        large=True,
+        "ViT-L/16, the encoder that the authors' T-Large models start from",
+        _GOOGLE,
     ),
     _encoder(
         "vit_base_patch16_384",
-        "ViT-B/16, the encoder that the authors' T-Base models start from",
-        "ImageNet-21k, then ImageNet-1k",
+        "base",
+        _BOTH,
         384,
         _TIMM + "jx_vit_base_p16_384-83fb41ba.pth",
+        "ViT-B/16, the encoder that the authors' T-Base models start from",
+        _GOOGLE,
     ),
     _encoder(
         "vit_large_patch16_224_in21k",
-        "ViT-L/16, the pretraining that the paper names",
-        "ImageNet-21k",
+        "large",
+        _21K,
         224,
         _TIMM + "jx_vit_large_patch16_224_in21k-606da67d.pth",
-        large=True,
+        "ViT-L/16, the pretraining that the paper names",
+        _GOOGLE,
     ),
     _encoder(
         "vit_base_patch16_224_in21k",
-        "ViT-B/16, the pretraining that the paper names",
-        "ImageNet-21k",
+        "base",
+        _21K,
         224,
         _TIMM + "jx_vit_base_patch16_224_in21k-e5005f0a.pth",
+        "ViT-B/16, the pretraining that the paper names",
+        _GOOGLE,
     ),
+)
+
+# Of the many of AugReg those that timm has: regularisation of the pretraining,
+# learning rate of the fine-tuning.
+_AUGREGS = tuple(
     _encoder(
-        "deit_base_distilled_patch16_384",
-        "DeiT-B, the encoder of the SETR-DeiT models",
-        "ImageNet-1k",
-        384,
-        "https://dl.fbaipublicfiles.com/deit/"
-        "deit_base_distilled_patch16_384-d0272ac0.pth",
-    ),
+        f"vit_{size}_patch16_{side}_augreg{suffix}",
+        size,
+        dataset,
+        side,
+        f"{_AUGREG}{short}_16-i21k-300ep-lr_0.001-aug_{settings}{tuning}.npz",
+        f"ViT-{short}/16 of AugReg (arXiv 2106.10270)",
+        "Google",
+    )
+    for size, short, settings, rate in (
+        ("tiny", "Ti", "none-wd_0.03-do_0.0-sd_0.0", "0.03"),
+        ("small", "S", "light1-wd_0.03-do_0.0-sd_0.0", "0.03"),
+        ("base", "B", "medium1-wd_0.1-do_0.0-sd_0.0", "0.01"),
+        ("large", "L", "medium1-wd_0.1-do_0.1-sd_0.1", "0.01"),
+    )
+    for side, suffix, dataset, tuning in (
+        (224, "_in21k", _21K, ""),
+        (384, "", _BOTH, f"{_FINE_TUNED}{rate}-res_384"),
+    )
+)
+
+_DEITS = tuple(
+    _encoder(
+        f"deit_{name}",
+        size,
+        _1K,
+        side,
+        f"{_META}deit/deit_{name}-{sha256}.pth",
+        description,
+        "DeiT",
+    )
+    for size, name, side, sha256, description in (
+        ("tiny", "tiny_patch16_224", 224, "a1311bcf", "DeiT-Ti"),
+        ("small", "small_patch16_224", 224, "cd65a155", "DeiT-S"),
+        ("base", "base_patch16_224", 224, "b5f2ef4d", "DeiT-B"),
+        ("base", "base_patch16_384", 384, "8de9b5d1", "DeiT-B"),
+        ("tiny", "tiny_distilled_patch16_224", 224, "b40b3cf7", "DeiT-Ti"),
+        ("small", "small_distilled_patch16_224", 224, "649709d9", "DeiT-S"),
+        ("base", "base_distilled_patch16_224", 224, "df68dfff", "DeiT-B"),
+        (
+            "base",
+            "base_distilled_patch16_384",
+            384,
+            "d0272ac0",
+            "DeiT-B, the encoder of the SETR-DeiT models",
+        ),
+    )
+)
+
+_DINOV2S = tuple(
+    _encoder(
+        f"dinov2_vit_{size}_patch14{suffix}",
+        size,
+        "LVD-142M",
+        518,
+        f"{_META}dinov2/dinov2_vit{size[0]}14/dinov2_vit{size[0]}14{suffix}"
+        "_pretrain.pth",
+        f"DINOv2 ViT-{size[0].upper()}/14{words}",
+        "Meta",
+        f"dinov2{suffix}",
+    )
+    for size in ("small", "base", "large")
+    for suffix, words in (("", ""), ("_reg4", " with 4 registers"))
+)
+
+_FLEXIVITS = tuple(
+    _encoder(
+        f"flexivit_{size}",
+        size,
+        _1K,
+        224,
+        f"{_BIG_VISION}flexivit_{size[0]}_i1k.npz",
+        f"FlexiViT-{size[0].upper()} (arXiv 2212.08013); patch_size= gives "
+        "any patch size from 8 to 48",
+        "Google",
+        "flexivit",
+    )
+    for size in ("small", "base", "large")
+)
+
+_DINOV3S = tuple(
+    _encoder(
+        f"dinov3_vit_{name}_patch16{suffix}",
+        name.removesuffix("_plus"),
+        dataset,
+        224,
+        f"https://huggingface.co/facebook/dinov3-vit{file}",
+        f"DINOv3 ViT-{name[0].upper()}{'+' * name.endswith('_plus')}/16",
+        "Meta",
+        "dinov3_plus" if name.endswith("_plus") else "dinov3",
+    )
+    for name, suffix, dataset, file in (
+        ("small", "", "LVD-1689M", "s16-pretrain-lvd1689m"),
+        ("small_plus", "", "LVD-1689M", "s16plus-pretrain-lvd1689m"),
+        ("base", "", "LVD-1689M", "b16-pretrain-lvd1689m"),
+        ("large", "", "LVD-1689M", "l16-pretrain-lvd1689m"),
+        ("large", "_sat493m", "SAT-493M", "l16-pretrain-sat493m"),
+    )
+)
+_ENCODERS = (
+    *_VITS,
+    *_AUGREGS,
+    *_DEITS,
+    *_DINOV2S,
+    *_FLEXIVITS,
+    *_DINOV3S,
 )
 
 PRESETS = {

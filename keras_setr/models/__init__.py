@@ -3,8 +3,10 @@
 from keras_setr.facts.decoders import CLASSES
 from keras_setr.models import baselines
 from keras_setr.models import setr
+from keras_setr.models.backbone import T_BASE
 from keras_setr.models.backbone import T_LARGE
 from keras_setr.models.backbone import T_SMALL
+from keras_setr.models.backbone import T_TINY
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.baselines import FCN
 from keras_setr.models.baselines import SemanticFPN
@@ -38,8 +40,10 @@ __all__ = [
     "SETRPUP",
     "SETRSegmenter",
     "SemanticFPN",
+    "T_BASE",
     "T_LARGE",
     "T_SMALL",
+    "T_TINY",
 ]
 
 

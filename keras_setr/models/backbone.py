@@ -15,6 +15,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
+from keras_setr.facts.encoders import SIZES
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
@@ -29,9 +30,13 @@ from keras_setr.models.encoder import IMAGE_SHAPE
 from keras_setr.models.encoder import Encoder
 from keras_setr.models.encoder import check_layers
 
-# Paper, Table 2.
-T_SMALL = {"num_layers": 12, "hidden_dim": 768, "num_heads": 12}
-T_LARGE = {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16}
+# Paper, Table 2, has T-Small and T-Large. T-Small is shaped as ViT-B, which the
+# authors' code calls base: T_BASE names the same size. T_TINY is that of
+# ViT-Ti, which the paper has not.
+T_TINY = dict(SIZES["tiny"])
+T_SMALL = dict(SIZES["base"])
+T_BASE = dict(SIZES["base"])
+T_LARGE = dict(SIZES["large"])
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -60,6 +65,8 @@ class SETRBackbone(Encoder):
         MLP        1024 * 4096 + 4096 + 4096 * 1024 + 1024    =   8,393,728
         norms      2 * 2 * 1024                               =       4,096
         layers     24 * (4,198,400 + 8,393,728 + 4,096)       = 302,309,376
+
+    T-Tiny (ViT-Ti) has 5,683,008 there, T-Small, which is T-Base, 86,433,024.
 
     Args:
         num_layers: int. L, transformer layers.

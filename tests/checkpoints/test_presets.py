@@ -17,6 +17,7 @@ from tests.checkpoints.test_decoders import authors_file
 from tests.checkpoints.test_download import Server
 from tests.checkpoints.test_encoders import as_hugging_face_vit
 from tests.checkpoints.test_encoders import save
+from tests.goldens import encoders as golden
 
 # Names, files and configurations; what each backend reads into its variables
 # is tested in test_encoders.py, and below.
@@ -51,7 +52,117 @@ def test_each_class_lists_its_models_and_the_encoders():
     for preset in checkpoints.PRESETS.values():
         if preset.model_class is not None:
             assert preset.dataset in DATASETS
-        assert preset.downloads == (preset.sha256 is not None)
+        # Of some no hash is published.
+        assert preset.downloads or preset.sha256 is None
+        assert not (preset.gated and preset.downloads)
+
+
+# All parameters of the originals but their classifiers: of timm 1.0.31's models
+# and, of DINOv2 and DINOv3, transformers 5.24's.
+ORIGINALS = {
+    "vit_tiny_patch16_224_augreg_in21k": 5_524_416,
+    "vit_tiny_patch16_384_augreg": 5_597_376,
+    "vit_small_patch16_384_augreg": 21_811_584,
+    "vit_base_patch16_384": 86_090_496,
+    "vit_large_patch16_384": 303_690_752,
+    "deit_tiny_patch16_224": 5_524_416,
+    "deit_small_patch16_224": 21_665_664,
+    "deit_base_patch16_224": 85_798_656,
+    "deit_base_patch16_384": 86_090_496,
+    "deit_tiny_distilled_patch16_224": 5_524_800,
+    "deit_small_distilled_patch16_224": 21_666_432,
+    "deit_base_distilled_patch16_224": 85_800_192,
+    "deit_base_distilled_patch16_384": 86_092_032,
+    "dinov2_vit_small_patch14": 22_056_576,
+    "dinov2_vit_small_patch14_reg4": 22_058_112,
+    "dinov2_vit_base_patch14": 86_580_480,
+    "dinov2_vit_base_patch14_reg4": 86_583_552,
+    "dinov2_vit_large_patch14": 304_368_640,
+    "dinov2_vit_large_patch14_reg4": 304_372_736,
+    "dinov3_vit_small_patch16": 21_596_544,
+    "dinov3_vit_small_plus_patch16": 28_692_864,
+    "dinov3_vit_base_patch16": 85_660_416,
+    "dinov3_vit_large_patch16": 303_129_600,
+}
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize(
+    "name", [n for n, p in checkpoints.PRESETS.items() if p.decoder is None]
+)
+def test_an_encoder_has_the_parameters_of_the_original(name):
+    preset = checkpoints.PRESETS[name]
+    shape, _ = checkpoints.architecture(preset)
+    with values_follow():
+        # One layer is built; the others are like it.
+        one = ks.SETRBackbone(**{**shape, "num_layers": 1})
+    layer = one.blocks[0].count_params()
+    ours = one.count_params() + (shape["num_layers"] - 1) * layer
+    assert ours == preset.parameters
+    if name in ORIGINALS:
+        dim = shape["hidden_dim"]
+        left_out = 2 * dim  # scale and shift of the norm behind the last layer
+        if preset.family.startswith("dino"):
+            left_out += dim  # the token of masked patches
+        if "distilled" in name:
+            left_out += 2 * dim  # the distillation token and its position
+        assert ours + left_out == ORIGINALS[name]
+
+
+def test_encoders_are_listed_with_their_licences_and_gates():
+    presets = ks.SETRPUP.presets
+    gated = {name for name, preset in presets.items() if preset["gated"]}
+    assert gated == {name for name in presets if name.startswith("dinov3")}
+    for name in gated:
+        assert presets[name]["license"] == "dinov3-license"
+        assert presets[name]["url"].startswith("https://huggingface.co/facebo")
+    assert presets["dinov2_vit_base_patch14_reg4"]["license"] == "Apache-2.0"
+
+
+def test_a_gated_name_says_where_its_licence_is_and_how_to_load_a_copy():
+    with pytest.raises(ValueError) as error:
+        ks.SETRPUP.from_preset("dinov3_vit_base_patch16", num_classes=3)
+    message = str(error.value)
+    address = "facebook/dinov3-vitb16-pretrain-lvd1689m"
+    assert f"dinov3-license, on https://huggingface.co/{address}." in message
+    assert f'from_preset("hf://{address}")' in message
+    assert 'from_preset("folder")' in message and "file=" in message
+
+
+def test_a_local_file_of_a_gated_name_is_compared_and_loaded(
+    tmp_path, monkeypatch
+):
+    state, _, _ = golden.read("Meta DINOv3 gated")
+    path = save(tmp_path / "dinov3.safetensors", state)
+    with pytest.raises(ValueError) as error:
+        ks.SETRBackbone.from_preset("dinov3_vit_small_patch16", file=path)
+    for wrong in (
+        "num_layers 2 instead of 12",
+        "num_register_tokens 2 instead of 4",
+        "use_gated_mlp True instead of False",
+    ):
+        assert wrong in str(error.value)
+    monkeypatch.setattr(
+        "keras_setr.checkpoints.sources.architecture",
+        lambda preset: (
+            {
+                "num_layers": golden.DEPTH,
+                "hidden_dim": golden.DIM,
+                "patch_size": golden.PATCH,
+                "num_register_tokens": 2,
+                "use_gated_mlp": True,
+            },
+            {},
+        ),
+    )
+    model = ks.SETRMLA.from_preset(
+        "dinov3_vit_small_plus_patch16",
+        file=path,
+        num_heads=golden.HEADS,
+        num_classes=3,
+    )
+    assert model.backbone.use_gated_mlp
+    assert model.backbone.image_shape == (224, 224, 3)
 
 
 def count_inference_parameters(model):
@@ -117,10 +228,11 @@ def test_the_file_of_a_built_in_name_is_compared_with_its_facts(
     # A file whose facts are the published ones is loaded.
     path, _, _ = authors_file(tmp_path, "naive")
     grid = {"patch_size": ref.PATCH, "position_grid": (3, 3)}
+    plain = {"num_register_tokens": 0, "use_gated_mlp": False}
     monkeypatch.setattr(
         "keras_setr.checkpoints.sources.architecture",
         lambda preset: (
-            {"num_layers": ref.DEPTH, "hidden_dim": ref.DIM, **grid},
+            {"num_layers": ref.DEPTH, "hidden_dim": ref.DIM, **grid, **plain},
             {"num_classes": 5},
         ),
     )

@@ -13,19 +13,37 @@ def array(x):
     return ops.convert_to_numpy(x)
 
 
-def test_t_large_has_the_parameters_of_the_hand_written_sum():
-    patches = 16 * 16 * 3 * 1024 + 1024
-    positions = 1024 + (1 + 32 * 32) * 1024
-    attention = 1024 * 3072 + 3072 + 1024 * 1024 + 1024
-    mlp = 1024 * 4096 + 4096 + 4096 * 1024 + 1024
-    layer = attention + mlp + 2 * 2 * 1024
-    assert patches + positions + 24 * layer == 304_147_456
-    # One layer of T-Large is built; the other 23 are like it.
+@pytest.mark.parametrize(
+    "size, published",
+    (
+        ("T_TINY", 5_683_008),
+        ("T_SMALL", 86_433_024),
+        ("T_BASE", 86_433_024),
+        ("T_LARGE", 304_147_456),
+    ),
+)
+def test_sizes_have_the_parameters_of_the_hand_written_sum(size, published):
+    shape = getattr(ks, size)
+    num_layers, dim = shape["num_layers"], shape["hidden_dim"]
+    patches = 16 * 16 * 3 * dim + dim
+    positions = dim + (1 + 32 * 32) * dim
+    attention = dim * 3 * dim + 3 * dim + dim * dim + dim
+    mlp = dim * 4 * dim + 4 * dim + 4 * dim * dim + dim
+    layer = attention + mlp + 2 * 2 * dim
+    assert patches + positions + num_layers * layer == published
+    # One layer is built; the others are like it.
     one = ks.SETRBackbone(
-        **{**ks.T_LARGE, "num_layers": 1}, image_shape=(512, 512, 3)
+        **{**shape, "num_layers": 1}, image_shape=(512, 512, 3)
     )
     assert one.blocks[0].count_params() == layer
-    assert one.count_params() + 23 * layer == 304_147_456
+    assert one.count_params() + (num_layers - 1) * layer == published
+
+
+def test_t_small_and_t_base_are_the_size_of_vit_b():
+    # Paper, Table 2: 12 layers of width 768 with 12 heads.
+    assert ks.T_SMALL == ks.T_BASE
+    assert tuple(ks.T_SMALL.values()) == (12, 768, 12)
+    assert tuple(ks.T_TINY.values()) == (12, 192, 3)
 
 
 @pytest.mark.no_backend

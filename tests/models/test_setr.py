@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 import keras_setr as ks
+from keras_setr.facts.encoders import FAMILIES
 from tests import tiny
 
 
@@ -37,6 +38,31 @@ def test_other_depths_keep_the_relative_depths():
     # 12 / 24 of 10, 15, 20, 24, rounded up.
     assert ks.SETRPUP(deep(12), 5).auxiliary_layers == (5, 8, 10, 12)
     assert ks.SETRMLA(deep(12), 5).feature_layers == (3, 6, 9, 12)
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize("num_layers", (1, 5))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_any_decoder_stands_on_any_encoder_of_any_depth(family, num_layers):
+    patch_size = FAMILIES[family].get("patch_size", 16)
+    backbone = ks.SETRBackbone(
+        num_layers=num_layers,
+        hidden_dim=8,
+        num_heads=2,
+        image_shape=(2 * patch_size, 3 * patch_size, 3),
+        **{**FAMILIES[family], "patch_size": patch_size},
+    )
+    for cls, argument in (
+        (ks.SETRNaive, "auxiliary_layers"),
+        (ks.SETRPUP, "auxiliary_layers"),
+        (ks.SETRMLA, "feature_layers"),
+    ):
+        model = cls(backbone, 5)
+        layers = getattr(model, argument)
+        assert layers == tuple(sorted(set(layers)))
+        assert 1 <= layers[0] and layers[-1] <= num_layers
+        logits = model.output["logits"].shape
+        assert logits == (None, 2 * patch_size, 3 * patch_size, 5)
 
 
 def test_pup_doubles_as_often_as_the_patches_need():

@@ -98,6 +98,8 @@ class Layout:
             "num_layers": self._encoder.num_layers,
             "hidden_dim": hidden_dim,
             "patch_size": patch_size,
+            "num_register_tokens": self._encoder.num_registers,
+            "use_gated_mlp": self._encoder.is_gated,
         }
         if self._encoder.has_positions:
             facts["position_grid"] = (self._encoder.square_side,) * 2

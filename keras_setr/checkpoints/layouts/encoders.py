@@ -105,6 +105,12 @@ class Encoder:
         return next((r for r in self.names.registers if self._has(r)), None)
 
     @property
+    def num_registers(self):
+        if self.registers is None:
+            return 0
+        return self.checkpoint.shape(self._full(self.registers))[-2]
+
+    @property
     def has_positions(self):
         """Whether these are learned; rotary ones are no tensors."""
         return bool(self.names.positions)
@@ -135,6 +141,10 @@ class Encoder:
         if gated and self._has(gated[0] + self.names.arrays.kernel):
             return gated[:2], gated[2]
         return (self.names.expansion,), self.names.contraction
+
+    @property
+    def is_gated(self):
+        return len(self._mlp[0]) > 1
 
     @functools.cached_property
     def _has_key_bias(self):
@@ -207,17 +217,15 @@ class Encoder:
         shape = self.checkpoint.shape
         patch_size, _, channels, dim = self.patch_shape
         grid = self._grid(patch_size, given)
-        expansions, _ = self._mlp
-        is_gated = len(expansions) > 1
-        # Of another activation the results would be others.
-        self._setting("hidden_act", choice("silu" if is_gated else "gelu"))
+        activation = "silu" if self.is_gated else "gelu"
+        # Of another one the results would be others.
+        self._setting("hidden_act", choice(activation))
         rotary_base = names.rotary_base
         if not self.has_positions:
             theta = self._setting("rope_theta", number(above=0))
             rotary_base = theta or rotary_base
-        registers = self.registers
         interpolation = names.position_interpolation
-        if registers and interpolation == "bicubic":
+        if self.num_registers and interpolation == "bicubic":
             # The two kinds of DINOv2 differ in this, too.
             interpolation = "bicubic_antialiased"
         return {
@@ -228,7 +236,7 @@ class Encoder:
                 if "num_heads" in given
                 else self._num_heads(dim)
             ),
-            "mlp_dim": shape(self._full(expansions[0] + arrays.bias))[0],
+            "mlp_dim": shape(self._full(self._mlp[0][0] + arrays.bias))[0],
             "image_shape": (
                 grid[0] * patch_size,
                 grid[1] * patch_size,
@@ -239,13 +247,11 @@ class Encoder:
             "position_interpolation": interpolation,
             "rotary_base": rotary_base,
             "use_class_token": self._has(names.class_token),
-            "num_register_tokens": (
-                shape(self._full(registers))[-2] if registers else 0
-            ),
+            "num_register_tokens": self.num_registers,
             "use_patch_bias": self._has(names.patches + arrays.bias),
             "use_qkv_bias": self._has(names.qkv[0] + arrays.bias),
             "use_key_bias": self._has_key_bias,
-            "use_gated_mlp": is_gated,
+            "use_gated_mlp": self.is_gated,
             "layer_scale_init": (
                 1e-5 if self._has(names.attention_scale) else None
             ),
