@@ -15,7 +15,7 @@ pytestmark = pytest.mark.no_backend
 PACKAGE = pathlib.Path(keras_setr.__file__).parent
 
 # Each part with what it may import besides itself, as parts or modules: the
-# decoders' facts name no dataset, and models may know them.
+# facts of decoders and encoders name no dataset, and models may know them.
 GROUND = ("arguments", "opencv", "tables")
 BOTTOM = (
     *GROUND,
@@ -52,7 +52,13 @@ FLOORS = {
         "workers",
     ),
     "checkpoints": (*GROUND, "classes", "facts", "files", "layers", "version"),
-    "models": (*BOTTOM, "checkpoints", "data", "facts.decoders"),
+    "models": (
+        *BOTTOM,
+        "checkpoints",
+        "data",
+        "facts.decoders",
+        "facts.encoders",
+    ),
     "evaluation": (*GROUND, "classes", "inference", "metrics"),
     "submission": (*BOTTOM, "facts"),
     "comparison": (*GROUND, "checkpoints", "facts", "models", "training"),
