@@ -54,8 +54,31 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         # A base below the published floor decays to nothing, not upwards.
         self.end_learning_rate = end_learning_rate
         self.power = power
-        # The step at which t is 0, and T.
-        self.span = (0, decay_steps)
+        self._variable = None
+        self._span = (0, decay_steps)
+
+    @property
+    def span(self) -> tuple[int, int | None]:
+        """The step at which t is 0, and T."""
+        return self._span
+
+    @span.setter
+    def span(self, value: tuple[int, int | None]) -> None:
+        self._span = value
+        # A step that TensorFlow compiles anew stays in memory for ever, so
+        # that there it has to find the span in a variable. Float32, since
+        # integers would lie out of a GPU's reach; whole up to 2^24.
+        if keras.config.backend() == "tensorflow" and value[1] is not None:
+            if self._variable is None:
+                self._variable = keras.Variable(
+                    value, trainable=False, dtype="float32", name="span"
+                )
+            self._variable.assign(value)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether a compiled step sees another `span` by itself."""
+        return self._variable is not None
 
     def spread(self, first_step: int, steps: int) -> None:
         """Decay over `steps` from `first_step` on, if T was left open."""
@@ -77,6 +100,8 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         first_step, steps = self.span
         if steps is None:
             return ops.convert_to_tensor(base, "float32")
+        if self._variable is not None:
+            first_step, steps = self._variable[0], self._variable[1]
         end = min(self.end_learning_rate * min(1.0, multiplier), base)
         t = ops.cast(step, "float32") - first_step
         left = 1.0 - ops.clip(t / steps, 0.0, 1.0)

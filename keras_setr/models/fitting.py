@@ -423,12 +423,13 @@ def _spread_decay(model, run):
     optimizer = unwrapped(model.optimizer)
     iterations = int(ops.convert_to_numpy(optimizer.iterations))
     batches = optimizer.gradient_accumulation_steps or 1
+    if not schedule.is_followed:
+        # It is a constant of the compiled step.
+        model.train_function = None
     schedule.spread(
         iterations - run.epoch * run.steps_per_epoch // batches,
         max(1, run.epochs * run.steps_per_epoch // batches),
     )
-    # The schedule is a constant of the compiled step.
-    model.train_function = None
 
 
 def _automatic_optimizer(

@@ -299,3 +299,18 @@ def test_batches_of_another_size_than_the_model_are_refused(untrained):
         untrained.fit(other, np.zeros(other.shape[:3], "int32"))
     assert "pass images of the model's size" in str(error.value)
     assert f"image_shape={(2 * height, width, channels)}" in str(error.value)
+
+
+@pytest.mark.backends("tensorflow")
+def test_another_fit_takes_the_step_that_was_compiled():
+    # Each one that is compiled anew stays in memory for ever.
+    model = tiny.smallest()
+    x, y = tiny.images(), tiny.labels()
+    model.compile(learning_rate=0.01)
+    model.fit(x, y, verbose=0)
+    step = model.train_function
+    model.fit(x, y, epochs=3, verbose=0)
+    assert model.train_function is step
+    # Nothing is left of the second fit's three steps.
+    rate = model.optimizer.learning_rate
+    np.testing.assert_allclose(ops.convert_to_numpy(rate), 1e-4, rtol=1e-5)
