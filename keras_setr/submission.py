@@ -221,7 +221,7 @@ def segment_files(
                 report(path, error)
 
     with concurrent.futures.ThreadPoolExecutor(1) as writer:
-        before = []
+        before: list = []
         for group in ahead(groups(), 1):
             for path, _, error in group:
                 if error is not None:

@@ -16,7 +16,7 @@ from keras_setr.inference.outputs import softmax
 # A strip, the rows that are blended at once, takes about as much as a
 # processor's cache holds. A window may be large and stays where the backend
 # left it: it is neither copied as a whole nor written to.
-_STRIP_BYTES = 2**22
+_STRIP_BYTES = 2**20
 
 
 class Blend:
@@ -74,43 +74,67 @@ class Blend:
         # before. One array serves both, as rows and columns are read before
         # anything is written over them.
         between = None
+        # (rows of a band, overlap, K), what two columns share, in the same
+        # way: one array, as memory that is new costs more than the sums.
+        beside = None
+        reach = max(
+            (a + w - b for a, b in itertools.pairwise(self.lefts)), default=0
+        )
+        # What is done with in the same step, in memory that is used again.
+        scratch = None
         for tops, next_top, overlap in zip(
             self.bands, next_tops, [0, *overlaps]
         ):
             cuts = sorted({*tops, *(top + h for top in tops), next_top})
-            # What the strips of the column before share with this one's.
-            beside = collections.deque()
+            begin, first = tops[0], 0
             for left, next_left in zip(self.lefts, next_lefts):
                 done = next_left - left
-                # Strips that the next window of the column adds to, and what
-                # those that are complete share with the next column.
-                begun, shared = collections.deque(), collections.deque()
+                # Strips that the next window of the column adds to.
+                begun = collections.deque()
                 for top, next_window in zip(tops, [*tops[1:], height]):
                     logits = yield
                     if between is None:
                         shape = (max(overlaps), width, logits.shape[-1])
                         between = np.empty(shape, np.float32)
+                        rows = max(b[-1] - b[0] for b in self.bands) + h
+                        shape = (rows, reach, logits.shape[-1])
+                        beside = np.empty(shape, np.float32)
                     earlier, begun = begun, collections.deque()
                     for row, end in _strips(cuts, top, top + h, logits):
+                        rows = logits[row - top : end - top]
+                        # The column before has brought along what lies over
+                        # its part.
+                        over = between[row - begin : overlap][: end - row]
+                        complete = row < next_window
                         if earlier:
                             strip = earlier.popleft()
-                            strip += logits[row - top : end - top]
+                            strip += rows
+                        elif (
+                            complete
+                            and self._shares is None
+                            and not first
+                            and not len(over)
+                        ):
+                            # No other window lies here, and nothing is
+                            # written.
+                            strip = rows
                         else:
-                            strip = logits[row - top : end - top].copy()
-                            first = 0
-                            if beside:
-                                part = beside.popleft()
-                                first = part.shape[1]
-                                strip[:, :first] += part
-                            # The column before has brought along what lies
-                            # over its part.
-                            part = between[row - tops[0] : overlap]
-                            part = part[: end - row, left + first : left + w]
-                            strip[: len(part), first:] += part
-                        if row >= next_window:
+                            if not complete:
+                                strip = np.empty_like(rows)
+                            elif scratch is None or scratch.shape != rows.shape:
+                                strip = scratch = np.empty_like(rows)
+                            else:
+                                strip = scratch
+                            part = beside[row - begin : end - begin, :first]
+                            np.add(part, rows[:, :first], out=strip[:, :first])
+                            strip[:, first:] = rows[:, first:]
+                            over = over[:, left + first : left + w]
+                            strip[: len(over), first:] += over
+                        if not complete:
                             begun.append(strip)
                             continue
-                        shared.append(strip[:, done:].copy())
+                        part = beside[row - begin : end - begin, : w - done]
+                        part[...] = strip[:, done:]
                         strip = strip[:, :done]
                         if row < next_top:
                             self._average(strip, row, left)
@@ -119,11 +143,11 @@ class Blend:
                             part = between[row - next_top : end - next_top]
                             part[:, left:next_left] = strip
                     # Nothing of a batch is held while the next one runs.
-                    logits = strip = part = None
-                beside = shared
+                    logits = strip = part = rows = None
+                first = w - done
             self.sink.advance(next_top)
         # Before labels are copied into wider ones.
-        between = None
+        between = beside = scratch = None
         yield
 
     def _average(self, block, top, left):
