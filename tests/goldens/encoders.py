@@ -138,10 +138,10 @@ def of_timm():
             model.load_pretrained(path)
         yield name, shapes, {}, model
 
-    for name, gated in (("Meta DINOv3", False), ("Meta DINOv3 gated", True)):
-        model = eva.Eva(
+    def dinov3(gated, biased):
+        return eva.Eva(
             16,
-            qkv_bias=True,
+            qkv_bias=biased,
             init_values=0.1,
             rope_type="dinov3",
             rope_temperature=100,
@@ -157,6 +157,10 @@ def of_timm():
             norm_layer=torch.nn.LayerNorm,  # of epsilon 1e-5
             **settings,
         )
+
+    yield filled("timm DINOv3 gated", dinov3(gated=True, biased=False))
+    for name, gated in (("Meta DINOv3", False), ("Meta DINOv3 gated", True)):
+        model = dinov3(gated, biased=True)
         shapes = meta_shapes(gated)
         state = as_torch(random_state(shapes))
         model.load_state_dict(eva.checkpoint_filter_fn(state, model))

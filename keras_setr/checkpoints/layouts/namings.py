@@ -187,6 +187,15 @@ DINOV3 = dataclasses.replace(
     ),
     **_OF_ROTARY,
 )
+TIMM_DINOV3 = dataclasses.replace(
+    DINOV3,
+    name="timm DINOv3",
+    registers=("reg_token",),
+    known_by=("reg_token", "blocks.{i}.gamma_1"),
+    attention_scale="blocks.{i}.gamma_1",
+    mlp_scale="blocks.{i}.gamma_2",
+    gated_mlp=tuple(f"blocks.{{i}}.mlp.fc{n}." for n in ("1_g", "1_x", "2")),
+)
 MMSEGMENTATION = EncoderNames(
     name="mmsegmentation",
     prefixes=("backbone.", ""),
@@ -393,6 +402,7 @@ KERAS_HUB_DINOV3 = dataclasses.replace(
 
 ENCODERS = (
     DINOV3,
+    TIMM_DINOV3,
     DINOV2,
     TIMM,
     MMSEGMENTATION,
