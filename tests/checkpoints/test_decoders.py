@@ -66,7 +66,7 @@ def test_the_authors_files_give_what_their_code_computes(name, tmp_path):
         }
     logits, auxiliary = ref.authors_decode(state, name, features, (12, 12))
     outputs = tiny.outputs(keras.Model(model.input, model.output), IMAGES)
-    assert len(outputs) == 1 + len(auxiliary)
+    assert len(outputs) == 2 + len(auxiliary)
     for key, expected in [
         ("logits", logits),
         *((f"auxiliary_{i}", a) for i, a in enumerate(auxiliary)),

@@ -137,7 +137,7 @@ def test_a_record_checks_its_fields():
     for field, value, message in (
         ("steps", 0, "steps must be an integer of at least 1. Received: 0"),
         ("learning_rate", float("nan"), "learning_rate must be .*nan"),
-        ("decoder", "pub", "'naive', 'pup' or 'mla'.*Did you mean 'pup'"),
+        ("decoder", "pub", "'naive', 'pup'.*Did you mean 'pup'"),
         ("feature_layers", 24, "feature_layers must be a sequence"),
         ("crop_size", (512.0, 512), "crop_size must be"),
         ("miou", 48.62, "miou must be a dict"),
