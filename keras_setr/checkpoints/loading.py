@@ -75,6 +75,7 @@ def load_encoder(cls, name, options, arguments):
     given = split_arguments(cls, (), arguments)
     given = _without_final_norm(name, given)
     layout = _open(name, options, encoder_only=True)
+    _check_backbone(cls, layout, name)
     if isinstance(layout.saved, cls) and not given:
         return layout.saved
     return _carry_out(plan_encoder(cls, layout, given), layout, options)
@@ -97,6 +98,7 @@ def load_segmenter(cls, model_classes, name, options, arguments):
     if name in PRESETS:  # before it is downloaded
         _pick_class(asked, PRESETS[name].model_class, name)
     layout = _open(name, options)
+    asked = _fitting(asked, layout, name)
     cls = _pick_class(asked, layout.model_class, name)
     given = split_arguments(cls, (cls,), arguments)
     given = _without_final_norm(name, given)
@@ -162,10 +164,13 @@ def _convert(preset, verbose):
     layout = recognise(tensors.read_file(path), sources.classes_of(preset))
     if layout.model_class is None:
         # With its norm, which some may want.
-        given = Given({"use_final_norm": True})
-        plan = plan_encoder(_class("SETRBackbone"), layout, given)
+        with_norm = {"use_final_norm": True}
+        is_transformer = layout.backbone_class == "SETRBackbone"
+        given = Given(with_norm if is_transformer else {})
+        plan = plan_encoder(_class(layout.backbone_class), layout, given)
     else:
-        plan = plan_model(_class(layout.model_class), layout, Given())
+        given = Given(model=preset.arguments)
+        plan = plan_model(_class(layout.model_class), layout, given)
     return _carry_out(plan, layout, LoadOptions(verbose=verbose))
 
 
@@ -190,7 +195,11 @@ def _open(name, options, encoder_only=False):
 def _carry_out(plan, layout, options):
     """A new model with the source's values."""
     # Random values only where some may stay.
-    all_follow = options.load_weights and not options.skip_mismatch
+    all_follow = (
+        options.load_weights
+        and not options.skip_mismatch
+        and plan.fills_encoder
+    )
     with values_follow() if all_follow else contextlib.nullcontext():
         model = build(plan)
     if options.load_weights:
@@ -207,10 +216,38 @@ def _class(name):
 
 def _without_final_norm(name, given):
     """The kept copy of a built-in encoder has a norm that SETR has not."""
-    if name not in PRESETS or PRESETS[name].model_class is not None:
+    preset = PRESETS.get(name)
+    if preset is None or preset.model_class is not None:
+        return given
+    if preset.backbone_class != "SETRBackbone":
         return given
     encoder = {"use_final_norm": False, **given.encoder}
     return dataclasses.replace(given, encoder=encoder)
+
+
+def _check_backbone(cls, layout, name):
+    """Raise where a source holds another kind of encoder."""
+    if layout.backbone_class != cls.__name__:
+        raise ValueError(
+            f"{name} holds a {layout.backbone_class}. Received: a call of "
+            f"{cls.__name__}.from_preset."
+        )
+
+
+def _fitting(asked, layout, name):
+    """The classes, of those asked for, that have the source's encoder."""
+    fitting = [
+        cls
+        for cls in asked
+        if cls.backbone_cls.__name__ == layout.backbone_class
+    ]
+    if not fitting:
+        raise ValueError(
+            f"{name} holds a {layout.backbone_class}, and "
+            f"{asked[0].__name__} is built on a "
+            f"{asked[0].backbone_cls.__name__}."
+        )
+    return fitting
 
 
 def _pick_class(asked, held, name):
@@ -228,10 +265,11 @@ def _pick_class(asked, held, name):
         raise ValueError(
             f"{name} holds an encoder without a decoder. Choose one: "
             + ", ".join(f"{cls.__name__}.from_preset" for cls in asked)
-            + ", or SETRBackbone.from_preset for the encoder itself."
+            + f", or {asked[0].backbone_cls.__name__}.from_preset for the "
+            "encoder itself."
         )
     raise ValueError(
         f"{name} holds a {held}. Call {held}.from_preset, or, for its "
         f"encoder under another decoder, {asked[0].__name__}("
-        "SETRBackbone.from_preset(..), num_classes)."
+        f"{asked[0].backbone_cls.__name__}.from_preset(..), num_classes)."
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 
 from keras_setr.arguments import check_names
 from keras_setr.arguments import integer
@@ -15,6 +16,12 @@ _NEW_DECODER = (
 _DECODER_TENSORS = (
     r"(decode_head|auxiliary_head|neck|backbone\.mla|backbone\.norm_\d+)\..*",
     "only the encoder was asked for",
+)
+_PATCHES = "patch_embedding/"
+_NO_PATCHES = "the stem's maps are embedded, not the images' pixels"
+_OF_STEM = (
+    rf"(stem|stage_\d+_block_\d+)/|{_PATCHES}",
+    "the stem is as it was given, what embeds its maps new",
 )
 # What every Keras model takes, in its `**kwargs`.
 _OF_KERAS = ("name", "trainable")
@@ -87,6 +94,7 @@ class LoadPlan:
         initial: tuple of `(pattern, note)`: variables whose path matches from
             its start keep their initial values, and the note is printed.
         notes: tuple of str. What else the report tells.
+        fills_encoder: bool. Whether all of the encoder comes of the source.
     """
 
     backbone_class: type
@@ -98,6 +106,7 @@ class LoadPlan:
     model_arguments: dict = dataclasses.field(default_factory=dict)
     initial: tuple = ()
     notes: tuple = ()
+    fills_encoder: bool = True
 
 
 def plan_encoder(backbone_class, layout, given):
@@ -110,7 +119,7 @@ def plan_encoder(backbone_class, layout, given):
     """
     found = layout.encoder_arguments(given.encoder)
     arguments, notes = _with_given(found, given.encoder)
-    return LoadPlan(
+    plan = LoadPlan(
         backbone_class,
         arguments,
         layout.name,
@@ -118,6 +127,7 @@ def plan_encoder(backbone_class, layout, given):
         (*layout.ignored, _DECODER_TENSORS),
         notes=notes,
     )
+    return _behind_stem(plan, found)
 
 
 def plan_model(model_class, layout, given):
@@ -155,7 +165,7 @@ def plan_model(model_class, layout, given):
     elif found["num_classes"] != num_classes:
         change = f"{found['num_classes']} -> {num_classes} classes"
         initial = ((_CLASSIFIERS, f"classifiers re-initialised: {change}"),)
-    return LoadPlan(
+    plan = LoadPlan(
         model_class.backbone_cls,
         encoder_arguments,
         layout.name,
@@ -165,6 +175,26 @@ def plan_model(model_class, layout, given):
         arguments,
         initial,
         notes,
+    )
+    return _behind_stem(plan, encoder)
+
+
+def _behind_stem(plan, found):
+    """The same for SETR-Hybrid, where the source is a transformer alone."""
+    stem = plan.backbone_arguments.get("stem")
+    if stem is None or found.get("stem") is not None:
+        return plan
+    of_patches = [r for r in plan.rules if r.target.startswith(_PATCHES)]
+    unused = [source for rule in of_patches for source in rule.sources]
+    return dataclasses.replace(
+        plan,
+        rules=tuple(r for r in plan.rules if r not in of_patches),
+        ignored=(
+            *plan.ignored,
+            *((re.escape(source), _NO_PATCHES) for source in unused),
+        ),
+        initial=(*plan.initial, _OF_STEM),
+        fills_encoder=False,
     )
 
 

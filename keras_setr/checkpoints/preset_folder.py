@@ -81,6 +81,8 @@ class OwnLayout:
         self._source, self._origin = source, origin
         self._load_weights = load_weights
         self.model_class = None if encoder_only else _class_name(source)
+        config = hub.read_json(source, CONFIG)
+        self.backbone_class = config.get("class_name")
         if saved is not None:
             self.saved = saved
 

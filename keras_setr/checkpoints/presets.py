@@ -37,10 +37,12 @@ class Preset:
             that SPDX has not.
         source: str. Who published it.
         miou, miou_multi_scale: float or `None`, percent.
-        image_size: int. Side of the training crops.
+        image_size: int, or `(H, W)`. Of the training crops.
         size, family: str. Of the encoder, in `facts/encoders.py`.
         gated: bool. Whether its licence has to be accepted, on the page
             `url`, before there is anything to download.
+        backbone_class: str. `"SETRBackbone"` or `"ResNetBackbone"`.
+        arguments: dict. What the model needs and its file does not tell.
     """
 
     name: str
@@ -55,10 +57,12 @@ class Preset:
     source: str
     miou: float | None = None
     miou_multi_scale: float | None = None
-    image_size: int = 512
+    image_size: int | tuple[int, int] = 512
     size: str = "large"
     family: str = "vit"
     gated: bool = False
+    backbone_class: str = "SETRBackbone"
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def model_class(self) -> str | None:

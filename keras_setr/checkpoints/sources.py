@@ -35,6 +35,7 @@ class PublishedLayout:
     def __init__(self, preset):
         self.name = preset.name
         self.model_class = preset.model_class
+        self.backbone_class = preset.backbone_class
         self._encoder, self._model = architecture(preset)
         self._classes = classes_of(preset)
 

@@ -9,6 +9,7 @@ import keras_hub
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
+from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
@@ -29,6 +30,7 @@ from keras_setr.models import keras_internals
 from keras_setr.models.encoder import IMAGE_SHAPE
 from keras_setr.models.encoder import Encoder
 from keras_setr.models.encoder import check_layers
+from keras_setr.models.resnet import ResNetBackbone
 
 # Paper, Table 2, has T-Small and T-Large. T-Small is shaped as ViT-B, which the
 # authors' code calls base: T_BASE names the same size. T_TINY is that of
@@ -109,11 +111,35 @@ class SETRBackbone(Encoder):
             and compute the layer anew in the backward pass: less memory, more
             time, the same gradients. An attribute, too, that can be set
             before `compile`.
+        stem: a `ResNetBackbone` or its arguments as a dict, for SETR-Hybrid
+            (paper, section 4.1): its last stage is cut into patches in place
+            of the image, `patch_size` pixels of the image to each. The layers
+            and weights of the object become the encoder's. `None` for SETR.
         dtype: a Keras dtype or policy.
 
+    SETR-Hybrid is a ResNet-50 of output stride 16 in front of T-Small, where
+    a patch is one pixel of the ResNet's map:
+
+    ```python
+    backbone = keras_setr.SETRBackbone(
+        **keras_setr.T_SMALL,
+        image_shape=(768, 768, 3),
+        stem=keras_setr.ResNetBackbone(
+            **keras_setr.RESNET_50, output_stride=16, late_stages="dilated"
+        ),
+    )
+    ```
+
+    The paper says "ResNet-50 based FCN encoder", "output stride 1/16", and
+    not what becomes of stage 4. The recipes keep and dilate it, as the FCN
+    encoder of that stride has it in the code that the paper builds on
+    (mmsegmentation's `fcn-d6_r50-d16`): 2048 channels reach the projection.
+    `late_stages="cut"` leaves it out, as Google's hybrid does (arXiv
+    2010.11929, section 3.1).
+
     Raises:
-        ValueError: where the patches do not divide the images or the heads
-            the width.
+        ValueError: where the patches do not divide the images, the heads the
+            width, or the stem's stride the patches.
     """
 
     can_rematerialize = True
@@ -132,6 +158,12 @@ class SETRBackbone(Encoder):
         num_register_tokens=integer(0),
         use_patch_bias=flag(),
         use_final_norm=flag(),
+        stem=optional(
+            instance(
+                "a ResNetBackbone or a dict of its arguments",
+                *(ResNetBackbone, dict),
+            )
+        ),
         **BLOCK_RULES,
     )
     def __init__(
@@ -158,6 +190,7 @@ class SETRBackbone(Encoder):
         drop_path_rate: float = 0.0,
         layer_norm_epsilon: float = 1e-6,
         rematerialize: bool = False,
+        stem: ResNetBackbone | dict[str, Any] | None = None,
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -165,6 +198,14 @@ class SETRBackbone(Encoder):
             raise ValueError(
                 "num_heads must divide hidden_dim. Received: "
                 f"num_heads={num_heads}, hidden_dim={hidden_dim}."
+            )
+        if isinstance(stem, dict):
+            stem = ResNetBackbone(**stem, dtype=dtype)
+        stem_stride = 1 if stem is None else stem.output_stride
+        if patch_size % stem_stride:
+            raise ValueError(
+                "patch_size must be a multiple of the stem's output_stride="
+                f"{stem_stride}. Received: {patch_size}."
             )
         height, width, _ = image_shape
         check_multiple_of_patch(height, width, patch_size)
@@ -178,7 +219,7 @@ class SETRBackbone(Encoder):
         # === Layers ===
         self.patch_embedding = PatchEmbedding(
             hidden_dim,
-            patch_size,
+            patch_size // stem_stride,
             use_bias=use_patch_bias,
             dtype=dtype,
             name="patch_embedding",
@@ -218,7 +259,8 @@ class SETRBackbone(Encoder):
 
         # === Functional model ===
         images = keras.Input(image_shape, name="images")
-        patches = self.patch_embedding(images)  # (B, h, w, D)
+        maps = images if stem is None else stem.apply_to(images)
+        patches = self.patch_embedding(maps)  # (B, h, w, D)
         tokens = self.token_embedding(patches)  # (B, N, D), Z^0
         self.tokens = {0: tokens}
         self.features = {}
@@ -269,6 +311,7 @@ class SETRBackbone(Encoder):
         self.attention_dropout_rate = attention_dropout_rate
         self.drop_path_rate = drop_path_rate
         self.layer_norm_epsilon = layer_norm_epsilon
+        self.stem = stem
         keras_internals.register_parameters(self)
 
     @property
@@ -286,6 +329,7 @@ class SETRBackbone(Encoder):
         return (
             f"{self.num_layers} layers, width {self.hidden_dim}, "
             f"{self.num_heads} heads, patches of {self.patch_size}"
+            + (f"; behind a {self.stem.summary_line}" if self.stem else "")
         )
 
     @property
@@ -420,4 +464,7 @@ class SETRBackbone(Encoder):
         return self.blocks[layer - 1].attention_maps(*inputs)
 
     def get_config(self):
-        return {**config_of(self, SETRBackbone), **super().get_config()}
+        config = {**config_of(self, SETRBackbone), **super().get_config()}
+        if self.stem is not None:
+            config["stem"] = self.stem.arguments
+        return config

@@ -157,6 +157,23 @@ class ResNetBackbone(Encoder):
         return self.output_stride < _STEM_STRIDE * 2 ** (self.num_layers - 1)
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """What its layers are made of: not the images, names nor policy."""
+        arguments = config_of(self, ResNetBackbone)
+        return {
+            name: value
+            for name, value in arguments.items()
+            if name not in ("image_shape", "dtype")
+        }
+
+    def apply_to(self, images: Any) -> Any:
+        """The last stage of images, by the same layers, one after another."""
+        x = images
+        for layer in self.layers[1:]:
+            x = layer(x)
+        return x
+
+    @property
     def summary_line(self) -> str:
         blocks = ", ".join(map(str, self.num_blocks[: self.num_layers]))
         return (

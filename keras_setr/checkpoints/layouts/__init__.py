@@ -6,6 +6,9 @@ from typing import Any
 from keras_setr.checkpoints.layouts.decoders import DECODERS
 from keras_setr.checkpoints.layouts.encoders import Encoder
 from keras_setr.checkpoints.layouts.namings import ENCODERS
+from keras_setr.checkpoints.layouts.resnets import RESNETS
+from keras_setr.checkpoints.layouts.resnets import Hybrid
+from keras_setr.checkpoints.layouts.resnets import ResNet
 from keras_setr.checkpoints.tensors import Checkpoint
 from keras_setr.classes import Classes
 
@@ -36,8 +39,9 @@ class Layout:
     Attributes:
         name: str. The naming, for messages.
         checkpoint: `Checkpoint`.
-        model_class: str. `"SETRNaive"`, `"SETRPUP"` or `"SETRMLA"`; `None`
+        model_class: str. That of the segmenter, such as `"SETRPUP"`; `None`
             for an encoder alone.
+        backbone_class: str. `"SETRBackbone"` or `"ResNetBackbone"`.
         ignored: sequence of `(pattern, reason)` of tensors that are left out.
         saved: `None`. Of preset folders, the model as it was saved.
     """
@@ -53,11 +57,12 @@ class Layout:
         self._classes = classes
         self.name = (decoder or encoder.names).name
         self.model_class = decoder and decoder.model_class
+        self.backbone_class = encoder.backbone_class
         self.ignored = encoder.ignored + (decoder.ignored if decoder else ())
 
     @_naming_the_file
     def encoder_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of `SETRBackbone` under which the tensors fit.
+        """Arguments of the backbone under which the tensors fit.
 
         Args:
             given: dict of those that the user gives.
@@ -93,16 +98,7 @@ class Layout:
     @_naming_the_file
     def facts(self) -> dict[str, Any]:
         """What tells published files apart, by the arguments' names."""
-        patch_size, _, _, hidden_dim = self._encoder.patch_shape
-        facts = {
-            "num_layers": self._encoder.num_layers,
-            "hidden_dim": hidden_dim,
-            "patch_size": patch_size,
-            "num_register_tokens": self._encoder.num_registers,
-            "use_gated_mlp": self._encoder.is_gated,
-        }
-        if self._encoder.has_positions:
-            facts["position_grid"] = (self._encoder.square_side,) * 2
+        facts = self._encoder.facts()
         if self._decoder:
             facts["num_classes"] = self._decoder.num_classes
         return facts
@@ -118,10 +114,12 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
     Raises:
         ValueError: where no known naming fits.
     """
-    encoder = Encoder.find(checkpoint)
+    found = (kind.find(checkpoint) for kind in (Hybrid, Encoder, ResNet))
+    encoder = next((encoder for encoder in found if encoder is not None), None)
     if encoder is None:
         keys = list(checkpoint.tensors)
-        known = [names.name for names in ENCODERS] + [d.name for d in DECODERS]
+        known = [names.name for names in (*ENCODERS, *RESNETS)]
+        known += dict.fromkeys(decoder.name for decoder in DECODERS)
         raise ValueError(
             f"{checkpoint.origin} has no layout that is known here. Its first "
             f"names: {', '.join(keys[:_SHOWN])}. Known: {', '.join(known)}."

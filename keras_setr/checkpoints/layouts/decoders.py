@@ -338,4 +338,111 @@ class Authors(_Decoder):
                 )
 
 
-DECODERS = (MMSegmentation, Authors)
+class _Baseline(_Decoder):
+    """A baseline of mmsegmentation's, on a ResNet."""
+
+    name = "mmsegmentation"
+
+    @property
+    def num_classes(self):
+        return self._shape("decode_head.conv_seg.weight")[0]
+
+    def backbone_arguments(self):
+        return {}
+
+    def _stages(self, target, source, positions):
+        """Convolutions with norms, at their positions in a torch sequence."""
+        for index, position in enumerate(positions):
+            stage = f"{source}.{position}"
+            yield from self._conv_norm(
+                f"{target}_{index}", f"{stage}.conv", f"{stage}.bn"
+            )
+
+
+class MMSegmentationFCN(_Baseline):
+    """Its FCN, with the auxiliary head of the published ones."""
+
+    decoder = "fcn"
+
+    @staticmethod
+    def found(checkpoint):
+        return "decode_head.convs.0.conv.weight" in checkpoint
+
+    def backbone_arguments(self):
+        return {"output_stride": 8}
+
+    @functools.cached_property
+    def has_auxiliary(self):
+        return "auxiliary_head.conv_seg.weight" in self.checkpoint
+
+    def arguments(self, given):
+        shape = self._shape
+        arguments = {
+            "num_classes": self.num_classes,
+            "filters": shape("decode_head.convs.0.conv.weight")[0],
+            "auxiliary_stage": None,
+        }
+        if self.has_auxiliary:
+            first = "auxiliary_head.convs.0.conv.weight"
+            arguments.update(
+                auxiliary_stage=self.encoder.num_layers - 1,
+                auxiliary_filters=shape(first)[0],
+            )
+        return arguments
+
+    def rules(self):
+        head = "decode_head"
+        yield from self._stages(f"{head}/convolution", f"{head}.convs", (0, 1))
+        joint = f"{head}.conv_cat"
+        yield from self._conv_norm(
+            f"{head}/joint", f"{joint}.conv", f"{joint}.bn"
+        )
+        yield from self._convolution(f"{head}/classifier", f"{head}.conv_seg")
+        if self.has_auxiliary:
+            target, source = "auxiliary_head_0", "auxiliary_head"
+            yield from self._stages(
+                f"{target}/convolution", f"{source}.convs", (0,)
+            )
+            yield from self._convolution(
+                f"{target}/classifier", f"{source}.conv_seg"
+            )
+
+
+class MMSegmentationFPN(_Baseline):
+    """Its Semantic FPN."""
+
+    decoder = "semantic_fpn"
+
+    @staticmethod
+    def found(checkpoint):
+        return "decode_head.scale_heads.0.0.conv.weight" in checkpoint
+
+    def arguments(self, given):
+        shape = self._shape
+        return {
+            "num_classes": self.num_classes,
+            "neck_filters": shape("neck.lateral_convs.0.conv.weight")[0],
+            "filters": shape("decode_head.scale_heads.0.0.conv.weight")[0],
+        }
+
+    def rules(self):
+        for level in range(self.encoder.num_layers):
+            for ours, theirs in (
+                ("projection", "lateral_convs"),
+                ("fusion", "fpn_convs"),
+            ):
+                yield from self._convolution(
+                    f"neck/{ours}_{level}", f"neck.{theirs}.{level}.conv"
+                )
+            # The doublings between them are counted, too.
+            yield from self._stages(
+                f"decode_head/stream_{level}_convolution",
+                f"decode_head.scale_heads.{level}",
+                range(0, 2 * max(1, level), 2),
+            )
+        yield from self._convolution(
+            "decode_head/classifier", "decode_head.conv_seg"
+        )
+
+
+DECODERS = (MMSegmentation, MMSegmentationFCN, MMSegmentationFPN, Authors)

@@ -37,6 +37,8 @@ class Encoder:
         prefix: str. What the file has before every name.
     """
 
+    backbone_class = "SETRBackbone"
+
     def __init__(self, checkpoint, names, prefix):
         self.checkpoint = checkpoint
         self.names = names
@@ -99,6 +101,20 @@ class Encoder:
                 f"{self.checkpoint.origin} must hold the kernel of patches of "
                 f"an image under {name!r}. Received: shape {shape}."
             ) from error
+
+    def facts(self):
+        """What tells published files apart, by the arguments' names."""
+        patch_size, _, _, hidden_dim = self.patch_shape
+        facts = {
+            "num_layers": self.num_layers,
+            "hidden_dim": hidden_dim,
+            "patch_size": patch_size,
+            "num_register_tokens": self.num_registers,
+            "use_gated_mlp": self.is_gated,
+        }
+        if self.has_positions:
+            facts["position_grid"] = (self.square_side,) * 2
+        return facts
 
     @functools.cached_property
     def registers(self):

@@ -1,0 +1,168 @@
+"""ResNets, FCN, Semantic FPN and the hybrid from the originals' files."""
+
+import json
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+
+import keras_setr as ks
+from tests import tiny
+from tests.checkpoints.test_encoders import save
+from tests.goldens import mmsegmentation_baselines as golden
+from tests.goldens.mmsegmentation_models import random_state
+
+MODELS = {"fcn": ks.FCN, "semantic_fpn": ks.SemanticFPN}
+
+
+def array(x):
+    return keras.ops.convert_to_numpy(x)
+
+
+def assert_close(value, expected, what=""):
+    np.testing.assert_allclose(
+        value, expected, atol=1e-5 * np.abs(expected).max(), err_msg=what
+    )
+
+
+def golden_of(name):
+    """The arrays, and the weights that they come of."""
+    with np.load(golden.FOLDER / f"mmsegmentation_{name}.npz") as arrays:
+        arrays = dict(arrays)
+    shapes = json.loads(str(arrays.pop("shapes")))
+    return arrays, random_state(shapes)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_mmsegmentations_files_give_its_outputs(name, tmp_path, capsys):
+    arrays, state = golden_of(name)
+    path = save(tmp_path / "checkpoint.safetensors", state)
+    model = ks.SETRSegmenter.from_preset(path, preprocessor=None)
+    assert type(model) is MODELS[name]
+    assert "(mmsegmentation): encoder" in capsys.readouterr().out
+    stages = {
+        f"stage_{i}": tensor for i, tensor in model.backbone.features.items()
+    }
+    found = tiny.outputs(
+        keras.Model(model.input, {**model.output, **stages}), golden.images()
+    )
+    for key, expected in arrays.items():
+        if key == "logits_True":
+            continue
+        ours = key.partition("_False")[0]
+        value = array(found[ours])
+        if ours == "logits":
+            value = value[:, ::4, ::5]
+        assert_close(value, expected, key)
+
+
+@pytest.mark.backends("torch")
+def test_aligned_corners_are_mmsegmentations(tmp_path):
+    arrays, state = golden_of("fcn")
+    path = save(tmp_path / "checkpoint.safetensors", state)
+    model = ks.FCN.from_preset(
+        path, preprocessor=None, align_corners=True, verbose=False
+    )
+    logits = array(tiny.outputs(model, golden.images()))
+    assert_close(logits[:, ::4, ::5], arrays["logits_True"])
+
+
+@pytest.mark.backends("torch")
+def test_an_encoder_alone_is_read_whole_or_cut(tmp_path, capsys):
+    arrays, state = golden_of("semantic_fpn")
+    path = save(tmp_path / "resnet.safetensors", state)
+    whole = ks.ResNetBackbone.from_preset(path)
+    assert "only the encoder was asked for" in capsys.readouterr().out
+    found = array(tiny.outputs(whole, golden.images()))
+    assert_close(found, arrays["stage_4"])
+    assert whole.deep_stem and whole.output_stride == 32
+    cut = ks.ResNetBackbone.from_preset(
+        path, output_stride=16, late_stages="cut"
+    )
+    assert "cut before this stage" in capsys.readouterr().out
+    found = array(tiny.outputs(cut, golden.images()))
+    assert_close(found, arrays["stage_3"])
+    # The decoder stays under another number of classes.
+    model = ks.SemanticFPN.from_preset(path, num_classes=7, verbose=False)
+    assert model.num_classes == 7
+
+
+@pytest.mark.backends("torch")
+def test_torchvisions_names_are_read(tmp_path):
+    ours = tiny.resnet((None, None, 3))
+    tiny.set_weights_by_path(ours)
+    state = {"fc.weight": np.zeros((5, 128), "float32")}
+    parts = {
+        "reduction": ("conv1", "bn1"),
+        "spatial": ("conv2", "bn2"),
+        "expansion": ("conv3", "bn3"),
+        "shortcut": ("downsample.0", "downsample.1"),
+    }
+    words = {
+        "kernel": "weight",
+        "gamma": "weight",
+        "beta": "bias",
+        "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+    }
+    for v in ours.weights:
+        layer, part, kind, name = v.path.split("/")
+        names = ("conv1", "bn1")
+        if layer != "stem":
+            _, stage, _, block = layer.split("_")
+            where = f"layer{stage}.{int(block) - 1}."
+            names = [where + n for n in parts[part]]
+        value = array(v)
+        if name == "kernel":
+            value = np.ascontiguousarray(value.transpose(3, 2, 0, 1))
+        state[f"{names[kind == 'norm']}.{words[name]}"] = value
+    path = save(tmp_path / "resnet.safetensors", state)
+    model = ks.FCN.from_preset(path, num_classes=5, output_stride=8)
+    assert model.backbone.output_stride == 8
+    plain = ks.ResNetBackbone.from_preset(path)
+    x = np.random.default_rng(1).normal(size=(1, 37, 50, 3)).astype("float32")
+    np.testing.assert_array_equal(
+        array(tiny.outputs(plain, x)), array(tiny.outputs(ours, x))
+    )
+
+
+@pytest.mark.backends("torch")
+def test_kerashubs_presets_are_read(tmp_path):
+    theirs = keras_hub.models.ResNetBackbone(
+        [64], [7], [64, 128], [2, 1], [1, 2], "bottleneck_block"
+    )
+    tiny.set_weights_by_path(theirs)
+    theirs.save_to_preset(str(tmp_path))
+    ours = ks.ResNetBackbone.from_preset(str(tmp_path))
+    assert ours.num_blocks == (2, 1) and ours.output_stride == 8
+    x = np.random.default_rng(0).normal(size=(2, 33, 50, 3)).astype("float32")
+    expected = array(theirs(x, training=False))
+    assert_close(array(tiny.outputs(ours, x)), expected)
+    vd = keras_hub.models.ResNetBackbone(
+        [8, 8, 64], [3, 3, 3], [64, 128], [1, 1], [1, 2], "bottleneck_block_vd"
+    )
+    vd.save_to_preset(str(tmp_path / "vd"))
+    with pytest.raises(ValueError, match="in the file, but not in the model"):
+        ks.ResNetBackbone.from_preset(str(tmp_path / "vd"))
+
+
+@pytest.mark.backends("torch")
+def test_encoders_of_the_other_kind_are_refused(tmp_path):
+    model = tiny.build("fcn")
+    model.save_to_preset(tmp_path / "fcn")
+    folder = str(tmp_path / "fcn")
+    again = ks.FCN.from_preset(folder, num_classes=3, output_stride=16)
+    assert again.backbone.output_stride == 16 and again.num_classes == 3
+    for cls in (ks.SETRPUP, ks.SemanticFPN):
+        with pytest.raises(ValueError, match="holds a (FCN|ResNetBackbone)"):
+            cls.from_preset(folder)
+    with pytest.raises(ValueError, match="holds a ResNetBackbone"):
+        ks.SETRBackbone.from_preset(folder)
+    tiny.build("naive").save_to_preset(tmp_path / "setr")
+    with pytest.raises(ValueError, match="holds a SETRBackbone"):
+        ks.ResNetBackbone.from_preset(str(tmp_path / "setr"))
+    with pytest.raises(ValueError, match="FCN is built on a ResNetBackbone"):
+        ks.FCN.from_preset(str(tmp_path / "setr"))
+    with pytest.raises(TypeError, match="no argument 'output_strid'.*'output"):
+        ks.SETRSegmenter.from_preset(folder, output_strid=8)
