@@ -355,6 +355,14 @@ def test_the_backbones_config_is_its_constructors_arguments():
         "drop_path_rate": 0.3,
         "layer_norm_epsilon": 1e-5,
         "rematerialize": True,
+        "stem": {
+            "num_blocks": (1, 1, 1),
+            "output_stride": 8,
+            "late_stages": "cut",
+            "filters": 4,
+            "deep_stem": True,
+            "norm": "batch",
+        },
     }
     backbone = ks.SETRBackbone(**arguments)
     config = backbone.get_config()

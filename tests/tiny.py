@@ -48,11 +48,23 @@ DINOV3 = {
 }
 
 
+# A ResNet in front.
+HYBRID = {
+    "stem": {
+        "num_blocks": (1, 1),
+        "output_stride": 8,
+        "filters": 4,
+        "deep_stem": True,
+    }
+}
 MODELS = {
     "naive": lambda backbone, **k: ks.SETRNaive(
         backbone, CLASSES, filters=8, auxiliary_filters=7, **k
     ),
     "pup": lambda backbone, **k: ks.SETRPUP(
+        backbone, CLASSES, filters=8, auxiliary_filters=7, **k
+    ),
+    "hybrid": lambda backbone, **k: ks.SETRNaive(
         backbone, CLASSES, filters=8, auxiliary_filters=7, **k
     ),
     "mla": lambda backbone, **k: ks.SETRMLA(
@@ -81,7 +93,7 @@ def backbone_of(name, image_shape=(16, 24, 3), position_grid=(2, 3)):
     if name == "semantic_fpn":
         # A batch norm over a map of one pixel would know two values alone.
         return resnet(image_shape, num_blocks=(1, 2, 1), output_stride=16)
-    options = DINOV3 if name == "pup_dinov3" else {}
+    options = {"pup_dinov3": DINOV3, "hybrid": HYBRID}.get(name, {})
     return backbone(image_shape, position_grid=position_grid, **options)
 
 

@@ -70,6 +70,9 @@ class SETRBackbone(Encoder):
 
     T-Tiny (ViT-Ti) has 5,683,008 there, T-Small, which is T-Base, 86,433,024.
 
+    `maps` is what the patches are cut from, in the same model: the images, or
+    what the `stem` makes of them.
+
     Args:
         num_layers: int. L, transformer layers.
         hidden_dim: int. D, width of the tokens.
@@ -259,8 +262,8 @@ class SETRBackbone(Encoder):
 
         # === Functional model ===
         images = keras.Input(image_shape, name="images")
-        maps = images if stem is None else stem.apply_to(images)
-        patches = self.patch_embedding(maps)  # (B, h, w, D)
+        self.maps = images if stem is None else stem.apply_to(images)
+        patches = self.patch_embedding(self.maps)  # (B, h, w, D)
         tokens = self.token_embedding(patches)  # (B, N, D), Z^0
         self.tokens = {0: tokens}
         self.features = {}

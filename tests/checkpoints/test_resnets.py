@@ -11,6 +11,7 @@ import keras_setr as ks
 from tests import tiny
 from tests.checkpoints.test_encoders import save
 from tests.goldens import mmsegmentation_baselines as golden
+from tests.goldens import timm_hybrid
 from tests.goldens.mmsegmentation_models import random_state
 
 MODELS = {"fcn": ks.FCN, "semantic_fpn": ks.SemanticFPN}
@@ -166,3 +167,68 @@ def test_encoders_of_the_other_kind_are_refused(tmp_path):
         ks.FCN.from_preset(str(tmp_path / "setr"))
     with pytest.raises(TypeError, match="no argument 'output_strid'.*'output"):
         ks.SETRSegmenter.from_preset(folder, output_strid=8)
+
+
+@pytest.fixture
+def hybrid_file(tmp_path):
+    with np.load(timm_hybrid.FILE) as arrays:
+        shapes = json.loads(str(arrays["shapes"]))
+    return save(tmp_path / "hybrid.safetensors", random_state(shapes))
+
+
+def test_timms_hybrid_gives_its_features(hybrid_file):
+    size = (timm_hybrid.HEIGHT, timm_hybrid.WIDTH)
+    model = ks.SETRBackbone.from_preset(
+        hybrid_file,
+        num_heads=timm_hybrid.HEADS,
+        image_shape=(*size, 3),
+        use_final_norm=True,
+    )
+    assert model.patch_size == 16 and model.stem.norm == "group"
+    found = tiny.outputs(
+        keras.Model(model.input, [model.maps, model.output]),
+        timm_hybrid.images(),
+    )
+    with np.load(timm_hybrid.FILE) as arrays:
+        assert_close(array(found[0]), arrays["maps"])
+        assert_close(array(found[1]), arrays["features"])
+
+
+@pytest.mark.backends("torch")
+def test_a_hybrid_takes_any_decoder_and_size(hybrid_file):
+    model = ks.SETRPUP.from_preset(
+        hybrid_file,
+        num_classes=5,
+        image_shape=(48, 32, 3),
+        filters=8,
+        num_heads=timm_hybrid.HEADS,
+        position_grid=(2, 3),
+    )
+    assert model.upsampling == (2, 2, 2, 1)
+    assert model.predict(tiny.images(1, (48, 32)), verbose=0).shape[-1] == 5
+
+
+@pytest.mark.backends("torch")
+def test_a_transformer_alone_goes_behind_a_given_stem(tmp_path, capsys):
+    plain = tiny.backbone((32, 48, 3), patch_size=16)
+    tiny.set_weights_by_path(plain)
+    plain.save_to_preset(tmp_path / "vit")
+    stem = tiny.resnet((None, None, 3), output_stride=16)
+    tiny.set_weights_by_path(stem)
+    expected = [array(w).copy() for w in stem.weights]
+    model = ks.SETRNaive.from_preset(
+        str(tmp_path / "vit"), num_classes=5, stem=stem, filters=8
+    )
+    printed = capsys.readouterr().out
+    assert "the stem is as it was given, what embeds its maps new" in printed
+    assert "ignored 2 (patch_embedding/kernel, ..): the stem's" in printed
+    backbone = model.backbone
+    for ours, weight in zip(expected, backbone.stem.weights):
+        np.testing.assert_array_equal(array(weight), ours)
+    kernel = array(backbone.patch_embedding.kernel)
+    assert kernel.shape == (1, 1, 128, 24) and np.abs(kernel).min() > 0
+    for layer in ("block_3", "token_embedding"):
+        for ours, theirs in zip(
+            backbone.get_layer(layer).weights, plain.get_layer(layer).weights
+        ):
+            np.testing.assert_array_equal(array(ours), array(theirs))
