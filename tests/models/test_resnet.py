@@ -48,11 +48,43 @@ def test_parameters_of_the_baselines_are_those_in_their_docstrings():
         23_527_264 + 11_796_480 + 11_796_480 + 3_072 + 9_747
     ) + (2_359_808 + 4_883)
     fpn = ks.SemanticFPN(ks.ResNetBackbone(**options), 19)
+    # On ResNet-101, mmsegmentation's parameters() count these.
+    larger = {**ks.RESNET_101, "deep_stem": True}
+    assert 68_489_862 == trainable(
+        ks.FCN(ks.ResNetBackbone(**larger, output_stride=8), 19)
+    )
+    assert 47_490_035 == trainable(
+        ks.SemanticFPN(ks.ResNetBackbone(**larger), 19)
+    )
     assert trainable(fpn) == (
         23_527_264 + 984_064 + 2_360_320 + 1_179_648 + 442_368 + 1_792 + 2_451
     )
     for model in (fcn, fpn):
         assert f"{trainable(model):,}" in type(model).__doc__
+
+
+@pytest.mark.no_backend
+def test_parameters_of_the_hybrids():
+    def hybrid(size, stem, **options):
+        with values_follow():
+            return ks.SETRBackbone(
+                **ks.T_SMALL, image_shape=(size, size, 3), stem=stem, **options
+            )
+
+    # timm's vit_base_r50_s16_384: 98,950,952 without 768 * 1000 + 1000 of
+    # its classifier. Its ResNet has 3, 4 and 9 blocks.
+    google = hybrid(
+        384,
+        {"num_blocks": (3, 4, 9), "output_stride": 16, "norm": "group"},
+        use_final_norm=True,
+    )
+    assert google.count_params() == 98_950_952 - 769_000
+    # ResNet-50, 2048 channels to 768, class token and 1 + 48 * 48 positions,
+    # the layers of T-Small.
+    paper = hybrid(768, {**ks.RESNET_50, "output_stride": 16})
+    assert trainable(paper) == (
+        23_508_032 + 2048 * 768 + 768 + 768 + 2305 * 768 + 12 * 7_087_872
+    )
 
 
 @pytest.mark.no_backend
@@ -225,3 +257,6 @@ def test_memory_of_a_step_is_estimated():
     assert larger.activations == 4 * two.activations
     plan = ks.training.plan_memory(model, 4, available=1)
     assert plan.batch_size == 1 and not plan.rematerialize
+    hybrid, naive = tiny.build("hybrid"), tiny.build("naive")
+    more = ks.training.estimate_memory(hybrid, 2)
+    assert more.activations > ks.training.estimate_memory(naive, 2).activations
