@@ -91,7 +91,7 @@ def backbone_of(name, image_shape=(16, 24, 3), position_grid=(2, 3)):
     if name == "fcn":
         return resnet(image_shape, output_stride=8)
     if name == "semantic_fpn":
-        # A batch norm over a map of few pixels magnifies what backends differ in.
+        # Batch norm over few pixels magnifies what the backends differ in.
         return resnet(image_shape, num_blocks=(1, 2), output_stride=8)
     options = {"pup_dinov3": DINOV3, "hybrid": HYBRID}.get(name, {})
     return backbone(image_shape, position_grid=position_grid, **options)
