@@ -69,9 +69,7 @@ def cielab(colors, vision):
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ np.transpose(vision), 0, 1)
     xyz = seen @ np.transpose(SRGB_TO_XYZ) / (0.95047, 1, 1.08883)
-    f = np.where(
-        xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116
-    )
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
     x, y, z = np.moveaxis(f, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 

@@ -4,6 +4,9 @@ from PIL import Image
 
 from keras_setr import visualization
 from keras_setr.classes import Classes
+from keras_setr.evaluation import Evaluation
+from keras_setr.visualization import charts
+from keras_setr.visualization import drawing
 
 pytestmark = pytest.mark.no_backend
 
@@ -143,3 +146,127 @@ def test_comparison_names_what_does_not_fit():
         visualization.comparison([(IMAGE, LABELS, LABELS.T)], CLASSES)
     with pytest.raises(ValueError, match="at least one row"):
         visualization.comparison([], CLASSES)
+
+
+def test_legend_tells_shares_of_labels(monkeypatch):
+    listed = []
+    monkeypatch.setattr(
+        drawing, "draw_legend", lambda entries, width: listed.extend(entries)
+    )
+    # Road 2 of 6 pixels, sky and tram one each, 255 and 3 are no classes.
+    visualization.legend(CLASSES, labels=LABELS)
+    assert listed == [
+        ("road 33.3 %", RED),
+        ("sky 16.7 %", GREEN),
+        ("tram 16.7 %", BLUE),
+        ("ignored 33.3 %", None),
+    ]
+    assert drawing.with_share("pole", 0.0001) == "pole <0.1 %"
+
+
+def test_legend_takes_labels_or_what_is_present():
+    with pytest.raises(ValueError, match="present must be None"):
+        visualization.legend(CLASSES, present=[0], labels=LABELS)
+
+
+def test_error_map_paints_what_is_wrong_and_hatches_what_is_ignored():
+    image = np.full((40, 60, 3), 100, "uint8")
+    truth = np.zeros((40, 60), "uint8")
+    truth[:, 40:] = 255
+    prediction = truth.copy()
+    prediction[:20] = 1
+    picture = visualization.error_map(
+        image, truth, prediction, width=60, alpha=1
+    )
+    pixels = np.asarray(picture)[16:, 16:]
+    assert tuple(pixels[5, 5]) == (213, 94, 0)
+    assert tuple(pixels[30, 5]) == (86, 146, 200)
+    assert {*pixels[:40, 40:60].ravel().tolist()} == {0, 70}
+    everything = visualization.error_map(
+        image, truth, prediction, None, width=60, alpha=1
+    )
+    assert tuple(np.asarray(everything)[16 + 30, 16 + 50]) == (86, 146, 200)
+    with pytest.raises(ValueError, match="prediction must .*resize"):
+        visualization.error_map(image, truth, prediction.T)
+
+
+def test_entropy_map_is_dark_at_zero_and_light_at_its_maximum():
+    entropy = np.array([[0, 1], [2, 4]], "float32")
+    pixels = np.asarray(visualization.entropy_map(entropy, 2, width=2))
+    dark, light = drawing.scale_colors(np.array([[0.0, 1.0]]))[0]
+    # More than the maximum is as light as it.
+    np.testing.assert_array_equal(pixels[16, 16], dark)
+    np.testing.assert_array_equal(pixels[17, 16:18], [light, light])
+    assert visualization.entropy_map(np.zeros((2, 3), "float32")).width > 640
+
+
+@pytest.mark.parametrize(
+    "entropy, message",
+    [
+        (np.zeros((2, 3, 4), "float32"), "floats .*entropy=True"),
+        (LABELS, "entropy must be floats"),
+        (np.full((2, 3), np.nan, "float32"), "finite"),
+        (np.full((2, 3), -0.5, "float32"), "at least 0"),
+    ],
+)
+def test_entropy_map_refuses_what_is_none(entropy, message):
+    with pytest.raises(ValueError, match=message):
+        visualization.entropy_map(entropy)
+
+
+def test_training_curves_pair_training_and_validation(tmp_path):
+    (tmp_path / "log.csv").write_text(
+        "epoch,loss,mean_iou,val_mean_iou\n0,2.0,0.1,\n1,1.0,0.3,0.2\n"
+    )
+    figure = visualization.training_curves(tmp_path)
+    loss, scores = figure.axes
+    assert (loss.get_title(), scores.get_title()) == ("loss", "mean iou")
+    training, validation = scores.get_lines()
+    np.testing.assert_array_equal(training.get_xydata(), [[1, 0.1], [2, 0.3]])
+    np.testing.assert_array_equal(validation.get_xydata(), [[2, 0.2]])
+    figure.savefig(tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "0 rows"),
+        ("loss\n1\n", "must have a column epoch"),
+        ("epoch,loss\n", "0 rows"),
+        ("epoch,loss\n0,low\n", "numbers alone.*low"),
+    ],
+)
+def test_training_curves_name_what_is_wrong_in_a_file(tmp_path, text, message):
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(ValueError, match=f"log.csv.*{message}"):
+        visualization.training_curves(tmp_path)
+
+
+def test_confusion_matrix_shows_rows_in_percent_of_their_class():
+    # Of 4 pixels of the road 3 are found; tram is never true.
+    counts = np.array([[3, 1, 0], [0, 5, 0], [0, 0, 0]])
+    result = Evaluation(counts, CLASSES, 1, 1.0)
+    figure = visualization.confusion_matrix(result)
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.texts] == ["75", "25", "100"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == [*CLASSES.names]
+    pixels = visualization.confusion_matrix(result, normalize=False)
+    assert [t.get_text() for t in pixels.axes[0].texts] == ["3", "1", "5"]
+
+
+def test_confusion_matrix_merges_the_smallest_classes():
+    counts = np.array([[1, 2, 0, 0], [0, 9, 0, 1], [0, 0, 1, 0], [4, 0, 0, 8]])
+    names = ("a", "b", "c", "d")
+    merged, merged_names = charts._largest(counts, names, 2)
+    # b has 10 true pixels, d 12; of a and c, 3 and 1, two were taken for b.
+    assert merged_names == ["b", "d", "2 others"]
+    assert merged.tolist() == [[9, 1, 0], [0, 8, 4], [2, 0, 2]]
+
+
+def test_panels_keep_long_titles_within_their_picture():
+    picture = Image.new("RGB", (60, 20), RED)
+    lines = drawing._lines("attention of the last layer", 60)
+    assert all(drawing.font().getlength(line) <= 60 for line in lines)
+    assert drawing._lines("incomprehensibilities", 60)[0].endswith("..")
+    panels = drawing.draw_panels([("a", picture), ("b c", picture)], 2)
+    assert panels.width == 2 * 60 + 10 + 2 * 16

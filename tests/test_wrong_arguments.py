@@ -72,6 +72,7 @@ UNCOMPILED = tiny.build("naive")
 PAIRS = [(np.zeros((16, 24, 3), "uint8"), np.zeros((16, 24), "uint8"))] * 3
 RECIPE = ks.recipes["setr_pup_large_cityscapes_768_80k"]
 SOURCE = GeneratedImages(RECIPE, 2, training=True)
+EVALUATION = ks.Evaluation(np.eye(2, dtype=int), ks.Classes.numbered(2), 1, 1.0)
 TRANSFORM = ks.data.EvaluationTransform((16, 24))
 UPSAMPLING = {
     "num_classes": "classes",
@@ -496,6 +497,35 @@ CALLS = {
         columns="count",
         width="count",
         alpha="rate",
+    ),
+    "error_map": Call(
+        ks.visualization.error_map,
+        {
+            "image": np.zeros((2, 3, 3), "uint8"),
+            "truth": np.zeros((2, 3), "uint8"),
+            "prediction": np.zeros((2, 3), "uint8"),
+        },
+        ignore_class="integer or None",
+        width="count",
+        alpha="rate",
+    ),
+    "entropy_map": Call(
+        ks.visualization.entropy_map,
+        {"entropy": np.zeros((2, 3), "float32")},
+        maximum="number or None",
+        width="count",
+    ),
+    "training_curves": Call(ks.visualization.training_curves, log="path"),
+    "confusion_matrix": Call(
+        ks.visualization.confusion_matrix,
+        {"evaluation": EVALUATION},
+        count="classes",
+        normalize="flag",
+    ),
+    "legend": Call(
+        ks.visualization.legend,
+        {"classes": ks.Classes.numbered(2)},
+        width="count or None",
     ),
     "segment_files": Call(
         ks.segment_files,

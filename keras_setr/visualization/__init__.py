@@ -1,12 +1,26 @@
-"""Labels in colour: overlays, legends and comparisons, as Pillow images."""
+"""Pictures of labels, of scores and of what a model sees."""
 
+from keras_setr.visualization.charts import confusion_matrix
+from keras_setr.visualization.charts import training_curves
 from keras_setr.visualization.drawing import color_map
 from keras_setr.visualization.drawing import legend
+from keras_setr.visualization.maps import entropy_map
+from keras_setr.visualization.maps import error_map
 from keras_setr.visualization.overlays import comparison
 from keras_setr.visualization.overlays import overlay
 from keras_setr.visualization.overlays import sheet
 
-__all__ = ["color_map", "comparison", "legend", "overlay", "sheet"]
+__all__ = [
+    "color_map",
+    "comparison",
+    "confusion_matrix",
+    "entropy_map",
+    "error_map",
+    "legend",
+    "overlay",
+    "sheet",
+    "training_curves",
+]
 
 
 def __dir__():

@@ -21,6 +21,19 @@ MARGIN = 16
 TEXT_SIZE = 15
 _SWATCH = (16, 24)  # height, width
 _COLUMN_GAP = 28
+_GAP = 10  # between panels
+
+# From low to high values, ever lighter, also without one kind of cones.
+_SCALE = np.array(
+    [
+        (22, 26, 62),
+        (38, 78, 122),
+        (70, 134, 140),
+        (160, 188, 116),
+        (252, 236, 150),
+    ]
+)
+_BAR = (14, 240)  # height, width
 
 PAPER = (255, 255, 255)
 INK = (32, 32, 36)
@@ -63,9 +76,13 @@ def blend(image, labels, classes, alpha=0.5):
     classes=instance("a keras_setr.Classes", Classes),
     present=optional(having("label values", "__iter__")),
     width=optional(integer(1)),
+    labels=optional(having("an array of labels", "shape")),
 )
 def legend(
-    classes: Classes, present: Any = None, width: int | None = None
+    classes: Classes,
+    present: Any = None,
+    width: int | None = None,
+    labels: np.ndarray | None = None,
 ) -> Image.Image:
     """Class colours and names in columns, a `PIL.Image`.
 
@@ -75,10 +92,43 @@ def legend(
             value that is no class is left out.
         width: pixels. Defaults to a width that makes the legend about twice
             as wide as tall.
+        labels: `(H, W)` or `(H, W, 1)` integers. With them the classes that
+            they hold are listed, the largest first, each with its share of
+            the pixels; and, hatched, that of the pixels of no class.
+
+    Raises:
+        ValueError: both `present` and `labels`, or labels of another shape.
     """
+    if labels is not None:
+        if present is not None:
+            raise ValueError(
+                "present must be None where labels are given, which tell what "
+                f"is present. Received: present={present!r:.80}."
+            )
+        return draw_legend(_shares(classes, checked_labels(labels)), width)
     if present is None:
         present = range(len(classes))
     return draw_legend(entries(classes, present), width)
+
+
+def _shares(classes, labels):
+    """Entries of the classes in `labels`, by their pixels."""
+    values, counts = np.unique(labels, return_counts=True)
+    known = (values >= 0) & (values < len(classes))
+    found = sorted(zip(values[known], counts[known]), key=lambda pair: -pair[1])
+    listed = [
+        (with_share(classes.names[v], c / labels.size), classes.palette[v])
+        for v, c in found
+    ]
+    ignored = counts[~known].sum()
+    if ignored:
+        listed.append((with_share("ignored", ignored / labels.size), None))
+    return listed
+
+
+def with_share(name, share):
+    """A name with a fraction in percent, to one place."""
+    return f"{name} {'<0.1' if 0 < share < 0.0005 else f'{100 * share:.1f}'} %"
 
 
 def entries(classes, present, ignored=False):
@@ -154,3 +204,94 @@ def draw_legend(entries, width=None):
             anchor="lm",
         )
     return picture
+
+
+def scale_colors(values):
+    """Values in 0..1, `(H, W)`, as colours from dark to light, uint8."""
+    places = np.linspace(0, 1, len(_SCALE))
+    channels = [np.interp(values, places, _SCALE[:, c]) for c in range(3)]
+    return np.rint(np.stack(channels, axis=-1)).astype("uint8")
+
+
+def stretched(values):
+    """Values from 0, their minimum, to 1; of a constant all 0."""
+    low, high = values.min(), values.max()
+    return (values - low) / max(high - low, np.finfo("float32").tiny)
+
+
+def draw_scale(low, high, title):
+    """The colours of `scale_colors` with what stands at their ends."""
+    face = font()
+    ends = [face.getlength(text) for text in (low, high)]
+    height, width = _BAR
+    left = MARGIN + math.ceil(ends[0]) + 8
+    total = left + width + 8 + math.ceil(ends[1]) + MARGIN
+    total = max(total, math.ceil(face.getlength(title)) + 2 * MARGIN)
+    top = MARGIN + TEXT_SIZE + 8
+    picture = Image.new("RGB", (total, top + height + MARGIN), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((MARGIN, MARGIN), title, font=face, fill=INK)
+    ramp = np.broadcast_to(np.linspace(0, 1, width), _BAR)
+    picture.paste(Image.fromarray(scale_colors(ramp)), (left, top))
+    middle = top + height / 2
+    for text, x, anchor in (
+        (low, left - 8, "rm"),
+        (high, left + width + 8, "lm"),
+    ):
+        draw.text((x, middle), text, font=face, fill=INK, anchor=anchor)
+    return picture
+
+
+def draw_panels(cells, columns, below=None):
+    """Titled pictures of one width in rows, and one picture below.
+
+    Args:
+        cells: sequence of `(title, PIL.Image)`; one of a width that its title
+            does not fit gets more lines of it.
+        columns: int.
+        below: `PIL.Image`, or None.
+    """
+    width = cells[0][1].width
+    titles = [_lines(title, width) if title else [] for title, _ in cells]
+    rows = [
+        list(zip(titles, cells))[first : first + columns]
+        for first in range(0, len(cells), columns)
+    ]
+    line = TEXT_SIZE + 4
+    heads = [line * max(len(t) for t, _ in row) for row in rows]
+    heads = [head + 4 if head else 0 for head in heads]
+    heights = [max(picture.height for _, (_, picture) in row) for row in rows]
+    across = min(columns, len(cells)) * (width + _GAP) - _GAP + 2 * MARGIN
+    down = sum(heads) + sum(heights) + _GAP * (len(rows) - 1) + 2 * MARGIN
+    if below is not None:
+        across, down = max(across, below.width), down + below.height - MARGIN
+    sheet = Image.new("RGB", (across, down), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    top = MARGIN
+    for row, head, height in zip(rows, heads, heights):
+        for column, (lines, (_, picture)) in enumerate(row):
+            left = MARGIN + column * (width + _GAP)
+            for index, text in enumerate(lines):
+                y = top + head - 4 - line * (len(lines) - index)
+                draw.text((left, y), text, font=font(), fill=INK)
+            sheet.paste(picture, (left, top + head))
+        top += head + height + _GAP
+    if below is not None:
+        sheet.paste(below, (0, top - _GAP))
+    return sheet
+
+
+def _lines(text, width):
+    """Words in lines that fit a width; a longer word stands alone, cut."""
+    face, lines = font(), [""]
+    for word in printable(text, "").split():
+        longer = f"{lines[-1]} {word}".strip()
+        if face.getlength(longer) > width and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    for index, line in enumerate(lines):
+        while face.getlength(line) > width and len(line) > 2:
+            line = line[:-3] + ".."
+        lines[index] = line
+    return lines

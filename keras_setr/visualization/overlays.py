@@ -58,8 +58,8 @@ def overlay(
     Raises:
         ValueError: `alpha` out of range, or labels of another size.
     """
-    image, labels = _load(image), checked_labels(labels)
-    _check_size("labels", labels, image)
+    image, labels = shown_image(image), checked_labels(labels)
+    check_size("labels", labels, image)
     if classes is None:
         classes = Classes.numbered(255)
     return Image.fromarray(blend(image, labels, classes, alpha))
@@ -103,13 +103,13 @@ def comparison(
                 f"image and {len(titles) - 1} label maps. Received: "
                 f"{len(row)} items in row {index}."
             )
-        image = _load(row[0])
+        image = shown_image(row[0])
         height, width = image.shape[:2]
         size = (max(round(height * _CELL_WIDTH / width), 1), _CELL_WIDTH)
         cells = [_resized(image, size, Image.Resampling.LANCZOS)]
         for title, labels in zip(titles[1:], row[1:]):
             labels = checked_labels(labels)
-            _check_size(f"{title} of row {index}", labels, image)
+            check_size(f"{title} of row {index}", labels, image)
             values = {int(value) for value in np.unique(labels)}
             present |= values
             ignored |= any(not 0 <= v < len(classes) for v in values)
@@ -117,7 +117,7 @@ def comparison(
         pictures.append(cells)
     width = 2 * MARGIN + len(titles) * (_CELL_WIDTH + _GAP) - _GAP
     names = draw_legend(entries(classes, present, ignored), width)
-    return _arranged(pictures, names, _GAP, MARGIN, titles)
+    return arranged(pictures, names, _GAP, MARGIN, titles)
 
 
 @checked(
@@ -154,7 +154,7 @@ def sheet(
         pictures[first : first + columns]
         for first in range(0, len(pictures), columns)
     ]
-    return _arranged(rows, legend(classes, present), gap=8)
+    return arranged(rows, legend(classes, present), gap=8)
 
 
 def as_rgb(image):
@@ -166,7 +166,7 @@ def as_rgb(image):
     return image[..., :3]
 
 
-def _arranged(rows, below, gap, margin=0, titles=()):
+def arranged(rows, below, gap, margin=0, titles=()):
     """Rows of pictures of one width under headings, and one picture below."""
     step = rows[0][0].width + gap
     heights = [max(picture.height for picture in row) for row in rows]
@@ -193,7 +193,7 @@ def _arranged(rows, below, gap, margin=0, titles=()):
     return sheet
 
 
-def _load(image):
+def shown_image(image):
     """`(H, W, 3)` uint8 of a path, an array or a Pillow image."""
     if isinstance(image, (str, os.PathLike)):
         return load_image(image)
@@ -211,7 +211,7 @@ def _load(image):
     return as_rgb(image)
 
 
-def _check_size(name, labels, image):
+def check_size(name, labels, image):
     if labels.shape != image.shape[:2]:
         raise ValueError(
             f"{name} must have the image's height and width "
