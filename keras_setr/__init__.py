@@ -1,89 +1,43 @@
-"""SETR (CVPR 2021) semantic segmentation for Keras 3."""
+"""SETR (CVPR 2021) semantic segmentation for Keras 3.
 
-from keras_setr import checkpoints
-from keras_setr import data
-from keras_setr import layers
-from keras_setr import losses
-from keras_setr import metrics
-from keras_setr import models
-from keras_setr import optimizers
-from keras_setr import training
-from keras_setr import visualization
-from keras_setr import workers
-from keras_setr.classes import Classes
-from keras_setr.comparison import ModelRow
-from keras_setr.comparison import ModelTable
-from keras_setr.comparison import models_table
-from keras_setr.evaluation import Evaluation
-from keras_setr.evaluation import evaluate
-from keras_setr.models import FCN
-from keras_setr.models import RESNET_50
-from keras_setr.models import RESNET_101
-from keras_setr.models import SETRMLA
-from keras_setr.models import SETRPUP
-from keras_setr.models import T_BASE
-from keras_setr.models import T_LARGE
-from keras_setr.models import T_SMALL
-from keras_setr.models import T_TINY
-from keras_setr.models import ResNetBackbone
-from keras_setr.models import SemanticFPN
-from keras_setr.models import SETRBackbone
-from keras_setr.models import SETRImageConverter
-from keras_setr.models import SETRImageSegmenterPreprocessor
-from keras_setr.models import SETRNaive
-from keras_setr.models import SETRSegmenter
-from keras_setr.submission import FolderRun
-from keras_setr.submission import segment_files
-from keras_setr.submission import write_submission
-from keras_setr.training import Distribution
-from keras_setr.training import distribute
-from keras_setr.training.callbacks.defaults import callbacks
-from keras_setr.training.recipes.catalogue import RECIPES as recipes
-from keras_setr.version import __version__
+Keras and its backend are imported with the first name that needs them, so
+that a deployment segments by an exported file with neither installed. Where
+Keras is imported already, all names are there at once, and its registry knows
+the classes for `keras.saving.load_model`.
+"""
 
-__all__ = [
-    "Classes",
-    "Distribution",
-    "Evaluation",
-    "FCN",
-    "FolderRun",
-    "ModelRow",
-    "ModelTable",
-    "RESNET_101",
-    "RESNET_50",
-    "ResNetBackbone",
-    "SETRBackbone",
-    "SETRImageConverter",
-    "SETRImageSegmenterPreprocessor",
-    "SETRMLA",
-    "SETRNaive",
-    "SETRPUP",
-    "SETRSegmenter",
-    "SemanticFPN",
-    "T_BASE",
-    "T_LARGE",
-    "T_SMALL",
-    "T_TINY",
-    "__version__",
-    "callbacks",
-    "checkpoints",
-    "data",
-    "distribute",
-    "evaluate",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "models_table",
-    "optimizers",
-    "recipes",
-    "segment_files",
-    "training",
-    "visualization",
-    "workers",
-    "write_submission",
-]
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+# The names that need no Keras, with the modules that have them.
+_WITHOUT_KERAS = {
+    "Classes": "keras_setr.classes",
+    "Evaluation": "keras_setr.evaluation",
+    "ExportedSegmenter": "keras_setr.export",
+    "FolderRun": "keras_setr.submission",
+    "__version__": "keras_setr.version",
+    "evaluate": "keras_setr.evaluation",
+    "load_exported": "keras_setr.export",
+    "segment_files": "keras_setr.submission",
+    "write_submission": "keras_setr.submission",
+}
+
+if TYPE_CHECKING or "keras" in sys.modules:
+    from keras_setr.public import *  # noqa: F403
+    from keras_setr.public import __all__ as __all__
+
+
+def __getattr__(name):
+    if name in _WITHOUT_KERAS:
+        return getattr(import_module(_WITHOUT_KERAS[name]), name)
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if find_spec(f"{__name__}.{name}"):
+        return import_module(f"{__name__}.{name}")
+    return getattr(import_module("keras_setr.public"), name)
 
 
 def __dir__():
-    return __all__
+    return __getattr__("__all__")

@@ -5,10 +5,9 @@ import dataclasses
 import itertools
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_setr import metrics
+from keras_setr import confusion as metrics
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
@@ -82,7 +81,7 @@ def _percents(*fractions):
 class Evaluation:
     """Scores over a whole dataset, in fractions; `print` shows percent.
 
-    `keras_setr.metrics` has the formulas. They are mmsegmentation's.
+    `keras_setr.confusion` has the formulas. They are mmsegmentation's.
 
     Args:
         confusion_matrix: `(K, K)` int64 pixel counts, rows truth, columns
@@ -174,7 +173,7 @@ class Evaluation:
     dataset=WHOLE_IMAGES,
 )
 def evaluate(
-    model: keras.Model,
+    model: Any,
     dataset: Any,
     *,
     ignore_class: Any = "auto",
@@ -227,11 +226,7 @@ def evaluate(
         ignore_class = getattr(model, "ignore_class", 255)
     classes = _checked_classes(model, classes)
     confusion = metrics.ConfusionMatrix(num_classes, ignore_class)
-    progress = ImageProgress(
-        _length(dataset),
-        1 if verbose == "auto" else verbose,
-        names=["mean_iou"],
-    )
+    progress = ImageProgress(_length(dataset), verbose)
     items_done = num_images = 0
 
     def groups():

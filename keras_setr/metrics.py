@@ -1,143 +1,34 @@
-"""Confusion matrices of pixels, and the three scores read off them.
+"""Mean IoU and the two accuracies, counted while a model trains.
 
-With `n[i, j]` the number of pixels of true class `i` that were predicted as
-`j`, over the whole set and after the ignored pixels are dropped:
-
-    truth        G_c = sum_j n[c, j]
-    predicted    P_c = sum_i n[i, c]
-    hit          I_c = n[c, c]
-
-    IoU_c = I_c / (P_c + G_c - I_c)        Acc_c = I_c / G_c
-    mean_iou       = mean of IoU_c over classes with P_c + G_c > 0
-    mean_accuracy  = mean of Acc_c over classes with G_c > 0
-    pixel_accuracy = sum I_c / sum G_c
-
-as in mmsegmentation (`evaluation/metrics/iou_metric.py`: IoU, Acc, aAcc): a
-class that is predicted but never true has an IoU of 0 that counts, and a class
-that is neither true nor predicted counts nowhere. With nothing to average the
-scores are 0.0.
-
-The formulas are written once, below, for any array module `xp`: NumPy on the
-host, `keras.ops` inside a training step.
+`keras_setr.confusion` has the formulas, which are mmsegmentation's.
 """
 
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_setr.arguments import checked
-from keras_setr.arguments import integer
-from keras_setr.arguments import num_classes
-from keras_setr.arguments import optional
-from keras_setr.classes import check_labels
+from keras_setr.confusion import RULES
+from keras_setr.confusion import ConfusionMatrix
+from keras_setr.confusion import mean_accuracy
+from keras_setr.confusion import mean_iou
+from keras_setr.confusion import per_class_accuracy
+from keras_setr.confusion import per_class_iou
+from keras_setr.confusion import pixel_accuracy
 
-
-def _areas(confusion, xp):
-    truth = xp.sum(confusion, axis=1)
-    predicted = xp.sum(confusion, axis=0)[: confusion.shape[0]]
-    return truth, predicted, xp.diagonal(confusion)
-
-
-def _ratio(part, whole, xp):
-    return xp.where(whole > 0, part / xp.maximum(whole, 1), float("nan"))
-
-
-def _mean_of_present(values, xp):
-    absent = xp.isnan(values)
-    total = xp.sum(xp.where(absent, 0.0, values))
-    return total / xp.maximum(xp.sum(xp.where(absent, 0.0, 1.0)), 1.0)
-
-
-def per_class_iou(confusion: Any, xp: Any = np) -> Any:
-    """IoU of each class: `(K,)` fractions, NaN for an absent class.
-
-    Args:
-        confusion: `(K, K)` counts, rows truth, columns predictions. A further
-            column, `(K, K+1)`, may count the pixels predicted as no class.
-        xp: `numpy` or `keras.ops`.
-    """
-    truth, predicted, hit = _areas(confusion, xp)
-    return _ratio(hit, truth + predicted - hit, xp)
-
-
-def per_class_accuracy(confusion: Any, xp: Any = np) -> Any:
-    """Share of each class's pixels that were found: `(K,)`, NaN if none."""
-    truth, _, hit = _areas(confusion, xp)
-    return _ratio(hit, truth, xp)
-
-
-def mean_iou(confusion: Any, xp: Any = np) -> Any:
-    """Mean of `per_class_iou` over the classes present, a scalar."""
-    return _mean_of_present(per_class_iou(confusion, xp), xp)
-
-
-def mean_accuracy(confusion: Any, xp: Any = np) -> Any:
-    """Mean of `per_class_accuracy` over the classes in the truth, a scalar."""
-    return _mean_of_present(per_class_accuracy(confusion, xp), xp)
-
-
-def pixel_accuracy(confusion: Any, xp: Any = np) -> Any:
-    """Share of all pixels that were predicted right, a scalar."""
-    truth, _, hit = _areas(confusion, xp)
-    return xp.sum(hit) / xp.maximum(xp.sum(truth), 1)
-
-
-_RULES = {"num_classes": num_classes(), "ignore_class": optional(integer())}
-
-
-class ConfusionMatrix:
-    """Counts pixels on the host, in int64, for whole-set evaluation.
-
-    Args:
-        num_classes: int, K.
-        ignore_class: int or None. Pixels with this label are not counted.
-
-    Attributes:
-        counts: `(K, K)` int64, rows truth, columns predictions.
-    """
-
-    @checked(**_RULES)
-    def __init__(
-        self, num_classes: int, ignore_class: int | None = 255
-    ) -> None:
-        self.num_classes = num_classes
-        self.ignore_class = ignore_class
-        self.counts = np.zeros((num_classes, num_classes), "int64")
-
-    def update(self, labels: np.ndarray, predictions: Any) -> None:
-        """Adds the pixels of two integer arrays of one shape.
-
-        Raises:
-            ValueError: shapes differ, an array holds no integers, or a value
-                that is to be counted lies outside `0..K-1`.
-        """
-        labels, predictions = np.asarray(labels), np.asarray(predictions)
-        for name, values in (("labels", labels), ("predictions", predictions)):
-            if values.dtype.kind not in "iu":
-                raise ValueError(
-                    f"{name} must be integers. Received: {values.dtype}; "
-                    "reduce logits with argmax over the classes first."
-                )
-        if labels.shape != predictions.shape:
-            raise ValueError(
-                "labels and predictions must have one shape. Received: "
-                f"{labels.shape} and {predictions.shape}."
-            )
-        num_classes = self.num_classes
-        check_labels(labels, num_classes, self.ignore_class, "labels")
-        counted = np.ones(labels.shape, bool)
-        if self.ignore_class is not None:
-            counted = labels != self.ignore_class
-        check_labels(
-            np.where(counted, predictions, 0), num_classes, None, "predictions"
-        )
-        labels, predictions = labels[counted], predictions[counted]
-        bins = labels.astype("int64") * num_classes + predictions
-        self.counts += np.bincount(
-            bins.astype("int64"), minlength=num_classes * num_classes
-        ).reshape(num_classes, num_classes)
+__all__ = [
+    "ConfusionMatrix",
+    "MeanAccuracy",
+    "MeanIoU",
+    "PixelAccuracy",
+    "by_name",
+    "mean_accuracy",
+    "mean_iou",
+    "per_class_accuracy",
+    "per_class_iou",
+    "pixel_accuracy",
+]
 
 
 class _ConfusionMetric(keras.metrics.Metric):
@@ -160,7 +51,7 @@ class _ConfusionMetric(keras.metrics.Metric):
     # What Keras' callbacks with mode="auto" go by.
     _direction = "up"
 
-    @checked(**_RULES)
+    @checked(**RULES)
     def __init__(
         self,
         num_classes: int,

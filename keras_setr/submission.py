@@ -11,7 +11,6 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_setr.arguments import checked
@@ -121,7 +120,7 @@ class FolderRun:
     shard=optional(sequence(integer(0), length=2)),
 )
 def segment_files(
-    model: keras.Model,
+    model: Any,
     files: Iterable[str | os.PathLike[str]],
     save: Callable[..., Any],
     *,
@@ -176,7 +175,7 @@ def segment_files(
             )
         files = files[worker::num_workers]
     left = [path for path in files if done is None or not done(path)]
-    progress = ImageProgress(len(left), 1 if verbose == "auto" else verbose)
+    progress = ImageProgress(len(left), verbose)
     failed, passed = [], 0
     at_a_time = batch_size or _IMAGES_AT_A_TIME
 
@@ -257,7 +256,7 @@ def segment_files(
     verbose=VERBOSE,
 )
 def write_submission(
-    model: keras.Model,
+    model: Any,
     images: Any,
     out: str | os.PathLike[str],
     dataset: str,

@@ -6,10 +6,10 @@ here is what TensorFlow and JAX read themselves; nothing is kept.
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 
 
@@ -19,6 +19,11 @@ def job() -> tuple[int, int]:
     On TensorFlow the environment variable `TF_CONFIG` tells; elsewhere the
     job that the process has joined (`keras.distribution.initialize`).
     """
+    if "keras" not in sys.modules:
+        # As of an exported model, which computes on one.
+        return 0, 1
+    import keras
+
     backend = keras.config.backend()
     if backend == "tensorflow":
         return _tensorflow_job(os.environ.get("TF_CONFIG"))

@@ -12,6 +12,7 @@ import json
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands import remembered
+from keras_setr_commands.loading import load_model
 
 AFTER_INTERRUPT = "Nothing was written; the same command starts anew"
 DEFAULTS = {
@@ -34,8 +35,9 @@ def add_options(parser):
     add = parser.add_argument
     add(
         "preset",
-        type=options.preset,
-        help="preset folder, as keras-setr train writes it, or a name",
+        type=options.model,
+        help="preset folder, as keras-setr train writes it, a name, or a "
+        "file of keras-setr export",
     )
     add(
         "--data",
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
     import keras_setr as ks
     from keras_setr.files.whole import written_whole
 
-    model = ks.SETRSegmenter.from_preset(args.preset)
+    model = load_model(args.preset)
     data = ks.data.SegmentationFolder(
         args.data,
         num_classes=model.num_classes,

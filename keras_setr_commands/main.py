@@ -22,6 +22,7 @@ COMMANDS = {
     "submit": "write the files for a test server",
     "models": "compare the published models",
     "convert": "make a preset of weights from anywhere",
+    "export": "write a preset as ONNX, SavedModel, LiteRT, OpenVINO or .pt2",
 }
 _ERROR, _INTERRUPTED = 2, 130
 
@@ -71,8 +72,9 @@ def run(command, argv=None, name=None):
         parser, given = parse(module, argv, name)
     except SystemExit as stop:
         return stop.code
-    backend = os.environ.get("KERAS_BACKEND")
-    say(f"loading Keras{f' on {backend}' if backend else ''} ..")
+    if not options.is_exported(given.get("preset")):
+        backend = os.environ.get("KERAS_BACKEND")
+        say(f"loading Keras{f' on {backend}' if backend else ''} ..")
     return running(
         lambda: module.run(
             argparse.Namespace(**{**module.DEFAULTS, **given}), given
@@ -108,7 +110,8 @@ def parse(module, argv, name):
         module.check(parser, given)
     except CommandError as error:
         parser.error(str(error))
-    options.choose_backend(parser, given)
+    if not options.is_exported(given.get("preset")):
+        options.choose_backend(parser, given)
     return parser, given
 
 

@@ -159,3 +159,13 @@ WEIGHT_SUFFIXES = (
 )
 # Of `--loss`.
 LOSSES = ("ce", "dice", "focal", "jaccard", "lovasz", "ohem", "tversky")
+# Of `keras-setr export`.
+FORMATS = {
+    "onnx": ".onnx",
+    "tf_saved_model": "",
+    "litert": ".tflite",
+    "openvino": ".xml",
+    "torch": ".pt2",
+}
+EXPORT_OUTPUTS = ("labels", "probabilities", "confidence", "logits")
+EXPORT_SUFFIXES = tuple(suffix for suffix in FORMATS.values() if suffix)

@@ -288,6 +288,22 @@ def preset(source):
     )
 
 
+def is_exported(source):
+    """Whether a path is that of an exported model, by its name."""
+    if source is None:
+        return False
+    return source.lower().endswith(names.EXPORT_SUFFIXES) or os.path.isfile(
+        os.path.join(source, "saved_model.pb")
+    )
+
+
+def model(source):
+    """A preset, or an exported file."""
+    if is_exported(source):
+        return source if os.path.isdir(source) else file(source)
+    return preset(source)
+
+
 def num_classes_of(source):
     """The number of classes of a preset folder; `None` where it tells none."""
     try:

@@ -27,7 +27,9 @@ def fingerprint(preset):
         if file.is_file() and file.suffix in (
             ".json",
             ".h5",
+            ".pb",
             *names.WEIGHT_SUFFIXES,
+            *names.EXPORT_SUFFIXES,
         ):
             told = file.stat()
             found.append([file.name, told.st_size, told.st_mtime_ns])

@@ -18,6 +18,7 @@ import pathlib
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands import outputs
+from keras_setr_commands.loading import load_model
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import say
 
@@ -37,8 +38,9 @@ def add_options(parser):
     add = parser.add_argument
     add(
         "preset",
-        type=options.preset,
-        help="preset folder, as keras-setr train writes it, or a name",
+        type=options.model,
+        help="preset folder, as keras-setr train writes it, a name, or a "
+        "file of keras-setr export",
     )
     add(
         "paths",
@@ -197,7 +199,7 @@ def run(args: argparse.Namespace, given: dict) -> int:
     import keras_setr as ks
     from keras_setr.files.whole import written_whole
 
-    model = ks.SETRSegmenter.from_preset(args.preset)
+    model = load_model(args.preset)
     classes = model.classes or ks.Classes.numbered(model.num_classes)
     if record.changed:
         say(

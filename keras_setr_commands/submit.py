@@ -13,6 +13,7 @@ import argparse
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands import outputs
+from keras_setr_commands.loading import load_model
 from keras_setr_commands.messages import CommandError
 
 AFTER_INTERRUPT = "What is written is kept, and the same command goes on"
@@ -22,7 +23,11 @@ RECORD = ".keras_setr_submit.json"
 
 def add_options(parser):
     add = parser.add_argument
-    add("preset", type=options.preset, help="preset folder or name")
+    add(
+        "preset",
+        type=options.model,
+        help="preset folder, name or exported file",
+    )
     add(
         "--images",
         required=True,
@@ -85,7 +90,7 @@ def record(args):
 def run(args: argparse.Namespace, given: dict) -> int:
     import keras_setr as ks
 
-    model = ks.SETRSegmenter.from_preset(args.preset)
+    model = load_model(args.preset)
     record(args).start()
     result = ks.write_submission(
         model,

@@ -24,7 +24,7 @@ import keras_setr.arguments
 PACKAGE = pathlib.Path(ks.__file__).parent
 ROOT = pathlib.Path(__file__).parents[1]
 BLOCK = re.compile(r"^( *)```python( no_run)?\n(.*?)^\1```$", re.S | re.M)
-NOT_RUN = 4
+NOT_RUN = 6
 SMALLER = (
     (r"\((480, 480|512, 512), 3\)", "(32, 48, 3)"),
     (r"\(3, 6, 9, 12\)", "(1, 2)"),

@@ -22,6 +22,7 @@ BOTTOM = (
     "classes",
     "layers",
     "losses",
+    "confusion",
     "metrics",
     "optimizers",
     "inference",
@@ -39,7 +40,8 @@ FLOORS = {
     "facts": (*GROUND, "classes"),
     "layers": GROUND,
     "losses": (*GROUND, "layers"),
-    "metrics": (*GROUND, "classes"),
+    "confusion": (*GROUND, "classes"),
+    "metrics": (*GROUND, "confusion"),
     "optimizers": GROUND,
     "inference": GROUND,
     "visualization": (*GROUND, "classes", "files"),
@@ -52,14 +54,16 @@ FLOORS = {
         "workers",
     ),
     "checkpoints": (*GROUND, "classes", "facts", "files", "layers", "version"),
+    "export": (*BOTTOM, "version"),
     "models": (
         *BOTTOM,
         "checkpoints",
         "data",
+        "export",
         "facts.decoders",
         "facts.encoders",
     ),
-    "evaluation": (*GROUND, "classes", "inference", "metrics"),
+    "evaluation": (*GROUND, "classes", "confusion", "inference"),
     "submission": (*BOTTOM, "facts"),
     "comparison": (*GROUND, "checkpoints", "facts", "models", "training"),
     "training": (
@@ -77,8 +81,10 @@ LAZY = ("tensorflow", "torch", "jax", "matplotlib", "tensorflow_datasets")
 # Subclasses of TFDS's builder; importing them registers them.
 BUILDERS = PACKAGE / "data" / "published" / "builders"
 BUILDERS_PACKAGE = "keras_setr.data.published.builders"
+# What gathers the parts is none of them.
+GATHERING = ("__init__.py", "public.py")
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE) + [
-    p for p in sorted(PACKAGE.glob("*.py")) if p.name != "__init__.py"
+    p for p in sorted(PACKAGE.glob("*.py")) if p.name not in GATHERING
 ]
 
 

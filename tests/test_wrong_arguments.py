@@ -69,6 +69,7 @@ def _backbone(**arguments):
 TINY = {"num_layers": 1, "hidden_dim": 4, "num_heads": 1, "patch_size": 8}
 MODEL = tiny.build("naive")
 UNCOMPILED = tiny.build("naive")
+EXPORTED = ks.ExportedSegmenter("model.onnx", None, None)
 PAIRS = [(np.zeros((16, 24, 3), "uint8"), np.zeros((16, 24), "uint8"))] * 3
 RECIPE = ks.recipes["setr_pup_large_cityscapes_768_80k"]
 SOURCE = GeneratedImages(RECIPE, 2, training=True)
@@ -533,6 +534,28 @@ CALLS = {
         save="function",
         batch_size="count or None",
         confidence="flag",
+        **VIEWS,
+    ),
+    "export": Call(
+        MODEL.export,
+        {"filepath": "model.onnx"},
+        filepath="path",
+        verbose="flag",
+        image_size="size or None",
+    ),
+    "load_exported": Call(ks.load_exported, path="path"),
+    "ExportedSegmenter.segment": Call(
+        EXPORTED.segment,
+        {"x": PAIRS[0][0]},
+        confidence="flag",
+        entropy="flag",
+        batch_size="count or None",
+        **VIEWS,
+    ),
+    "ExportedSegmenter.predict": Call(
+        EXPORTED.predict,
+        {"x": PAIRS[0][0][None]},
+        batch_size="count or None",
         **VIEWS,
     ),
     "write_submission": Call(

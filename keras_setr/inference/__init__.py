@@ -8,13 +8,12 @@ to NumPy or on a device; nothing here knows a model.
 - `outputs`: those logits to labels, probabilities or logits;
 - `sliding`: all of it over many images, in batches of one size;
 - `devices`, `on_device`: the same, but for the views, where the logits are;
+  these two need Keras, the others do not;
+- `images`: what people hand over, as single images;
 - `ahead`: what reads the next images meanwhile.
 """
 
 from keras_setr.inference.ahead import ahead
-from keras_setr.inference.devices import Device
-from keras_setr.inference.devices import build_device
-from keras_setr.inference.on_device import Blending
 from keras_setr.inference.outputs import OUTPUTS
 from keras_setr.inference.progress import VERBOSE
 from keras_setr.inference.progress import ImageProgress
@@ -31,8 +30,6 @@ from keras_setr.inference.views import covering_size
 from keras_setr.inference.views import window_starts
 
 __all__ = [
-    "Blending",
-    "Device",
     "ImageProgress",
     "OUTPUTS",
     "PAPER_SCALES",
@@ -43,7 +40,6 @@ __all__ = [
     "View",
     "Views",
     "ahead",
-    "build_device",
     "count_windows",
     "covering_size",
     "resize_to",

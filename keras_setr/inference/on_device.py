@@ -64,6 +64,14 @@ class Blending:
             and _pixels(views, size) <= self._most()
         )
 
+    def job(self, image, views, wanted, truth=None):
+        """An image under way; its windows go to `batches`."""
+        return Job(self, image, views, wanted, truth)
+
+    def batches(self, batch_size):
+        """What runs windows, `batch_size` of them at a time."""
+        return Batches(self, batch_size)
+
     def function(self, function, changes=False, **static):
         """The compiled form of `function(device, .., **static)`."""
         key = function, *sorted(static.items())

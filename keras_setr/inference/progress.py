@@ -1,10 +1,9 @@
 """A progress bar in images per second, with the time left."""
 
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any
-
-import keras
 
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
@@ -14,26 +13,26 @@ from keras_setr.arguments import integer
 # The rule for `verbose`, as in Keras.
 VERBOSE = either(choice("auto"), integer(0, 2), flag())
 
+_WIDTH = 20
+# So that a terminal is not written to for each of many small images.
+_INTERVAL = 0.1
+
 
 class ImageProgress:
-    """Keras' bar, which tells the time left, with the images per second.
+    """A bar as Keras', without Keras: images per second, and the time left.
 
     Args:
         total: int, or None where that is not known.
-        verbose: 0, 1 or 2, as in Keras.
-        names: sequence of str. Further figures, shown as they are.
+        verbose: 0, 1 or 2, as in Keras: silent, a bar, a line at the end.
     """
 
-    def __init__(
-        self, total: int | None, verbose: bool | int | str, names: Any = ()
-    ) -> None:
-        self._bar = keras.utils.Progbar(
-            total,
-            verbose=verbose,
-            stateful_metrics=["images_per_second", *names],
-            unit_name="image",
-        )
+    def __init__(self, total: int | None, verbose: bool | int | str) -> None:
+        self._total = total
+        # "auto" as in Keras, which takes it for 1.
+        self._verbose = 1 if verbose == "auto" else int(verbose)
         self._started = time.perf_counter()
+        self._shown_at = 0.0
+        self._length = 0
 
     @property
     def seconds(self) -> float:
@@ -54,9 +53,36 @@ class ImageProgress:
             figures: `(name, value)` pairs.
             last: bool. Ends the line.
         """
-        if last:
-            self._bar.target = done
-        images = done if images is None else images
-        rate = images / max(self.seconds, 1e-9)
-        values = [("images_per_second", rate), *figures]
-        self._bar.update(done, values, finalize=last)
+        seconds = self.seconds
+        early = seconds - self._shown_at < _INTERVAL
+        if not self._verbose or not last and (early or self._verbose == 2):
+            return
+        self._shown_at = seconds
+        total = done if last else self._total
+        rate = (done if images is None else images) / max(seconds, 1e-9)
+        parts = [_count(done, total), _time(done, total, seconds)]
+        named = [("images_per_second", rate), *figures]
+        parts += [f"{name}: {value:.4f}" for name, value in named]
+        line = " - ".join(parts)
+        end = "\n" if last else ""
+        if self._verbose == 1:
+            # What the line before leaves is blanked.
+            line = f"\r{line:{self._length}}"
+            self._length = len(line) - 1
+        sys.stdout.write(line + end)
+        sys.stdout.flush()
+
+
+def _count(done, total):
+    if not total:
+        return f"{done}/Unknown"
+    filled = min(_WIDTH * done // total, _WIDTH)
+    return f"{done}/{total} [{'=' * filled:.<{_WIDTH}}]"
+
+
+def _time(done, total, seconds):
+    """The time left, or at the end that of each image."""
+    if total and 0 < done < total:
+        minutes, rest = divmod(int(seconds / done * (total - done)), 60)
+        return f"{minutes}:{rest:02} left"
+    return f"{seconds:.0f}s {1000 * seconds / max(done, 1):.0f}ms/image"

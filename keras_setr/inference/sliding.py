@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Callable
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,19 @@ import numpy as np
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
+from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.inference import blending
-from keras_setr.inference import on_device
 from keras_setr.inference.outputs import OUTPUTS
 from keras_setr.inference.outputs import build_output
 from keras_setr.inference.resizing import resize_to
 from keras_setr.inference.views import Views
+
+if TYPE_CHECKING:
+    # It imports Keras, which blending on the host does without.
+    from keras_setr.inference.on_device import Blending
 
 
 class _Job:
@@ -117,7 +122,7 @@ class _Batches:
     output=choice(*OUTPUTS),
     confidence=flag(),
     entropy=flag(),
-    device=optional(instance("an on_device.Blending", on_device.Blending)),
+    device=optional(having("an on_device.Blending", "takes", "job")),
 )
 def sliding_window(
     forward: Callable[[np.ndarray], np.ndarray],
@@ -127,7 +132,7 @@ def sliding_window(
     output: str = "logits",
     confidence: bool = False,
     entropy: bool = False,
-    device: on_device.Blending | None = None,
+    device: "Blending | None" = None,
 ) -> Iterator[Any]:
     """Each image's logits, probabilities or labels, in the images' order.
 
@@ -178,7 +183,7 @@ def count_windows(
     samples: Any,
     views: Views,
     batch_size: int,
-    device: on_device.Blending | None = None,
+    device: "Blending | None" = None,
 ) -> Iterator[np.ndarray]:
     """Confusion matrices of labels, counted where they are.
 
@@ -197,7 +202,7 @@ def count_windows(
 
 def _results(forward, samples, views, batch_size, wanted, device):
     host = _Batches(forward, batch_size)
-    there = device and on_device.Batches(device, batch_size)
+    there = device and device.batches(batch_size)
     batches, jobs = host, collections.deque()
     for image, truth in samples:
         if image.dtype != np.uint8:
@@ -208,7 +213,7 @@ def _results(forward, samples, views, batch_size, wanted, device):
             views.blend, views.window_size, chosen, size
         ):
             batches = there
-            job = on_device.Job(device, image, chosen, wanted, truth)
+            job = device.job(image, chosen, wanted, truth)
         else:
             batches = host
             job = _Job(image, chosen, wanted, truth)

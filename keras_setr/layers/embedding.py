@@ -280,11 +280,11 @@ class RotaryPositions(keras.layers.Layer):
     def call(self, patches):
         _, h, w, _ = ops.shape(patches)
         quarter = self.head_dim // 4
-        exponents = ops.arange(quarter, dtype="float32") / quarter
+        exponents = ops.arange(0, quarter, dtype="float32") / quarter
         turns = 2 * math.pi / ops.power(float(self.base), exponents)
 
         def angles(count):  # (count, d / 4)
-            centres = ops.arange(count, dtype="float32") + 0.5
+            centres = ops.arange(0, count, dtype="float32") + 0.5
             centres = 2 * centres / ops.cast(count, "float32") - 1
             return centres[:, None] * turns
 

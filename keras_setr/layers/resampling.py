@@ -28,8 +28,8 @@ def _antialiased_matrix(source, target):
     The kernel is as wide as what it averages, and ends at the edges.
     """
     scale = source / ops.cast(target, "float32")
-    centre = (ops.arange(target, dtype="float32") + 0.5) * scale
-    place = ops.arange(source, dtype="float32") + 0.5
+    centre = (ops.arange(0, target, dtype="float32") + 0.5) * scale
+    place = ops.arange(0, source, dtype="float32") + 0.5
     distance = (place - centre[:, None]) / ops.maximum(scale, 1.0)
     matrix = _cubic(distance, -0.5)
     return matrix / ops.sum(matrix, axis=1, keepdims=True)
@@ -51,7 +51,7 @@ def resampling_matrix(source, target, interpolation="bilinear"):
     """
     if interpolation == "bicubic_antialiased":
         return _antialiased_matrix(source, target)
-    position = (ops.arange(target, dtype="float32") + 0.5) * (
+    position = (ops.arange(0, target, dtype="float32") + 0.5) * (
         source / ops.cast(target, "float32")
     ) - 0.5
     if interpolation == "bilinear":
@@ -154,7 +154,7 @@ def _resize_aligned(x, size):
         step = ops.cast(source - 1, "float32") / ops.maximum(
             ops.cast(target - 1, "float32"), 1.0
         )
-        position = ops.arange(target, dtype="float32") * step
+        position = ops.arange(0, target, dtype="float32") * step
         below = ops.minimum(ops.cast(position, "int32"), source - 1)
         above = ops.minimum(below + 1, source - 1)
         shape = [1, 1, 1, 1]
@@ -209,5 +209,5 @@ def resize_nearest(x, size):
     """
     for axis, target in ((1, size[0]), (2, size[1])):
         source = ops.shape(x)[axis]
-        x = ops.take(x, ops.arange(target) * source // target, axis=axis)
+        x = ops.take(x, ops.arange(0, target) * source // target, axis=axis)
     return x

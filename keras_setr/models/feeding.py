@@ -18,76 +18,15 @@ import keras
 import numpy as np
 
 from keras_setr import workers
-
-# Names that datasets of dicts give their parts, those of TFDS among them. A
-# `label` beside a mask is the class of the whole image.
-IMAGE_FIELDS = ("image", "images", "image_left")
-LABEL_FIELDS = (
-    "segmentation_mask",
-    "segmentation_label",
-    "annotation",
-    "mask",
-    "masks",
-    "labels",
-    "label",
-)
-WEIGHT_FIELDS = ("sample_weight", "sample_weights")
-
-
-def is_tf_dataset(x):
-    # Iterators over one have a spec, too.
-    return hasattr(x, "element_spec") and hasattr(x, "map")
+from keras_setr.inference.images import gives_batches
+from keras_setr.inference.images import is_tf_dataset
+from keras_setr.inference.images import to_array
+from keras_setr.inference.images import unpack
 
 
 def is_array(x):
     """Whether `x` is an array, a tensor of any library or a list of them."""
     return hasattr(x, "shape") or isinstance(x, (list, tuple))
-
-
-def to_array(x, name="x"):
-    """`x` as a NumPy array, wherever its memory is; None stays."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-    try:
-        return None if x is None else np.asarray(x)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} must be one array, all images of one size. Received: a "
-            f"{type(x).__name__} of {len(x)} that NumPy makes none of "
-            f"({error}). Crop them, or use batches() of a SegmentationFolder."
-        ) from None
-
-
-def unpack(batch):
-    """`(x, y, sample_weight)` of a batch in any form; None for what it lacks.
-
-    Args:
-        batch: images, a tuple or list of up to three, or a dict with names of
-            `IMAGE_FIELDS`, `LABEL_FIELDS` and `WEIGHT_FIELDS`.
-    """
-    if isinstance(batch, Mapping):
-        images, labels, weights = (
-            next((batch[name] for name in names if name in batch), None)
-            for names in (IMAGE_FIELDS, LABEL_FIELDS, WEIGHT_FIELDS)
-        )
-        if images is None:
-            raise ValueError(
-                "A dict must hold its images under one of "
-                f"{', '.join(IMAGE_FIELDS)}, and its labels under one of "
-                f"{', '.join(LABEL_FIELDS)}. Received: "
-                f"{', '.join(map(str, batch))}. For other names map it first: "
-                "dataset.map(lambda d: (d['x'], d['y']))."
-            )
-        return images, labels, weights
-    if not isinstance(batch, (list, tuple)):
-        return batch, None, None
-    if not 1 <= len(batch) <= 3:
-        raise ValueError(
-            "A batch must be images, (images, labels) or (images, labels, "
-            f"sample_weight). Received: a {type(batch).__name__} of "
-            f"{len(batch)}."
-        )
-    return (*batch, None, None)[:3]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -172,18 +111,6 @@ def gather(x, y=None, sample_weight=None, batch_size=None):
                 f"batches. Received: {name} beside a {kind}."
             )
     return x
-
-
-def gives_batches(x):
-    """Whether `x` is a dataset whose elements are taken for batches."""
-    if is_tf_dataset(x) or isinstance(x, (keras.utils.PyDataset, Iterator)):
-        return True
-    # What else has a length and an index gives single images.
-    return any(
-        base.__module__.startswith(("torch.utils.data", "grain"))
-        and base.__name__ in ("DataLoader", "MapDataset", "IterDataset")
-        for base in type(x).__mro__
-    )
 
 
 def count_batches(data):

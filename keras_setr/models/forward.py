@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_setr import inference
+from keras_setr.inference.devices import build_device
 from keras_setr.models.division import batch_divisor
 
 
@@ -115,7 +115,7 @@ def to_numpy(logits):
 
 
 def device_of(model):
-    """The `inference.Device` on which a model's logits are blended."""
+    """The `Device` on which a model's logits are blended."""
     placement = None
     distribution = keras.config.backend() == "jax" and (
         keras.distribution.distribution()
@@ -128,7 +128,7 @@ def device_of(model):
         placement = jax.sharding.NamedSharding(
             mesh, jax.sharding.PartitionSpec()
         )
-    return inference.build_device(model.weights[0], placement)
+    return build_device(model.weights[0], placement)
 
 
 def compile_forward(model, logits=None):

@@ -1,112 +1,16 @@
-"""What people hand to `fit`, `predict` and `segment`, checked."""
+"""What people hand to `fit` and `evaluate`, checked."""
 
-import os
 import sys
-import warnings
-from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image
-from PIL import ImageOps
 
 from keras_setr.classes import allowed_labels
 from keras_setr.classes import check_labels
+from keras_setr.inference.images import ValueRange
+from keras_setr.inference.images import check_image
+from keras_setr.inference.images import unpack
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.losses import takes_one_hot
-from keras_setr.models import feeding
-
-
-def is_path(x):
-    return isinstance(x, (str, os.PathLike))
-
-
-def check_image(image, channels, name):
-    """One `(H, W, C)` array, or an error that calls it `name`."""
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] != channels:
-        raise ValueError(
-            f"An image must have shape (height, width, {channels}), as the "
-            f"model has {channels} input channels. Received {name} of shape "
-            f"{image.shape}."
-        )
-    if 0 in image.shape:
-        raise ValueError(f"{name} is empty: its shape is {image.shape}.")
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        bad = int(np.size(image) - np.isfinite(image).sum())
-        raise ValueError(
-            f"{name} holds {bad} values that are NaN or infinite. Images "
-            "must be finite numbers, 0..255 where the model has a "
-            "preprocessor."
-        )
-    if image.dtype.kind not in "uif":
-        raise ValueError(
-            "An image must hold integers or floats. Received "
-            f"{name} of dtype {image.dtype}."
-        )
-    return image
-
-
-# Modes of Pillow that say the same in RGB.
-_OPAQUE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
-
-
-def pillow_to_array(image, channels, dtype):
-    """A Pillow image `(H, W, C)`, upright, as its file would be read.
-
-    Args:
-        image: `PIL.Image.Image`.
-        channels: int.
-        dtype: `"uint8"`, `"uint16"` or None.
-    """
-    image = ImageOps.exif_transpose(image)
-    if channels != 3 or dtype != "uint8":
-        pixels = np.asarray(image)
-        return pixels[..., None] if pixels.ndim == 2 else pixels
-    if image.mode not in _OPAQUE_MODES or image.has_transparency_data:
-        raise ValueError(
-            "A Pillow image must have one of the modes "
-            f"{', '.join(_OPAQUE_MODES)}, without transparency. Received: "
-            f"{image!r}. Pass image.convert('RGB') once it is decided what "
-            "its values or its transparent pixels mean."
-        )
-    return np.asarray(image.convert("RGB"))
-
-
-def iterate_images(x, channels, value_range, load):
-    """`(H, W, C)` arrays from paths, arrays, lists and batched datasets.
-
-    Args:
-        x: a sequence of paths, Pillow images and `(H, W, C)` arrays of any
-            sizes, an array `(B, H, W, C)`, or a dataset (or other iterable)
-            of images, batches, `(images, labels)` or dicts.
-        channels: int. C.
-        value_range: `ValueRange`.
-        load: callable from a path or a Pillow image to `(H, W, C)`.
-    """
-    count = 0
-    for element in x:
-        if is_path(element) or isinstance(element, Image.Image):
-            images = [load(element)]
-            name = str(element) if is_path(element) else None
-        else:
-            if isinstance(element, (tuple, list, Mapping)):
-                element, *_ = feeding.unpack(element)
-            element = feeding.to_array(element)
-            images = element if element.ndim == 4 else [element]
-            name = None
-        for image in images:
-            name_or_index = name or f"image {count}"
-            image = check_image(image, channels, name_or_index)
-            value_range.check(image, name_or_index)
-            yield image
-            count += 1
-
-
-def count_images(x):
-    """How many images `x` holds, or `None` where only reading it tells."""
-    if feeding.gives_batches(x) or not hasattr(x, "__len__"):
-        return None
-    return len(x)
 
 
 def in_tf_graph(x):
@@ -118,65 +22,17 @@ def in_tf_graph(x):
     return tf.is_tensor(x) and not tf.executing_eagerly()
 
 
-class ValueRange:
-    """Whether images lie in the range that a preprocessor normalises.
+def value_range_of(preprocessor):
+    """The `ValueRange` that a preprocessor normalises.
 
-    What certainly does not is an error; what hardly does is a warning, once.
-
-    Args:
-        preprocessor: of a model, or None.
-
-    Attributes:
-        limit: int. The largest value of an image, 255 or 65535; None where
-            any may be right: without a preprocessor, with one of another
-            kind, or one whose statistics are those of another range.
+    Any is right without one, with one of another kind, or with one whose
+    statistics are those of another range.
     """
-
-    def __init__(self, preprocessor):
-        converter = getattr(preprocessor, "image_converter", None)
-        dtype = getattr(converter, "image_dtype", None)
-        self.limit = None
-        if dtype is not None and max(converter.mean + converter.std) > 1:
-            self.limit = int(np.iinfo(dtype).max)
-        self._warned = False
-
-    def check(self, images, name):
-        """Check an array of images that `name` names."""
-        fits = images.dtype.kind == "u" and (
-            np.iinfo(images.dtype).max <= (self.limit or 0)
-        )
-        if self.limit is not None and images.size and not fits:
-            is_float = images.dtype.kind == "f"
-            self.check_extremes(images.min(), images.max(), is_float, name)
-
-    def check_extremes(self, low, high, is_float, name):
-        """The same from the smallest and the largest value."""
-        # What resampling with a cubic filter may add.
-        slack = 0.5 * self.limit if is_float else 0
-        normalized = is_float and low < 0 and high <= 16
-        if normalized or low < -slack or high > self.limit + slack:
-            raise ValueError(self._message(low, high, name))
-        tiny = is_float and 0 < high <= 1
-        if (tiny or low < 0 or high > self.limit) and not self._warned:
-            self._warned = True
-            warnings.warn(self._message(low, high, name), stacklevel=2)
-
-    def _message(self, low, high, name):
-        message = (
-            f"{name} holds values from {low:.4g} to {high:.4g}, but the "
-            f"model's preprocessor expects 0..{self.limit}. "
-        )
-        if low < 0 or high <= 1:
-            return message + (
-                "Images that are scaled or normalised already belong to a "
-                "model with preprocessor=None; or give them as they are in "
-                f"their files, such as by x * {self.limit} for 0..1."
-            )
-        return message + (
-            f"Scale them to 0..{self.limit}, or build the model with "
-            "preprocessor=SETRImageSegmenterPreprocessor(SETRImageConverter("
-            "mean=.., std=..)) of their own range."
-        )
+    converter = getattr(preprocessor, "image_converter", None)
+    dtype = getattr(converter, "image_dtype", None)
+    if dtype is None or max(converter.mean + converter.std) <= 1:
+        return ValueRange(None)
+    return ValueRange(int(np.iinfo(dtype).max))
 
 
 class Expected:
@@ -196,7 +52,7 @@ class Expected:
         self.ignore_class = model.ignore_class
         self.one_hot = takes_one_hot(model.loss)
         self.needs_labels = needs_labels
-        self.value_range = ValueRange(model.preprocessor)
+        self.value_range = value_range_of(model.preprocessor)
 
     def check_arrays(self, x, y=None, sample_weight=None, prefix=""):
         """Check images, labels and weights of a batch or a whole set.
@@ -294,7 +150,7 @@ class Expected:
 
     def check_spec(self, spec):
         """Check the known shapes of a `tf.data.Dataset`."""
-        images, labels, _ = feeding.unpack(spec)
+        images, labels, _ = unpack(spec)
         if labels is None and self.needs_labels:
             raise ValueError(
                 "The dataset must give batches of (images, labels). "

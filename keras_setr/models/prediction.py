@@ -10,6 +10,16 @@ from PIL import Image
 
 from keras_setr import inference
 from keras_setr.files.images import load_image
+from keras_setr.inference.images import as_given
+from keras_setr.inference.images import check_batch
+from keras_setr.inference.images import count_images
+from keras_setr.inference.images import is_single
+from keras_setr.inference.images import iterate_images
+from keras_setr.inference.images import pillow_to_array
+from keras_setr.inference.images import refuse_single
+from keras_setr.inference.images import stack
+from keras_setr.inference.on_device import Blending
+from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.models import inputs
 from keras_setr.models.division import batch_divisor
 from keras_setr.models.forward import compile_forward
@@ -42,15 +52,10 @@ class Predictor:
 
     def predict(self, x, views, batch_size, verbose, steps):
         """As `SETRSegmenter.predict`, with `Views`."""
-        if inputs.is_path(x) or isinstance(x, Image.Image):
-            raise ValueError(
-                "predict takes a batch (B, H, W, C), a list or a dataset. "
-                f"Received: a single {type(x).__name__}, {x!s:.80}. Pass "
-                "[image], or use segment(image) for its label map."
-            )
+        refuse_single(x)
         if steps is not None:
             x = itertools.islice(x, steps)
-        return _stack(
+        return stack(
             list(self._run(x, views, batch_size, verbose, "logits")), x
         )
 
@@ -61,30 +66,22 @@ class Predictor:
             x, views, output, batch_size, verbose: as there.
             extras: dict of `confidence` and `entropy` to bool.
         """
-        single = (
-            inputs.is_path(x)
-            or isinstance(x, Image.Image)
-            or getattr(x, "ndim", None) == 3
-        )
+        single = is_single(x)
         images = [x] if single else x
         results = list(
             self._run(images, views, batch_size, verbose, output, **extras)
         )
-        if single:
-            return results[0]
-        if not any(extras.values()) or isinstance(x, (list, tuple)):
-            return _stack(results, x)
-        return tuple(_stack(list(maps), x) for maps in zip(*results))
+        return as_given(results, x, single, any(extras.values()))
 
     def count(self, samples, views, batch_size, ignore_class):
         """As `SETRSegmenter.count_pixels`, with `Views`."""
         views = self.resolve_views(views)
         num_classes = self._model.num_classes
-        value_range = inputs.ValueRange(self._model.preprocessor)
+        value_range = inputs.value_range_of(self._model.preprocessor)
 
         def checked_samples():
             for image, label in samples:
-                (image,) = inputs.iterate_images(
+                (image,) = iterate_images(
                     [image],
                     self._model.backbone.image_shape[-1],
                     value_range,
@@ -114,7 +111,7 @@ class Predictor:
         usual = "uint8" if channels == 3 else None
         dtype = getattr(converter, "image_dtype", usual)
         if isinstance(path, Image.Image):
-            return inputs.pillow_to_array(path, channels, dtype)
+            return pillow_to_array(path, channels, dtype)
         return load_image(path, channels, dtype)
 
     def forget(self):
@@ -125,7 +122,7 @@ class Predictor:
         """The views with a window that the model takes."""
         backbone = self._model.backbone
         window = views.window_size or tuple(backbone.native_size)
-        inputs.check_multiple_of_patch(*window, backbone.size_multiple)
+        check_multiple_of_patch(*window, backbone.size_multiple)
         fixed = backbone.image_shape[:2]
         if any(f not in (None, w) for f, w in zip(fixed, window)):
             raise ValueError(
@@ -146,18 +143,13 @@ class Predictor:
 
     def _run(self, x, views, batch_size, verbose, output, **extras):
         """Yield the result of each image of `x` in turn."""
-        if getattr(x, "ndim", 4) != 4:
-            raise ValueError(
-                "A batch of images must have shape (batch, height, width, "
-                f"channels). Received: {tuple(x.shape)}; for one image, "
-                "pass image[None] or a list."
-            )
+        check_batch(x)
         views = self.resolve_views(views)
-        count = inputs.count_images(x)
-        images = inputs.iterate_images(
+        count = count_images(x)
+        images = iterate_images(
             x,
             self._model.backbone.image_shape[-1],
-            inputs.ValueRange(self._model.preprocessor),
+            inputs.value_range_of(self._model.preprocessor),
             self.load_image,
         )
         if verbose == "auto":
@@ -201,7 +193,7 @@ class Predictor:
             return ops.convert_to_tensor(self._run_smaller(to_numpy(windows)))
 
         if self._blending is None or self._blending[0] != window_size:
-            blending = inference.Blending(
+            blending = Blending(
                 device_of(self._model), forward, self._model.num_classes
             )
             self._blending = window_size, blending
@@ -253,11 +245,3 @@ class Predictor:
             return ops.cast(logits, "float32")
 
         return free_logits
-
-
-def _stack(results, x):
-    """One array where all sizes agree, unless the caller gave a list."""
-    if isinstance(x, (list, tuple)):
-        return results
-    same = len({result.shape for result in results}) == 1
-    return np.stack(results) if same else results

@@ -24,11 +24,16 @@ from keras_setr.arguments import mapping
 from keras_setr.arguments import num_classes
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
+from keras_setr.arguments import pair
 from keras_setr.arguments import path
 from keras_setr.arguments import sequence
 from keras_setr.checkpoints import loading
 from keras_setr.checkpoints.preset_folder import save_whole
 from keras_setr.classes import Classes
+from keras_setr.export.exporting import ExportReport
+from keras_setr.export.exporting import export_model
+from keras_setr.export.formats import FORMATS
+from keras_setr.export.formats import OUTPUTS
 from keras_setr.models import division
 from keras_setr.models import fitting
 from keras_setr.models import keras_internals
@@ -822,18 +827,74 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             )
         super().save(filepath, overwrite=overwrite, **kwargs)
 
-    def export(self, filepath, *args, **kwargs):
-        """As in Keras: the model itself, without its preprocessor.
+    @checked(
+        filepath=path(),
+        format=optional(choice(*FORMATS)),
+        verbose=flag(),
+        image_size=optional(pair(1)),
+        outputs=either(
+            choice("labels"), sequence(choice(*OUTPUTS), minimum_length=1)
+        ),
+    )
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str | None = None,
+        verbose: bool = True,
+        *,
+        image_size: int | tuple[int, int] | None = None,
+        outputs: str | Sequence[str] = "labels",
+        image: Any = None,
+    ) -> ExportReport:
+        """Write the whole model for a runtime that needs no Keras.
+
+        The file takes images as they are, `(B, H, W, C)` uint8, normalises
+        them and gives labels `(B, H, W)`; the batch is of any size, height
+        and width are fixed. It holds the names and colours of the classes and
+        how windows lie on a larger image, and `keras_setr.load_exported`
+        reads it. It is run in its own runtime and kept only if its labels are
+        the model's. Keras' own export, of the model without preprocessor, is
+        `keras.Model.export(model, path)`.
 
         Args:
-            filepath, *args, **kwargs: as in Keras.
+            filepath: path of the file, or of the folder of a SavedModel.
+            format: `"onnx"`, `"tf_saved_model"`, `"litert"`, `"openvino"` or
+                `"torch"`. Defaults to what the path ends in: `.onnx`,
+                `.tflite`, `.xml`, `.pt2`, and otherwise a SavedModel.
+            verbose: bool. Whether to print size, times and how many labels
+                are equal.
+            image_size: int or `(H, W)`, multiples of the patch size. Defaults
+                to the model's.
+            outputs: `"labels"`, or a sequence of it and of
+                `"probabilities"`, `(B, H, W, K)`, `"confidence"`,
+                `(B, H, W)`, and `"logits"`, `(B, H, W, K)`, all float32.
+                Windows of larger images are averaged only with probabilities
+                or logits.
+            image: file or `(H, W, C)` array, to compare the labels of. By
+                default coloured clouds.
+
+        Returns:
+            An `ExportReport`; printed it is a summary.
+
+        Raises:
+            ValueError: the backend does not write the format (the message
+                says which does), the conversion fails, or less than 99.99 %
+                of the labels are equal. Nothing is written then.
+            ImportError: what converts or runs the format is not installed.
+            OSError: the path cannot be written.
         """
-        super().export(filepath, *args, **kwargs)
-        if self.preprocessor is not None:
-            workers.say(
-                f"{filepath} takes images as model.preprocessor(images) gives "
-                "them, as a call of the model does."
+        outputs = (outputs,) if isinstance(outputs, str) else outputs
+        if "labels" not in outputs:
+            raise ValueError(
+                "outputs must have labels among them. Received: "
+                f"{list(outputs)}; pass {['labels', *outputs]}."
             )
+        report = export_model(
+            self, filepath, format, image_size, tuple(outputs), image
+        )
+        if verbose:
+            workers.say(report)
+        return report
 
     def save_task_weights(self, filepath):
         keras.saving.save_weights(

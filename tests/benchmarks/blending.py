@@ -80,9 +80,9 @@ class Counted:
     def __init__(self):
         import keras
 
-        from keras_setr import inference
+        from keras_setr.inference.devices import build_device
 
-        self.device = inference.build_device(keras.Variable([0.0]))
+        self.device = build_device(keras.Variable([0.0]))
         self.sent = self.fetched = self.calls = 0
         self.compilations = collections.Counter()
         for name in ("compile", "upload", "fetch"):
@@ -152,13 +152,13 @@ class Counted:
 def blending(counted, classes):
     from keras import ops
 
-    from keras_setr import inference
+    from keras_setr.inference.on_device import Blending
 
     def forward(batch):
         return ops.tile(batch[..., :1], (1, 1, 1, classes))
 
     compiled = counted.device.compile(forward)
-    return inference.Blending(counted.device, compiled, classes)
+    return Blending(counted.device, compiled, classes)
 
 
 def slide(device, window, images, batch_size=4, **options):

@@ -5,6 +5,8 @@ import pytest
 import keras_setr as ks
 from keras_setr.checkpoints.tensors import SUFFIXES
 from keras_setr.data.folder.layouts import IMAGE_EXTENSIONS
+from keras_setr.export.formats import FORMATS
+from keras_setr.export.formats import OUTPUTS
 from keras_setr.losses.sums import NAMES as LOSSES
 from keras_setr.submission import TEST_SERVERS
 from keras_setr_commands import names
@@ -28,3 +30,5 @@ def test_names_are_those_of_the_package():
     assert set(names.MODELS) == set(ks.models.MODELS)
     assert set(names.IMAGE_SUFFIXES) == set(IMAGE_EXTENSIONS)
     assert set(names.WEIGHT_SUFFIXES) == set(SUFFIXES)
+    assert names.FORMATS == {f.name: f.suffix for f in FORMATS.values()}
+    assert names.EXPORT_OUTPUTS == OUTPUTS

@@ -130,6 +130,18 @@ LINES = {
     # === models ===
     "models ade20k": "unexpected argument 'ade20k'",
     "models --dataset ade": "no dataset 'ade'",
+    # === export ===
+    "export preset": "required: OUT",
+    "export nowhere o.onnx": "preset: 'nowhere' none of these",
+    "export preset o.onnx --format onxx": "no format 'onxx' onnx?",
+    "export preset o.xml --format onnx": "OUT: must end in .onnx 'o.xml'",
+    "export preset o.xml --format tf_saved_model": "OUT: must be a folder",
+    "export preset o.onnx --image-size 0 16": "--image-size: '0'",
+    "export preset o.onnx --outputs label": "no output 'label' labels?",
+    "export preset o.onnx --outputs confidence": "--outputs must have labels",
+    "export preset text.txt/o.onnx": "OUT: text.txt is a file",
+    "export preset text.txt": "OUT: text.txt is a file",
+    "segment model.onnx photo.jpg --out o": "'model.onnx' not exist",
     # === convert ===
     "convert weights.pth": "required: out",
     "convert weights.pth empty": "empty exists already nothing was written",
@@ -241,8 +253,8 @@ def test_help_names_every_option_and_ends_well(command, capsys):
 @pytest.mark.parametrize(
     "argv, code, words",
     [
-        ([], 2, "train evaluate segment submit convert"),
-        (["--help"], 0, "train evaluate segment submit convert"),
+        ([], 2, "train evaluate segment submit convert export"),
+        (["--help"], 0, "train evaluate segment submit convert export"),
         (["--version"], 0, "keras-setr 0."),
         (["tran"], 2, "no command 'tran' Did you mean train?"),
         (["nothing"], 2, "no command train, evaluate, segment"),

@@ -8,6 +8,8 @@ from keras import ops
 from keras_setr import inference
 from keras_setr.inference import on_device
 from keras_setr.inference import views as views_module
+from keras_setr.inference.devices import Device
+from keras_setr.inference.devices import build_device
 
 WINDOW, STRIDE, CLASSES = (4, 6), (3, 4), 3
 
@@ -29,8 +31,8 @@ def blending():
     variable = None
     if keras.config.backend() != "numpy":
         variable = keras.Variable([0.0])
-    device = inference.build_device(variable)
-    return inference.Blending(device, device.compile(positional), CLASSES)
+    device = build_device(variable)
+    return on_device.Blending(device, device.compile(positional), CLASSES)
 
 
 def images(*sizes):
@@ -122,7 +124,7 @@ def test_the_entropy_is_that_of_the_mean_probability(blending):
     np.testing.assert_allclose(result[1], expected, atol=1e-5)
 
 
-class Accelerator(inference.Device):
+class Accelerator(Device):
     is_cpu = False
 
 
@@ -144,7 +146,7 @@ class Stub:
 def chosen(size, monkeypatch, **options):
     """Which of both blends an image of this size."""
     monkeypatch.setattr(on_device, "Job", Stub)
-    blending = inference.Blending(Accelerator(), None, CLASSES)
+    blending = on_device.Blending(Accelerator(), None, CLASSES)
     (result,) = inference.sliding_window(
         lambda batch: np.repeat(batch[..., :1], CLASSES, axis=-1),
         [np.zeros((*size, 2), "uint8")],
@@ -183,7 +185,7 @@ def test_a_cpu_is_given_nothing_that_is_not_asked_for(monkeypatch):
 @pytest.mark.no_backend
 def test_maps_have_two_sizes_whatever_the_images(monkeypatch):
     monkeypatch.setattr(on_device, "BUDGET", 2**20 * 8 * CLASSES)
-    blending = inference.Blending(Accelerator(), None, CLASSES)
+    blending = on_device.Blending(Accelerator(), None, CLASSES)
     rng = np.random.default_rng(0)
     sizes = rng.integers(100, 1000, (20, 2))
     rooms = {blending.room(int(h * w)) for h, w in sizes}

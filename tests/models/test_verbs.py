@@ -66,7 +66,7 @@ VERBS = {
     "load_weights": ("works", "test_weights_of_another_size_are_named"),
     "save_to_preset": ("works", "test_int8_predicts_and_is_saved"),
     "from_preset": ("works", "tests/checkpoints/test_presets.py"),
-    "export": ("works", "test_an_export_says_what_it_leaves_out"),
+    "export": ("works", "tests/export/test_export.py"),
     "channels_first": ("works", "test_channels_first_changes_nothing"),
     "from_config": ("works", "test_clone_model_says_what_to_do"),
     "summary": ("works", "test_what_is_frozen_is_saved"),
@@ -672,13 +672,6 @@ def test_weights_of_another_size_are_named(tmp_path, still):
     resampling.load_weights(path)
     for a, b in zip(resampling.weights, still.weights, strict=True):
         np.testing.assert_array_equal(array(a), array(b))
-
-
-def test_an_export_says_what_it_leaves_out(still, tmp_path, capsys):
-    if BACKEND != "tensorflow":
-        pytest.skip("an export of the other backends takes long")
-    still.export(tmp_path / "saved", verbose=False)
-    assert "model.preprocessor(images)" in capsys.readouterr().out
 
 
 def test_channels_first_changes_nothing():

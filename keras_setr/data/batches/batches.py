@@ -9,16 +9,9 @@ from keras_setr.arguments import integer
 from keras_setr.data.batches.plan import OPTION_RULES
 from keras_setr.data.batches.plan import BatchPlan
 from keras_setr.data.batches.position import Position
-from keras_setr.data.batches.readers import ThreadedBatches
-from keras_setr.data.batches.readers import read_with_grain
-from keras_setr.data.batches.readers import read_with_tf_data
 from keras_setr.opencv import cv2
 
-READERS = {
-    "tf.data": read_with_tf_data,
-    "threads": ThreadedBatches,
-    "grain": read_with_grain,
-}
+READERS = ("tf.data", "threads", "grain")
 
 
 @checked(*OPTION_RULES)
@@ -67,7 +60,15 @@ def read(plan, reader="tf.data", initial_step=0):
     # OpenCV's own pool on top of them costs CPU time. The setting holds for
     # the whole process, so it is made here and not on import.
     cv2.setNumThreads(0)
-    return READERS[reader](Position(plan, reader, initial_step))
+    # With it Keras is imported, without which folders are read as well.
+    from keras_setr.data.batches import readers
+
+    read_with = {
+        "tf.data": readers.read_with_tf_data,
+        "threads": readers.ThreadedBatches,
+        "grain": readers.read_with_grain,
+    }
+    return read_with[reader](Position(plan, reader, initial_step))
 
 
 @checked(step=integer(0))

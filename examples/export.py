@@ -1,0 +1,8 @@
+"""`keras-setr export` as a script: keras_setr_commands/export.py."""
+
+import sys
+
+from keras_setr_commands.main import run
+
+if __name__ == "__main__":
+    sys.exit(run("export"))

@@ -1,0 +1,270 @@
+"""Exported models as `segment`, `evaluate` and the command line take them."""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import flag
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import path as path_rule
+from keras_setr.classes import Classes
+from keras_setr.export.record import ExportRecord
+from keras_setr.export.sessions import images_like
+from keras_setr.export.sessions import open_session
+from keras_setr.files.images import load_image
+from keras_setr.inference import OUTPUTS
+from keras_setr.inference import VERBOSE
+from keras_setr.inference import VIEW_OPTIONS
+from keras_setr.inference import ImageProgress
+from keras_setr.inference import Views
+from keras_setr.inference import sliding_window
+from keras_setr.inference.images import ValueRange
+from keras_setr.inference.images import as_given
+from keras_setr.inference.images import check_batch
+from keras_setr.inference.images import count_images
+from keras_setr.inference.images import is_single
+from keras_setr.inference.images import iterate_images
+from keras_setr.inference.images import pillow_to_array
+from keras_setr.inference.images import refuse_single
+from keras_setr.inference.images import stack
+
+# A processor runs several windows no faster than one after another, and the
+# last batch is filled up.
+_BATCH_SIZE = 1
+
+
+class ExportedSegmenter:
+    """An exported file that segments as the model did which it was made of.
+
+    The windows, protocols and outputs are those of `SETRSegmenter`; Keras is
+    not imported. `load_exported` makes it.
+
+    Args:
+        path: of the file.
+        session: what runs it; see `sessions`.
+        record: `ExportRecord` of the file.
+    """
+
+    def __init__(
+        self, path: pathlib.Path, session: Any, record: ExportRecord
+    ) -> None:
+        self.path = path
+        self.record = record
+        self._session = session
+
+    @property
+    def num_classes(self) -> int:
+        return self.record.num_classes
+
+    @property
+    def classes(self) -> Classes:
+        return self.record.classes
+
+    @property
+    def ignore_class(self) -> int | None:
+        return self.record.ignore_class
+
+    @checked(*VIEW_OPTIONS, batch_size=optional(integer(1)), verbose=VERBOSE)
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        **views: Any,
+    ) -> Any:
+        """Logits `(B, H, W, K)`, as of `SETRSegmenter.predict`.
+
+        Of a file that gives probabilities and no logits, their logarithms,
+        which have the same softmax.
+
+        Args:
+            x, batch_size, verbose, **views: as there; `batch_size` defaults
+                to 1.
+        """
+        refuse_single(x)
+        results = self._run(x, Views(**views), batch_size, verbose, "logits")
+        return stack(list(results), x)
+
+    @checked(
+        *VIEW_OPTIONS,
+        output=choice(*OUTPUTS),
+        confidence=flag(),
+        entropy=flag(),
+        batch_size=optional(integer(1)),
+        verbose=VERBOSE,
+    )
+    def segment(
+        self,
+        x: Any,
+        output: str = "labels",
+        batch_size: int | None = None,
+        verbose: bool | int | str = 0,
+        *,
+        confidence: bool = False,
+        entropy: bool = False,
+        **views: Any,
+    ) -> Any:
+        """Label maps of images at their own size.
+
+        Args:
+            x, output, batch_size, verbose, confidence, entropy, **views: as
+                of `SETRSegmenter.segment`.
+
+        Returns:
+            As there.
+
+        Raises:
+            ValueError: the file has other windows, or gives labels alone and
+                an image is none of its window's size.
+        """
+        single = is_single(x)
+        extras = {"confidence": confidence, "entropy": entropy}
+        results = self._run(
+            [x] if single else x,
+            Views(**views),
+            batch_size,
+            verbose,
+            output,
+            **extras,
+        )
+        return as_given(list(results), x, single, any(extras.values()))
+
+    def load_image(self, path: str | os.PathLike[str]) -> np.ndarray:
+        """An image file as the model's own `load_image` reads it.
+
+        Args:
+            path: of the file, or a Pillow image.
+        """
+        channels = self.record.channels
+        dtype: str | None = self.record.image_dtype
+        if dtype == "float32":
+            dtype = "uint8" if channels == 3 else None
+        if isinstance(path, Image.Image):
+            return pillow_to_array(path, channels, dtype)
+        return load_image(path, channels, dtype)
+
+    def _run(self, x, views, batch_size, verbose, output, **extras):
+        """Yield the result of each image of `x` in turn."""
+        check_batch(x)
+        views = self._resolve_views(views)
+        is_sure = not {"logits", "probabilities"} & set(self.record.outputs)
+        if is_sure and (output != "labels" or any(extras.values())):
+            wanted = [n for n, is_on in extras.items() if is_on] or [output]
+            raise ValueError(
+                f"{self.path} gives labels alone. Received: {wanted[0]}. "
+                "Export with outputs=('labels', 'probabilities')."
+            )
+        dtype = self.record.image_dtype
+        limit = None if dtype == "float32" else int(np.iinfo(dtype).max)
+        images = iterate_images(
+            x, self.record.channels, ValueRange(limit), self.load_image
+        )
+        if is_sure:
+            images = self._of_one_window(images, views)
+        count = count_images(x)
+        if verbose == "auto":
+            verbose = 0 if count == 1 else 1
+        progress = ImageProgress(count, verbose)
+        done = 0
+        for done, result in enumerate(
+            sliding_window(
+                self._forward,
+                images,
+                views,
+                batch_size or _BATCH_SIZE,
+                output,
+                **extras,
+            ),
+            start=1,
+        ):
+            yield result
+            progress.update(done)
+        if done:
+            progress.update(done, last=True)
+
+    def _resolve_views(self, views):
+        window = self.record.window_size
+        if views.window_size not in (None, window):
+            raise ValueError(
+                f"window_size must be that of {self.path}, {window}. "
+                f"Received: {views.window_size}. Export the model again with "
+                f"image_size={views.window_size}."
+            )
+        if views.blend == "device":
+            raise ValueError(
+                "blend='device' needs a model of Keras; the windows of an "
+                "exported one are averaged on the host, blend='auto'."
+            )
+        return dataclasses.replace(
+            views,
+            window_size=window,
+            stride=views.stride or self.record.stride,
+        )
+
+    def _of_one_window(self, images, views):
+        """Images whose labels need no average of anything."""
+        for image in images:
+            size, window = image.shape[:2], self.record.window_size
+            if size != window or [v.size for v in views.of(size)] != [size]:
+                raise ValueError(
+                    f"{self.path} gives labels alone, so an image must have "
+                    f"its size, {window}, and be looked at once. Received: "
+                    f"{size}. Export with outputs=('labels', "
+                    "'probabilities'), whose windows can be averaged."
+                )
+            yield image
+
+    def _forward(self, windows):
+        """Logits `(b, h, w, K)` of windows, or what stands for them."""
+        record = self.record
+        if windows.shape[1:3] != record.window_size:
+            raise ValueError(
+                f"{self.path} takes windows of {record.window_size}. Received "
+                f"an image of {windows.shape[1:3]}, which protocol="
+                "'mmsegmentation' does not enlarge; protocol='authors' does."
+            )
+        images = images_like(windows, record.image_dtype)
+        for name in ("logits", "probabilities"):
+            if name in record.outputs:
+                scores = self._session.run(images, (name,))[name]
+                break
+        else:
+            labels = self._session.run(images, ("labels",))["labels"]
+            return np.eye(self.num_classes, dtype=np.float32)[labels]
+        if name == "logits":
+            return scores
+        # Up to a constant for each pixel the logits, and no mean and no
+        # softmax of classes sees the constant.
+        return np.log(np.maximum(scores, np.finfo(np.float32).tiny))
+
+
+@checked(path=path_rule())
+def load_exported(path: str | os.PathLike[str]) -> ExportedSegmenter:
+    """A file of `model.export`, to segment with as with the model.
+
+    Needs NumPy, Pillow, OpenCV and the format's runtime: onnxruntime,
+    openvino or ai-edge-litert. Keras is not imported. SavedModels and files
+    of torch.export are read by TensorFlow and torch.
+
+    Args:
+        path: of an `.onnx`, `.xml`, `.tflite` or `.pt2` file, or of the
+            folder of a SavedModel.
+
+    Returns:
+        An `ExportedSegmenter`, which `keras_setr.evaluate`, `segment_files`
+        and `write_submission` take.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ImportError: the runtime is not installed.
+        ValueError: the file is damaged, or of another exporter.
+    """
+    session, record = open_session(path)
+    return ExportedSegmenter(pathlib.Path(path), session, record)

@@ -1,0 +1,326 @@
+"""`model.export`: written, run in its own runtime, and compared."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import pathlib
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_setr.classes import Classes
+from keras_setr.export.formats import FORMATS
+from keras_setr.export.formats import OUTPUTS
+from keras_setr.export.formats import format_of
+from keras_setr.export.formats import packages_of
+from keras_setr.export.graph import Served
+from keras_setr.export.record import ExportRecord
+from keras_setr.export.sessions import images_like
+from keras_setr.export.sessions import open_session
+from keras_setr.export.writers import INPUT
+from keras_setr.export.writers import WRITERS
+from keras_setr.export.writers import ImageSpec
+from keras_setr.files.whole import folder_written_whole
+from keras_setr.files.whole import written_whole
+from keras_setr.inference import Views
+from keras_setr.inference import resize_to
+from keras_setr.layers.embedding import check_multiple_of_patch
+
+# Below it a file is not kept: pixels between two classes may fall to either
+# by rounding, and nothing else.
+LEAST_SHARE = 0.9999
+# Of probabilities and confidences; logits of networks this deep differ by 1e-4
+# between two libraries.
+_CLOSE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportReport:
+    """What was written, and how it compares with the model.
+
+    Attributes:
+        path: of the file or folder.
+        record: `ExportRecord` that is in it.
+        size: int. Bytes.
+        equal: float. Share of equal labels.
+        seconds: float. Of an image in the format's own runtime.
+        native_seconds: float. Of an image in the model.
+    """
+
+    path: pathlib.Path
+    record: ExportRecord
+    size: int
+    equal: float
+    seconds: float
+    native_seconds: float
+
+    def __str__(self) -> str:
+        record = self.record
+        format = FORMATS[format_of(self.path)]
+        axes = (
+            name if name in record.dynamic else str(length)
+            for name, length in zip(
+                ("batch", "height", "width"), (1, *record.window_size)
+            )
+        )
+        return (
+            f"{self.path}: {format.title}, {self.size / 1e6:.1f} MB; "
+            f"{record.image_dtype} {INPUT} "
+            f"({', '.join(axes)}, {record.channels}) to "
+            f"{', '.join(record.outputs)}. {100 * self.equal:.4f} % of labels "
+            f"equal; {self.seconds:.3f} s an image in {format.runtime}, "
+            f"{self.native_seconds:.3f} s in Keras on {record.backend}"
+        )
+
+
+def export_model(
+    model: Any,
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    image_size: Any = None,
+    outputs: tuple[str, ...] = ("labels",),
+    image: Any = None,
+) -> ExportReport:
+    """As `SETRSegmenter.export`, with arguments that are checked."""
+    path = pathlib.Path(path)
+    chosen = FORMATS[format or format_of(path)]
+    _check_path(path, chosen)
+    _check_backend(path, chosen)
+    _check_weights(model)
+    size = _resolve_size(model, image_size)
+    record = _record_of(model, size, outputs)
+    spec = ImageSpec((*size, record.channels), record.image_dtype)
+    images = _test_images(model, size, record, image)
+    native, native_seconds = _timed(
+        lambda: model.segment(
+            list(images),
+            "probabilities",
+            batch_size=len(images),
+            window_size=size,
+        )
+    )
+    with _written(path, chosen) as partial:
+        try:
+            WRITERS[chosen.name](
+                Served(model, record.outputs), spec, record.to_json(), partial
+            )
+            session, _ = open_session(partial)
+            results, seconds = _timed(
+                lambda: session.run(images, record.outputs)
+            )
+        # Converters and runtimes have no error in common.
+        except Exception as error:
+            raise ValueError(
+                f"{path} was not written: {chosen.title} export on the "
+                f"{keras.config.backend()} backend failed: "
+                f"{' '.join(str(error).split())[:300]}. "
+                f"{_way_round(chosen, path)}"
+            ) from error
+        equal = _compare(path, results, np.stack(native))
+        written = _size_of(partial)
+    return ExportReport(
+        path,
+        record,
+        written,
+        equal,
+        seconds / len(images),
+        native_seconds / len(images),
+    )
+
+
+# === What is refused before anything is computed ===
+
+
+def _check_path(path, format):
+    if format.suffix and path.suffix.lower() != format.suffix:
+        raise ValueError(
+            f"A path for {format.title} must end in {format.suffix}. "
+            f"Received: {path}; pass {path.name}{format.suffix}, or another "
+            "format."
+        )
+    if not format.suffix and format_of(path) != format.name:
+        raise ValueError(
+            f"A path for {format.title} must be a folder. Received: {path}."
+        )
+    if format.suffix and path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; pass a file's path.")
+    if not format.suffix and path.exists():
+        if not path.is_dir():
+            raise FileExistsError(f"{path} is a file; pass a folder's path.")
+        if any(path.iterdir()) and not (path / "saved_model.pb").exists():
+            raise FileExistsError(
+                f"{path} holds something that is no SavedModel, and would be "
+                "replaced. Pass another folder."
+            )
+
+
+def _check_backend(path, format):
+    backend = keras.config.backend()
+    if backend not in format.backends:
+        raise ValueError(
+            f"{format.title} is not written on the {backend} backend. "
+            + _way_round(format, path)
+        )
+    missing = [
+        name
+        for name in packages_of(format, backend)
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        extra = format.extra + ",export-jax" * ("jax2onnx" in missing)
+        raise ImportError(
+            f"{format.title} export on the {backend} backend needs "
+            f"{', '.join(missing)}: pip install keras-setr[{extra}]."
+        )
+
+
+def _way_round(format, path):
+    """How another backend does it."""
+    others = [b for b in format.backends if b != keras.config.backend()]
+    if not others:
+        return "Export to another format, as ONNX."
+    return (
+        f"Go by a preset: model.save_to_preset('preset'), then keras-setr "
+        f"export preset {path} --format {format.name} --backend {others[0]}."
+    )
+
+
+def _check_weights(model):
+    if getattr(model.backbone, "is_quantized", False):
+        raise ValueError(
+            "An export holds floats. Received: an encoder of int8. Export it "
+            "before quantize()."
+        )
+    if model.dtype_policy.compute_dtype != "float32":
+        raise ValueError(
+            "An export computes in float32. Received: a model of dtype "
+            f"{model.dtype_policy.name}. Load it by from_preset(.., "
+            'dtype="float32"), and let the runtime choose another precision.'
+        )
+
+
+def _resolve_size(model, image_size):
+    backbone = model.backbone
+    size = tuple(image_size or backbone.native_size)
+    check_multiple_of_patch(*size, backbone.size_multiple)
+    fixed = backbone.image_shape[:2]
+    if any(f not in (None, s) for f, s in zip(fixed, size)):
+        raise ValueError(
+            f"image_size must be the model's, {tuple(fixed)}. Received: "
+            f"{size}. Load it by from_preset(.., image_shape="
+            f"{(*size, backbone.image_shape[-1])}), which resamples its "
+            "positions."
+        )
+    return size
+
+
+# === What is written ===
+
+
+def _record_of(model, size, outputs):
+    converter = getattr(model.preprocessor, "image_converter", None)
+    dtype = getattr(converter, "image_dtype", "uint8")
+    # Images that are normalised, or scaled to 0..1, are no bytes.
+    if model.preprocessor is None or (
+        hasattr(converter, "mean") and max(converter.mean + converter.std) <= 1
+    ):
+        dtype = "float32"
+    return ExportRecord(
+        model=type(model).__name__,
+        classes=model.classes or Classes.numbered(model.num_classes),
+        ignore_class=model.ignore_class,
+        window_size=size,
+        stride=Views(window_size=size).of(size)[0].stride,
+        channels=model.backbone.image_shape[-1],
+        image_dtype=dtype,
+        # In one order, whatever that of the argument.
+        outputs=tuple(name for name in OUTPUTS if name in outputs),
+        dynamic=("batch",),
+        backend=keras.config.backend(),
+    )
+
+
+@contextlib.contextmanager
+def _written(path, format):
+    """The partial path of what is written whole or not at all."""
+    if not format.suffix:
+        with folder_written_whole(path) as partial:
+            yield partial
+        return
+    with written_whole(path) as partial:
+        if format.name != "openvino":
+            yield partial
+            return
+        weights, beside = (p.with_suffix(".bin") for p in (path, partial))
+        with written_whole(weights) as partial_weights:
+            try:
+                yield partial
+                # Never the old graph with new weights, whenever a kill comes.
+                path.unlink(missing_ok=True)
+                os.replace(beside, partial_weights)
+            finally:
+                beside.unlink(missing_ok=True)
+
+
+def _size_of(path):
+    files = [path, path.with_suffix(".bin")] if path.is_file() else []
+    files += path.rglob("*") if path.is_dir() else []
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+# === How it compares ===
+
+
+def _test_images(model, size, record, image):
+    """`(2, H, W, C)`: an image and its mirror image."""
+    if image is None:
+        image = _clouds(size, record)
+    elif getattr(image, "ndim", None) != 3:
+        image = model.load_image(image)
+    image = resize_to(images_like(np.asarray(image), record.image_dtype), size)
+    return np.stack([image, image[:, ::-1]])
+
+
+def _clouds(size, record):
+    """Smooth colours of all values, as no label of a plain image is sure."""
+    rng = np.random.default_rng(0)
+    grid = tuple(-(-length // 8) for length in size)
+    clouds = rng.normal(size=(*grid, record.channels)).astype(np.float32)
+    clouds = resize_to(clouds, size)
+    if record.image_dtype == "float32":
+        return clouds
+    most = np.iinfo(record.image_dtype).max
+    return images_like(most * (0.5 + clouds / 4), record.image_dtype)
+
+
+def _timed(function):
+    """`(result, seconds)` of the second call; the first one may compile."""
+    function()
+    started = time.perf_counter()
+    return function(), time.perf_counter() - started
+
+
+def _compare(path, results, probabilities):
+    """The share of equal labels, or an error."""
+    labels = probabilities.argmax(axis=-1)
+    equal = float((results["labels"] == labels).mean())
+    if equal < LEAST_SHARE:
+        raise ValueError(
+            f"{path} was not kept: {100 * equal:.4f} % of its labels equal "
+            f"those of the model, and {100 * LEAST_SHARE} % must."
+        )
+    expected = {
+        "probabilities": probabilities,
+        "confidence": probabilities.max(axis=-1),
+    }
+    for name in set(expected) & set(results):
+        difference = np.abs(results[name] - expected[name]).max()
+        if not difference < _CLOSE:
+            raise ValueError(
+                f"{path} was not kept: its {name} differ by up to "
+                f"{difference:.2g} from those of the model."
+            )
+    return equal

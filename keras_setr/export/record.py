@@ -1,0 +1,103 @@
+"""What an exported model says of itself: a JSON text that travels with it.
+
+It lies where the format has a place for it: ONNX in `metadata_props`, OpenVINO
+in `rt_info`, both under `keras_setr`; LiteRT and torch.export in the file
+`keras_setr.json` of the archive that their file is; a SavedModel beside its
+graph.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+from keras_setr.classes import Classes
+from keras_setr.version import __version__
+
+KEY = "keras_setr"
+FILE = "keras_setr.json"
+# Of the text; a reader refuses what is later than itself.
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportRecord:
+    """All that windows, protocols and pictures need to know of a model.
+
+    Args:
+        model: str. The class that was exported.
+        classes: `Classes` of K names and colours.
+        ignore_class: int or None.
+        window_size: `(H, W)` of an image in one pass.
+        stride: `(int, int)` between windows of a larger image.
+        channels: int. C.
+        image_dtype: `"uint8"`, `"uint16"`, or `"float32"` for a model without
+            a preprocessor.
+        outputs: tuple of str. Those of the graph, in order.
+        dynamic: tuple of str. Axes of the images that may have any length, of
+            `"batch"`, `"height"` and `"width"`.
+        backend: str. That of Keras which wrote it.
+    """
+
+    model: str
+    classes: Classes
+    ignore_class: int | None
+    window_size: tuple[int, int]
+    stride: tuple[int, int]
+    channels: int
+    image_dtype: str
+    outputs: tuple[str, ...]
+    dynamic: tuple[str, ...]
+    backend: str
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def to_json(self) -> str:
+        """The text, of plain names, numbers and lists."""
+        content = dataclasses.asdict(self)
+        del content["classes"]
+        content = {
+            "version": _VERSION,
+            "written_by": f"keras_setr {__version__}",
+            "num_classes": self.num_classes,
+            "class_names": list(self.classes.names),
+            "palette": [list(color) for color in self.classes.palette or ()],
+            **content,
+        }
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str, path: Any) -> "ExportRecord":
+        """The record of a text.
+
+        Args:
+            text: str.
+            path: of the file that holds it, for errors.
+
+        Raises:
+            ValueError: the text is none of a record's, or a later version's.
+        """
+        try:
+            content = json.loads(text)
+            if content["version"] > _VERSION:
+                raise ValueError(
+                    f"version {content['version']}, written by "
+                    f"{content['written_by']}, and this is {__version__}"
+                )
+            names = {field.name for field in dataclasses.fields(cls)}
+            arguments: Any = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in content.items()
+                if name in names
+            }
+            classes = Classes(
+                tuple(content["class_names"]),
+                tuple(tuple(color) for color in content["palette"]),
+            )
+            return cls(classes=classes, **arguments)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} holds a record that cannot be read: {error}. Export "
+                "the model again."
+            ) from None

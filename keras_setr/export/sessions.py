@@ -1,0 +1,180 @@
+"""Exported files in their own runtimes, without Keras.
+
+A session gives the `text` of the file's record, or None, and `run(images,
+names)`, the outputs of some names as a dict of arrays.
+"""
+
+import importlib
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from keras_setr.export.formats import FORMATS
+from keras_setr.export.formats import format_of
+from keras_setr.export.record import FILE
+from keras_setr.export.record import KEY
+from keras_setr.export.record import ExportRecord
+
+
+def _zipped_text(path):
+    """The record in the archive that a file is or ends with."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if n.endswith(FILE)]
+            return archive.read(names[0]).decode() if names else None
+    except (zipfile.BadZipFile, OSError):
+        return None
+
+
+class Onnx:
+    def __init__(self, path):
+        import onnxruntime
+
+        self._session = onnxruntime.InferenceSession(
+            str(path), providers=onnxruntime.get_available_providers()
+        )
+        found = self._session.get_modelmeta().custom_metadata_map
+        self.text = found.get(KEY)
+
+    def run(self, images, names):
+        (first,) = self._session.get_inputs()
+        results = self._session.run(list(names), {first.name: images})
+        return dict(zip(names, results))
+
+
+class OpenVino:
+    def __init__(self, path):
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(path)
+        self.text = None
+        if model.has_rt_info([KEY]):
+            self.text = model.get_rt_info([KEY]).astype(str)
+        # Otherwise newer processors compute in bfloat16.
+        hints = {"EXECUTION_MODE_HINT": "ACCURACY"}
+        self._model = core.compile_model(model, "CPU", hints)
+
+    def run(self, images, names):
+        results = self._model(images)
+        return {name: results[name] for name in names}
+
+
+class LiteRt:
+    def __init__(self, path):
+        self._interpreter = _interpreter(path)
+        self.text = _zipped_text(path)
+        self._runner = None
+        if self.text is not None:
+            self._runner = self._interpreter.get_signature_runner()
+
+    def run(self, images, names):
+        results = self._runner(images=images)
+        return {name: results[name] for name in names}
+
+
+def _interpreter(path):
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        # TensorFlow has the same one.
+        from tensorflow.lite import Interpreter
+    return Interpreter(str(path), num_threads=os.cpu_count())
+
+
+class SavedModel:
+    def __init__(self, path):
+        import tensorflow as tf
+
+        self._model = tf.saved_model.load(str(path))
+        file = pathlib.Path(path) / FILE
+        self.text = file.read_text("utf-8") if file.is_file() else None
+
+    def run(self, images, names):
+        results = self._model.serve(images)
+        return {name: results[name].numpy() for name in names}
+
+
+class Torch:
+    def __init__(self, path):
+        import torch
+
+        program = torch.export.load(path)
+        self.text = _zipped_text(path)
+        self._module = program.module()
+        self._torch = torch
+
+    def run(self, images, names):
+        with self._torch.inference_mode():
+            results = self._module(self._torch.from_numpy(images))
+        found = ExportRecord.from_json(self.text, "").outputs
+        return {
+            name: result.cpu().numpy()
+            for name, result in zip(found, results)
+            if name in names
+        }
+
+
+_SESSIONS = {
+    "onnx": Onnx,
+    "openvino": OpenVino,
+    "litert": LiteRt,
+    "tf_saved_model": SavedModel,
+    "torch": Torch,
+}
+
+
+def open_session(path):
+    """`(session, record)` of an exported file.
+
+    Args:
+        path: of the file, or of the folder of a SavedModel.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ImportError: the format's runtime is not installed.
+        ValueError: the file is damaged, or of another exporter.
+    """
+    path = pathlib.Path(path)
+    format = FORMATS[format_of(path)]
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; it should be an exported model "
+            f"({', '.join(f.suffix for f in FORMATS.values() if f.suffix)})."
+        )
+    try:
+        session = _SESSIONS[format.name](path)
+    except ImportError as error:
+        raise ImportError(
+            f"{format.title} files need {format.runtime}: pip install "
+            f"{format.runtime.replace('_', '-')}. Received: {error}."
+        ) from error
+    # Each runtime has errors of its own.
+    except Exception as error:
+        raise ValueError(
+            f"{path} is no {format.title} model that {format.runtime} reads, "
+            "damaged or incomplete. Export it again. Received: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    if session.text is None:
+        raise ValueError(
+            f"{path} has no record of keras_setr: another program exported "
+            "it, or it is incomplete. Write it by model.export(path) or "
+            "keras-setr export."
+        )
+    return session, ExportRecord.from_json(session.text, path)
+
+
+def is_installed(name):
+    """Whether a module can be imported, without importing it."""
+    return importlib.util.find_spec(name) is not None
+
+
+def images_like(images: np.ndarray, dtype: str) -> np.ndarray:
+    """Images in the dtype that a file takes, rounded and within its range."""
+    if images.dtype == dtype or dtype == "float32":
+        return np.asarray(images, dtype)
+    limits = np.iinfo(dtype)
+    return np.rint(images).clip(limits.min, limits.max).astype(dtype)

@@ -1,0 +1,284 @@
+"""A graph to a file of each format, by what converts it best.
+
+A writer takes `Served`, the `ImageSpec` of its images, the record's text and
+the path, and leaves one file or one folder there, or two for OpenVINO.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+import tempfile
+import warnings
+import zipfile
+
+import keras
+import numpy as np
+
+from keras_setr.export.record import FILE
+from keras_setr.export.record import KEY
+
+# Of the operations in ONNX files; runtimes of 2023 know it.
+OPSET = 18
+INPUT = "images"
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSpec:
+    """Images as a graph takes them.
+
+    Args:
+        shape: `(H, W, C)`, None for an open length.
+        dtype: str.
+    """
+
+    shape: tuple
+    dtype: str
+
+    @property
+    def open_axes(self):
+        """Names of the open axes by their numbers; the batch is one."""
+        lengths = zip(("height", "width"), self.shape[:2])
+        axes = [name for name, length in lengths if length is None]
+        return ("batch", *axes)
+
+
+def _outputs(served):
+    """A function to the outputs in order."""
+
+    def function(images):
+        outputs = served(images)
+        return tuple(outputs[name] for name in served.outputs_wanted)
+
+    return function
+
+
+@contextlib.contextmanager
+def _quiet(*loggers):
+    """Without what converters tell of themselves."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+# === ONNX ===
+
+
+def write_onnx(served, spec, text, path):
+    import onnx
+
+    convert = {
+        "tensorflow": _onnx_of_tensorflow,
+        "jax": _onnx_of_jax,
+        "torch": _onnx_of_torch,
+    }[keras.config.backend()]
+    proto = convert(served, spec)
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = KEY, text
+    onnx.save(proto, path)
+
+
+def _onnx_of_torch(served, spec):
+    import torch
+
+    with torch.no_grad(), _quiet("torch.onnx", "torch.export", "onnxscript"):
+        program = _torch_program(served, spec)
+        _remove_idle_squeezes(program)
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(served.outputs_wanted),
+            verbose=False,
+        )
+    return exported.model_proto
+
+
+def _remove_idle_squeezes(program):
+    """Without squeezes of axes longer than one.
+
+    They do nothing in torch, and ONNX refuses them. `ops.take` has one.
+    """
+    import torch
+
+    graph = program.graph
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten.squeeze.dim:
+            source, axis = node.args
+            if source.meta["val"].shape[axis] != 1:
+                node.replace_all_uses_with(source)
+                graph.erase_node(node)
+
+
+def _onnx_of_jax(served, spec):
+    import jax
+    import jax2onnx
+
+    with _quiet("jax2onnx"):
+        return jax2onnx.to_onnx(
+            _outputs(served),
+            inputs=[
+                jax.ShapeDtypeStruct(("B", *spec.shape), np.dtype(spec.dtype))
+            ],
+            input_names=[INPUT],
+            output_names=list(served.outputs_wanted),
+        )
+
+
+def _onnx_of_tensorflow(served, spec):
+    import tf2onnx
+
+    # Of NumPy's names that NumPy 2 has no more; until tf2onnx does without.
+    from keras.src.export.tf2onnx_lib import patch_tf2onnx
+
+    patch_tf2onnx()
+    function, signature = _tf_function(served, spec)
+    with _quiet("tf2onnx", "tf2onnx.tfonnx"):
+        proto, _ = tf2onnx.convert.from_function(
+            function,
+            [signature],
+            opset=OPSET,
+            custom_op_handlers={"Erfc": (_erfc, [])},
+        )
+    return proto
+
+
+def _erfc(ctx, node, name, args):
+    """1 - erf, as ONNX has no complement. TensorFlow's GELU asks for it."""
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    (target,) = node.output
+    ctx.remove_node(node.name)
+    erf = ctx.make_node("Erf", node.input, shapes=[shape], dtypes=[dtype])
+    one = ctx.make_const(f"{name}_one", np.array(1, np.float32))
+    return ctx.make_node(
+        "Sub",
+        [one.output[0], erf.output[0]],
+        outputs=[target],
+        shapes=[shape],
+        dtypes=[dtype],
+    )
+
+
+# === TensorFlow ===
+
+
+def _tf_function(served, spec):
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((None, *spec.shape), spec.dtype, name=INPUT)
+
+    def function(images):
+        return served(images)
+
+    return tf.function(function, input_signature=[signature]), signature
+
+
+def write_saved_model(served, spec, text, path):
+    archive = keras.export.ExportArchive()
+    archive.track(served)
+    archive.add_endpoint(
+        "serve",
+        served.call,
+        input_signature=[
+            keras.InputSpec(
+                shape=(None, *spec.shape), dtype=spec.dtype, name=INPUT
+            )
+        ],
+    )
+    with _quiet("tensorflow", "absl"):
+        archive.write_out(str(path), verbose=False)
+    (pathlib.Path(path) / FILE).write_text(text, encoding="utf-8")
+
+
+def write_litert(served, spec, text, path):
+    import tensorflow as tf
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _quiet("tensorflow", "absl"),
+    ):
+        # From a function, weights would be variables that nothing fills.
+        write_saved_model(served, spec, text, folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.experimental_enable_resource_variables = False
+        pathlib.Path(path).write_bytes(converter.convert())
+    # Where TFLite's own metadata keeps its files: an archive at the end.
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(FILE, text)
+
+
+# === torch ===
+
+
+def _torch_module(served):
+    import torch
+
+    outputs = _outputs(served)
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.served = served
+
+        def forward(self, images):
+            return outputs(images)
+
+    return Module().eval()
+
+
+def _torch_program(served, spec):
+    import torch
+
+    # Two images: a length of one would be taken for a constant. By torch, as
+    # Keras takes uint16 for int32 there.
+    images = torch.zeros(
+        (2, *spec.shape),
+        dtype=getattr(torch, spec.dtype),
+        device=keras.ops.zeros(1).device,
+    )
+    return torch.export.export(
+        _torch_module(served),
+        (images,),
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        strict=False,
+    )
+
+
+def write_torch(served, spec, text, path):
+    import torch
+
+    with torch.no_grad(), _quiet("torch.export"):
+        program = _torch_program(served, spec)
+        torch.export.save(program, path, extra_files={FILE: text})
+
+
+# === OpenVINO ===
+
+
+def write_openvino(served, spec, text, path):
+    """The `.xml` at `path`, and its `.bin` beside it."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "model.onnx"
+        write_onnx(served, spec, text, file)
+        model = openvino.convert_model(file)
+        model.set_rt_info(text, [KEY])
+        openvino.serialize(model, path, pathlib.Path(path).with_suffix(".bin"))
+
+
+WRITERS = {
+    "onnx": write_onnx,
+    "tf_saved_model": write_saved_model,
+    "litert": write_litert,
+    "openvino": write_openvino,
+    "torch": write_torch,
+}

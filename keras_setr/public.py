@@ -1,0 +1,89 @@
+"""All public names, with Keras imported and its registry filled."""
+
+from keras_setr import checkpoints
+from keras_setr import data
+from keras_setr import layers
+from keras_setr import losses
+from keras_setr import metrics
+from keras_setr import models
+from keras_setr import optimizers
+from keras_setr import training
+from keras_setr import visualization
+from keras_setr import workers
+from keras_setr.classes import Classes
+from keras_setr.comparison import ModelRow
+from keras_setr.comparison import ModelTable
+from keras_setr.comparison import models_table
+from keras_setr.evaluation import Evaluation
+from keras_setr.evaluation import evaluate
+from keras_setr.export import ExportedSegmenter
+from keras_setr.export import load_exported
+from keras_setr.models import FCN
+from keras_setr.models import RESNET_50
+from keras_setr.models import RESNET_101
+from keras_setr.models import SETRMLA
+from keras_setr.models import SETRPUP
+from keras_setr.models import T_BASE
+from keras_setr.models import T_LARGE
+from keras_setr.models import T_SMALL
+from keras_setr.models import T_TINY
+from keras_setr.models import ResNetBackbone
+from keras_setr.models import SemanticFPN
+from keras_setr.models import SETRBackbone
+from keras_setr.models import SETRImageConverter
+from keras_setr.models import SETRImageSegmenterPreprocessor
+from keras_setr.models import SETRNaive
+from keras_setr.models import SETRSegmenter
+from keras_setr.submission import FolderRun
+from keras_setr.submission import segment_files
+from keras_setr.submission import write_submission
+from keras_setr.training import Distribution
+from keras_setr.training import distribute
+from keras_setr.training.callbacks.defaults import callbacks
+from keras_setr.training.recipes.catalogue import RECIPES as recipes
+from keras_setr.version import __version__
+
+__all__ = [
+    "Classes",
+    "Distribution",
+    "Evaluation",
+    "ExportedSegmenter",
+    "FCN",
+    "FolderRun",
+    "ModelRow",
+    "ModelTable",
+    "RESNET_101",
+    "RESNET_50",
+    "ResNetBackbone",
+    "SETRBackbone",
+    "SETRImageConverter",
+    "SETRImageSegmenterPreprocessor",
+    "SETRMLA",
+    "SETRNaive",
+    "SETRPUP",
+    "SETRSegmenter",
+    "SemanticFPN",
+    "T_BASE",
+    "T_LARGE",
+    "T_SMALL",
+    "T_TINY",
+    "__version__",
+    "callbacks",
+    "checkpoints",
+    "data",
+    "distribute",
+    "evaluate",
+    "layers",
+    "load_exported",
+    "losses",
+    "metrics",
+    "models",
+    "models_table",
+    "optimizers",
+    "recipes",
+    "segment_files",
+    "training",
+    "visualization",
+    "workers",
+    "write_submission",
+]

@@ -1,0 +1,304 @@
+"""What is exported gives the model's labels in its own runtime."""
+
+import importlib.util
+import json
+import shutil
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import keras_setr as ks
+from keras_setr.export import exporting
+from keras_setr.export import writers
+from keras_setr.export.formats import FORMATS
+from keras_setr.export.formats import packages_of
+from tests import tiny
+
+BACKEND = keras.config.backend()
+SIZE = (16, 24)
+NAMES = ("sky", "road", "tree", "car", "door")
+
+
+def path_of(folder, format):
+    return folder / f"model{FORMATS[format].suffix}"
+
+
+def skip_without(format):
+    format = FORMATS[format]
+    if BACKEND not in format.backends:
+        pytest.skip(f"{format.title} is not written on {BACKEND}")
+    for name in packages_of(format, BACKEND):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """One layer, and enough of a spread that no label is a tie."""
+    model = ks.SETRNaive(
+        tiny.backbone(num_layers=1),
+        tiny.CLASSES,
+        filters=8,
+        auxiliary_layers=(),
+        classes=ks.Classes(NAMES),
+    )
+    tiny.set_weights_by_path(model, scale=0.5)
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    """A function to `(path, report)` of each format, written once."""
+    folder, done = tmp_path_factory.mktemp("exported"), {}
+
+    def export(format):
+        skip_without(format)
+        if format not in done:
+            path = path_of(folder, format)
+            done[format] = (
+                path,
+                model.export(
+                    path,
+                    format,
+                    outputs=("labels", "confidence", "probabilities"),
+                    verbose=False,
+                ),
+            )
+        return done[format]
+
+    return export
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_export_gives_the_models_labels(model, exported, format):
+    path, report = exported(format)
+    assert report.equal == 1 and report.size > 1000
+    assert "100.0000 %" in str(report) and str(path) in str(report)
+    again = ks.load_exported(path)
+    images = tiny.images(3, (20, 50))
+    options = {"scales": (1.0, 1.5), "flip": True, "stride": (9, 13)}
+    ours = model.segment(images, "probabilities", **options)
+    theirs = again.segment(images, "probabilities", **options)
+    np.testing.assert_allclose(theirs, ours, atol=1e-5)
+    labels = again.segment(images, **options)
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, ours.argmax(-1))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_record_says_what_a_reader_needs(exported, format):
+    path, report = exported(format)
+    record = ks.load_exported(path).record
+    assert record == report.record
+    assert record.classes.names == NAMES
+    assert record.window_size == SIZE and record.stride == (10, 16)
+    assert record.outputs == ("labels", "probabilities", "confidence")
+    assert record.image_dtype == "uint8" and record.ignore_class == 255
+
+
+def test_other_languages_find_the_record(exported):
+    path, _ = exported("onnx")
+    import onnx
+
+    (entry,) = onnx.load(path).metadata_props
+    content = json.loads(entry.value)
+    assert entry.key == "keras_setr" and content["num_classes"] == 5
+    assert content["class_names"] == list(NAMES)
+    assert len(content["palette"]) == 5
+
+
+def test_the_record_of_litert_is_in_the_file_itself(exported):
+    path, _ = exported("litert")
+    with zipfile.ZipFile(path) as archive:
+        content = json.loads(archive.read("keras_setr.json"))
+    assert content["model"] == "SETRNaive"
+
+
+# One file in which each of the other models is run.
+CHEAPEST = {"tensorflow": "tf_saved_model", "jax": "onnx", "torch": "onnx"}
+
+
+@pytest.mark.parametrize("name", sorted(set(tiny.MODELS) - {"naive"}))
+def test_every_decoder_is_exported(name, tmp_path):
+    format = CHEAPEST[BACKEND]
+    skip_without(format)
+    model = tiny.build(name)
+    tiny.set_weights_by_path(model)
+    path = path_of(tmp_path, format)
+    if BACKEND == "jax" and name in ("fcn", "semantic_fpn"):
+        # jax2onnx 0.17.1 pools over all four axes, and knows no group norm of
+        # an open batch.
+        with pytest.raises(ValueError, match="--backend tensorflow"):
+            model.export(path, format)
+        assert not list(tmp_path.iterdir())
+        return
+    assert model.export(path, format, verbose=False).equal == 1
+
+
+def test_images_of_16_bits_and_five_channels(tmp_path):
+    format = CHEAPEST[BACKEND]
+    skip_without(format)
+    converter = ks.SETRImageConverter(mean=[3e4] * 5, std=[1e4] * 5)
+    model = ks.SETRNaive(
+        tiny.backbone((None, None, 5), num_layers=1),
+        300,
+        filters=8,
+        auxiliary_layers=(),
+        preprocessor=ks.SETRImageSegmenterPreprocessor(converter),
+    )
+    tiny.set_weights_by_path(model, scale=0.5)
+    path = path_of(tmp_path, format)
+    report = model.export(path, image_size=(24, 16), verbose=False)
+    assert report.record.image_dtype == "uint16" and report.equal == 1
+    image = np.full((24, 16, 5), 40_000, np.uint16)
+    labels = ks.load_exported(path).segment(image)
+    np.testing.assert_array_equal(labels, model.segment(image))
+
+
+# === What goes wrong leaves nothing ===
+
+
+@pytest.fixture
+def writes_zeros(monkeypatch):
+    """A format whose runtime always says class 0."""
+
+    class Session:
+        def run(self, images, names):
+            return {"labels": np.zeros(images.shape[:3], np.uint8)}
+
+    def write(served, spec, text, path):
+        path.write_text(text)
+
+    monkeypatch.setitem(writers.WRITERS, "onnx", write)
+    monkeypatch.setattr(
+        exporting, "open_session", lambda path: (Session(), None)
+    )
+    monkeypatch.setattr(exporting, "packages_of", lambda *_: ())
+
+
+@pytest.mark.backends("torch")
+def test_other_labels_are_an_error_and_nothing_is_written(
+    model, tmp_path, writes_zeros
+):
+    with pytest.raises(ValueError, match="% of its labels equal .* 99.99"):
+        model.export(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.backends("torch")
+def test_what_stops_a_converter_names_a_way_round(model, tmp_path, monkeypatch):
+    def write(served, spec, text, path):
+        path.write_text("half")
+        raise KeyError("no such operation")
+
+    monkeypatch.setitem(writers.WRITERS, "onnx", write)
+    monkeypatch.setattr(exporting, "packages_of", lambda *_: ())
+    (tmp_path / "model.onnx").write_text("before")
+    with pytest.raises(ValueError, match="operation.*export preset"):
+        model.export(tmp_path / "model.onnx")
+    (file,) = tmp_path.iterdir()
+    assert file.read_text() == "before"
+
+
+@pytest.mark.backends("torch")
+def test_a_backend_that_cannot_says_which_can(model, tmp_path):
+    with pytest.raises(
+        ValueError,
+        match="SavedModel is not written on the torch backend. Go by a "
+        "preset.*export preset .*saved --format tf_saved_model --backend "
+        "tensorflow",
+    ):
+        model.export(tmp_path / "saved")
+
+
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        (("a.onnx", "onxx"), "format must be 'onnx'.*Did you mean 'onnx'"),
+        (("a.xml", "onnx"), "must end in .onnx. Received: .*a.xml"),
+        (("a.pt2", "tf_saved_model"), "must be a folder. Received: .*a.pt2"),
+        (("model.onnx/a.onnx",), "model.onnx"),
+    ],
+)
+def test_paths_that_do_not_fit(model, tmp_path, arguments, match):
+    (tmp_path / "model.onnx").write_text("a file")
+    with pytest.raises((ValueError, OSError), match=match):
+        model.export(tmp_path / arguments[0], *arguments[1:])
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.backends("tensorflow")
+def test_a_folder_of_something_else_is_not_replaced(model, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="no SavedModel"):
+        model.export(tmp_path)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"image_size": (20, 24)}, "multiples of patch_size=8.*(24, 24)"),
+        ({"image_size": (24, 24)}, r"image_shape=\(24, 24, 3\)"),
+        ({"outputs": ("probabilities",)}, "must have labels among them"),
+        ({"outputs": ("labels", "label")}, "each 'labels', 'probabilities'"),
+    ],
+)
+def test_options_that_do_not_fit(model, tmp_path, options, match, monkeypatch):
+    monkeypatch.setattr(exporting, "packages_of", lambda *_: ())
+    with pytest.raises(ValueError, match=match):
+        model.export(tmp_path / "model.onnx", **options)
+
+
+@pytest.mark.backends("torch")
+def test_what_is_not_installed_is_named(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "packages_of", lambda *_: ("nonsense",))
+    with pytest.raises(ImportError, match=r"nonsense: pip .*setr\[export\]"):
+        model.export(tmp_path / "model.onnx")
+
+
+# === Files that are read ===
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_truncated_files_are_one_clear_error(exported, format, tmp_path):
+    path, _ = exported(format)
+    copy = tmp_path / path.name
+    if path.is_dir():
+        shutil.copytree(path, copy)
+        cut = copy / "saved_model.pb"
+    else:
+        for file in path.parent.glob(f"{path.stem}.*"):
+            if file.is_file():
+                shutil.copy(file, tmp_path)
+        cut = copy.with_suffix(".bin") if format == "openvino" else copy
+    content = cut.read_bytes()
+    for length in (0, len(content) // 2, len(content) - 8):
+        cut.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="Export it again|no record"):
+            ks.load_exported(copy)
+
+
+def test_a_file_of_another_exporter(tmp_path):
+    skip_without("onnx")
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info("x", 1, [1])
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    out = onnx.helper.make_tensor_value_info("y", 1, [1])
+    graph = onnx.helper.make_graph([node], "g", [value], [out])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    other = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match="another program exported it"):
+        ks.load_exported(tmp_path / "other.onnx")
+
+
+@pytest.mark.no_backend
+def test_a_path_without_a_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        ks.load_exported(tmp_path / "model.onnx")
