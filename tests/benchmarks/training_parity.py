@@ -72,15 +72,17 @@ def run_peer(args):
 
 def losses_by_head(model, images, labels):
     """The weighted losses before a step, the decoder's first."""
-    import keras
     from keras import ops
 
     from keras_setr.layers.resampling import resize_bilinear
 
-    # Inside, the moving statistics are left alone.
-    with keras.StatelessScope():
-        outputs = model(images, training=True)
+    # Batch norm updates its moving statistics, here once too often.
+    before = [ops.convert_to_numpy(v) for v in model.non_trainable_variables]
+    outputs = dict(model(images, training=True))
+    for variable, value in zip(model.non_trainable_variables, before):
+        variable.assign(value)
     logits = outputs.pop("logits")
+    outputs.pop("decode_head")  # the same before they are enlarged
     losses = [model.loss(labels, logits)]
     for name in sorted(outputs):
         enlarged = resize_bilinear(outputs[name], logits.shape[1:3])
