@@ -2,14 +2,12 @@
 
     python tests/benchmarks/sliding.py overhead
     python tests/benchmarks/sliding.py memory
-    python tests/benchmarks/sliding.py loop
 
 overhead: seconds of `segment` on one 1024 x 2048 image, over those of the
     compiled forward pass alone on as many batches, alternating in one process;
     and over those of the passes inside `segment`, which noise hits alike.
 memory: the peak above the loaded model while its first image is segmented;
     8192 x 8192, 150 classes, windows of 512 and a tiny encoder.
-loop: the resident memory after window 1000 over that after window 100.
 
 Each backend runs in a process of its own. Linux only.
 """
@@ -114,20 +112,6 @@ def memory(args):
     }
 
 
-def loop(args):
-    model = build(args)
-    image = image_of(args)[: args.window, : args.window]
-    held = []
-    for _ in range(1000):
-        model.segment(image, batch_size=1)
-        held.append(resident())
-    return {
-        "after 100 MB": held[99] / 1e6,
-        "after 1000 MB": held[-1] / 1e6,
-        "ratio": held[-1] / held[99],
-    }
-
-
 # The model and image of each measurement.
 MEASUREMENTS = {
     "overhead": (
@@ -139,11 +123,6 @@ MEASUREMENTS = {
         memory,
         {"size": [8192, 8192], "window": 512, "classes": 150, "filters": 8}
         | {"layers": 1, "dim": 16, "heads": 1},
-    ),
-    "loop": (
-        loop,
-        {"size": [64, 64], "window": 64, "classes": 19, "filters": 8}
-        | {"layers": 2, "dim": 32, "heads": 2},
     ),
 }
 
