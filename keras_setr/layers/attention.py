@@ -23,7 +23,7 @@ _QUERIES = 512
 
 
 def runs_on_cpu() -> bool:
-    """Whether TensorFlow or JAX computes on CPUs here."""
+    """Whether the backend computes on CPUs here."""
     if keras.config.backend() == "jax":
         import jax
 
@@ -39,7 +39,9 @@ def runs_on_cpu() -> bool:
                 tf.distribute.get_strategy(), tf.distribute.TPUStrategy
             )
         )
-    return False
+    import torch
+
+    return not torch.accelerator.is_available()
 
 
 def probabilities(query: Any, key: Any) -> Any:

@@ -14,9 +14,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr.layers.attention import runs_on_cpu
+
 # Of one image's tile in float32. On CPUs it stays in the cache; TensorFlow
-# copies the gradient at each tile, and takes fewer of them.
+# copies the gradient at each tile, and takes fewer of them. Accelerators want
+# to be filled.
 _TILE_BYTES = 2**23 if keras.config.backend() == "tensorflow" else 2**21
+_TILE_BYTES_OF_ACCELERATORS = 2**25
 
 
 def _taps(source, target, align_corners):
@@ -74,7 +78,8 @@ class _Axis:
 
 
 def _tile_length(num_classes, size):
-    pixels = _TILE_BYTES // (4 * num_classes)
+    tile = _TILE_BYTES if runs_on_cpu() else _TILE_BYTES_OF_ACCELERATORS
+    pixels = tile // (4 * num_classes)
     return min(max(math.isqrt(pixels), 8), max(size))
 
 
