@@ -255,6 +255,20 @@ def test_options_that_do_not_fit(model, tmp_path, options, match, monkeypatch):
 
 
 @pytest.mark.backends("torch")
+@pytest.mark.parametrize("kind", ["int8", "bfloat16"])
+def test_what_is_no_float32_says_what_to_do(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(exporting, "packages_of", lambda *_: ())
+    if kind == "int8":
+        model = tiny.smallest()
+        model.quantize("int8")
+    else:
+        model = tiny.smallest(dtype="mixed_bfloat16")
+    with pytest.raises(ValueError, match="before quantize|dtype=.float32"):
+        model.export(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.backends("torch")
 def test_what_is_not_installed_is_named(model, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "packages_of", lambda *_: ("nonsense",))
     with pytest.raises(ImportError, match=r"nonsense: pip .*setr\[export\]"):

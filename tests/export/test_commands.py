@@ -1,0 +1,77 @@
+"""`keras-setr export`, and what it writes in place of a preset."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+import keras_setr as ks
+from keras_setr_commands.main import main
+from tests import tiny
+
+# What it takes is the same on the other backends.
+pytestmark = pytest.mark.backends("torch")
+
+FORMAT_NEEDS = ("onnx", "onnxscript", "onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with a preset, labelled scenes and the exported preset."""
+    for name in FORMAT_NEEDS:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    folder = tmp_path_factory.mktemp("commands")
+    scenes = ks.data.StreetScenes(num_scenes=2, image_size=(64, 96))
+    scenes.write(folder / "scenes")
+    model = ks.SETRNaive(
+        tiny.backbone((16, 24, 3), num_layers=1),
+        len(ks.data.SegmentationFolder(folder / "scenes").classes),
+        filters=8,
+        auxiliary_layers=(),
+    )
+    tiny.set_weights_by_path(model, scale=0.5)
+    model.save_to_preset(folder / "preset")
+    line = ["export", folder / "preset", folder / "setr.onnx"]
+    assert main([*line, "--outputs", "labels", "probabilities"]) == 0
+    return folder
+
+
+def test_segment_and_evaluate_take_an_exported_file(files):
+    results = {}
+    for source in ("preset", "setr.onnx"):
+        model, out = files / source, files / f"out_{source}"
+        segment = ["segment", model, files / "scenes" / "images"]
+        assert main([*segment, "--out", out]) == 0
+        score = ["--data", files / "scenes", "--out", out / "score.json"]
+        assert main(["evaluate", model, *score, "--flip"]) == 0
+        labels = [
+            ks.data.load_mask(path)
+            for path in sorted(out.rglob("*_labels.png"))
+        ]
+        score = json.loads((out / "score.json").read_text())
+        results[source] = labels, score["confusion_matrix"]
+    (ours, our_score), (theirs, their_score) = results.values()
+    assert len(ours) == len(theirs) == 2
+    for one, other in zip(ours, theirs):
+        np.testing.assert_array_equal(one, other)
+    assert our_score == their_score
+
+
+def test_another_size_resamples_the_positions(files, capsys):
+    line = ["export", files / "preset", files / "small.onnx"]
+    assert main([*line, "--image-size", "24", "32"]) == 0
+    shown = capsys.readouterr().out
+    assert "positions 2x3 -> 3x4" in shown and "(batch, 24, 32, 3)" in shown
+    assert ks.load_exported(files / "small.onnx").record.outputs == ("labels",)
+
+
+def test_a_damaged_file_is_one_line(files, capsys):
+    content = (files / "setr.onnx").read_bytes()
+    (files / "cut.onnx").write_bytes(content[: len(content) // 2])
+    line = ["segment", files / "cut.onnx", files / "scenes", "--out"]
+    assert main([*line, files / "nothing"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("keras-setr segment: error: ")
+    assert "cut.onnx is no ONNX model" in error and "\n" not in error
