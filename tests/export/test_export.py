@@ -116,6 +116,7 @@ def test_the_record_of_litert_is_in_the_file_itself(exported):
     assert content["model"] == "SETRNaive"
 
 
+ON_RESNETS = ("fcn", "hybrid", "semantic_fpn")
 # One file in which each of the other models is run.
 CHEAPEST = {"tensorflow": "tf_saved_model", "jax": "onnx", "torch": "onnx"}
 
@@ -127,7 +128,7 @@ def test_every_decoder_is_exported(name, tmp_path):
     model = tiny.build(name)
     tiny.set_weights_by_path(model)
     path = path_of(tmp_path, format)
-    if BACKEND == "jax" and name in ("fcn", "semantic_fpn"):
+    if BACKEND == "jax" and name in ON_RESNETS:
         # jax2onnx 0.17.1 pools over all four axes, and knows no group norm of
         # an open batch.
         with pytest.raises(ValueError, match="--backend tensorflow"):
@@ -187,6 +188,19 @@ def test_other_labels_are_an_error_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.no_backend
+def test_ties_are_equal_and_nothing_else_is():
+    scores = np.zeros((1, 10, 10, 3), np.float32)
+    scores[..., 1:] = 0.5
+    scores[0, 0, 0] = 0.4, 0.6, 0
+    tied = np.full((1, 10, 10), 2)
+    tied[0, 0, 0] = 1
+    assert exporting._compare("a", {"labels": tied}, scores) == 0.01
+    tied[0, 0, 0] = 0
+    with pytest.raises(ValueError, match="a was not kept"):
+        exporting._compare("a", {"labels": tied}, scores)
+
+
 @pytest.mark.backends("torch")
 def test_what_stops_a_converter_names_a_way_round(model, tmp_path, monkeypatch):
     def write(served, spec, text, path):
@@ -228,6 +242,15 @@ def test_paths_that_do_not_fit(model, tmp_path, arguments, match):
     with pytest.raises((ValueError, OSError), match=match):
         model.export(tmp_path / arguments[0], *arguments[1:])
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.backends("torch")
+def test_a_folder_that_may_not_be_written_to(model, tmp_path, monkeypatch):
+    # Not by its mode, which root does not mind.
+    monkeypatch.setattr(exporting.os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="may not be written to"):
+        model.export(tmp_path / "new" / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.backends("tensorflow")
