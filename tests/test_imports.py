@@ -44,7 +44,7 @@ FLOORS = {
     "metrics": (*GROUND, "confusion"),
     "optimizers": GROUND,
     "inference": GROUND,
-    "visualization": (*GROUND, "classes", "files"),
+    "visualization": (*GROUND, "classes", "files", "inference.resizing"),
     "data": (
         *GROUND,
         "classes",

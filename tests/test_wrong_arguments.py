@@ -73,6 +73,7 @@ EXPORTED = ks.ExportedSegmenter("model.onnx", None, None)
 PAIRS = [(np.zeros((16, 24, 3), "uint8"), np.zeros((16, 24), "uint8"))] * 3
 RECIPE = ks.recipes["setr_pup_large_cityscapes_768_80k"]
 SOURCE = GeneratedImages(RECIPE, 2, training=True)
+IMAGE = PAIRS[0][0]
 EVALUATION = ks.Evaluation(np.eye(2, dtype=int), ks.Classes.numbered(2), 1, 1.0)
 TRANSFORM = ks.data.EvaluationTransform((16, 24))
 UPSAMPLING = {
@@ -114,6 +115,13 @@ BLOCK = {
     "drop_path_rate": "rate",
     "layer_norm_epsilon": "not negative",
     "rematerialize": "flag",
+}
+PANELS = {
+    "point": "layers",
+    "size": "size or None",
+    "columns": "count",
+    "width": "count",
+    "alpha": "rate",
 }
 CONFUSION = {"num_classes": "classes", "ignore_class": "integer or None"}
 CALLS = {
@@ -515,6 +523,28 @@ CALLS = {
         {"entropy": np.zeros((2, 3), "float32")},
         maximum="number or None",
         width="count",
+    ),
+    "features": Call(
+        ks.visualization.features,
+        {"model": MODEL, "image": IMAGE},
+        layers="layers",
+        stages="layers",
+        size="size or None",
+        columns="count",
+        width="count",
+    ),
+    "attention": Call(
+        ks.visualization.attention,
+        {"model": MODEL, "image": IMAGE, "point": (0, 0)},
+        layer="integer or None",
+        heads="layers",
+        **PANELS,
+    ),
+    "attention_rollout": Call(
+        ks.visualization.attention_rollout,
+        {"model": MODEL, "image": IMAGE, "point": (0, 0)},
+        layers="layers",
+        **PANELS,
     ),
     "training_curves": Call(ks.visualization.training_curves, log="path"),
     "confusion_matrix": Call(

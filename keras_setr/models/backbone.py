@@ -1,5 +1,6 @@
 """The encoder: a plain vision transformer (paper, section 3.2, Table 2)."""
 
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -465,6 +466,23 @@ class SETRBackbone(Encoder):
         )
         inputs = keras.tree.flatten(before(images))
         return self.blocks[layer - 1].attention_maps(*inputs)
+
+    def attention_by_layer(self, images: Any) -> Iterator[Any]:
+        """The attention probabilities of all layers, one after another.
+
+        Who lets go of one before asking for the next holds a single one.
+
+        Args:
+            images: as for `attention_maps`.
+
+        Yields:
+            `(B, m, N, N)` of layer 1, 2, .. L.
+        """
+        start = keras.Model(self.input, [self.tokens[0], *self._rotations])
+        tokens, *rotations = keras.tree.flatten(start(images))
+        for block in self.blocks:
+            yield block.attention_maps(tokens, *rotations)
+            tokens = block(tokens, *rotations)
 
     def get_config(self):
         config = {**config_of(self, SETRBackbone), **super().get_config()}

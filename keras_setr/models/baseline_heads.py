@@ -88,13 +88,19 @@ class FCNHead(keras.layers.Layer):
         self.classifier.build(shape)
 
     def call(self, features, training=None):
-        x = features
+        x = self.stages(features, training)[-1]
+        return self.classifier(self.dropout(x, training=training))
+
+    def stages(self, features, training=None):
+        """A list of the maps behind each convolution."""
+        x, maps = features, []
         for convolution in self.convolutions:
             x = convolution(x, training=training)
+            maps.append(x)
         if self.concatenate_input:
             x = ops.concatenate([features, x], axis=-1)
-            x = self.joint(x, training=training)
-        return self.classifier(self.dropout(x, training=training))
+            maps.append(self.joint(x, training=training))
+        return maps
 
     def compute_output_shape(self, features_shape):
         return (*features_shape[:-1], self.num_classes)
@@ -207,16 +213,22 @@ class SemanticFPNHead(keras.layers.Layer):
         self.classifier.build((*maps_shapes[0][:-1], self.filters))
 
     def call(self, maps, training=None):
+        total = sum(self._streamed(maps, training))
+        return self.classifier(self.dropout(total, training=training))
+
+    def _streamed(self, maps, training=None):
         size = ops.shape(maps[0])[1:3]
-        total = 0.0
         for level, (x, stream) in enumerate(zip(maps, self.streams)):
             for convolution in stream:
                 x = convolution(x, training=training)
                 if level:
                     x = upsample_bilinear(x, 2)
             # Sizes that were rounded up are a pixel too large here.
-            total = total + resize_bilinear(x, size)
-        return self.classifier(self.dropout(total, training=training))
+            yield resize_bilinear(x, size)
+
+    def stages(self, maps):
+        """A list of the map behind each stream, of the first one's size."""
+        return list(self._streamed(maps))
 
     def compute_output_shape(self, maps_shapes):
         return (*maps_shapes[0][:-1], self.num_classes)

@@ -151,12 +151,23 @@ class UpsamplingHead(keras.layers.Layer):
         self.classifier.build(shape)
 
     def call(self, features, training=None):
+        *_, (x, factor) = self._convolved(features, training)
+        return _classify_upsampled(x, self.classifier, factor)
+
+    def _convolved(self, features, training=None):
+        """The normalised features, then each map and what it is enlarged by."""
         x = self.norm(features) if self.use_layer_norm else features
         factor = 1
+        yield x, factor
         for convolution, following in zip(self.convolutions, self.upsampling):
             x = convolution(upsample_bilinear(x, factor), training=training)
             factor = following
-        return _classify_upsampled(x, self.classifier, factor)
+            yield x, factor
+
+    def stages(self, features):
+        """A list of the maps behind each convolution, enlarged."""
+        _, *convolved = self._convolved(features)
+        return [upsample_bilinear(x, factor) for x, factor in convolved]
 
     def compute_output_shape(self, features_shape):
         factor = math.prod(self.upsampling)
@@ -295,15 +306,26 @@ class MLAHead(keras.layers.Layer):
         self.classifier.build((*maps_shapes[0][:-1], channels))
 
     def call(self, maps, training=None):
+        outputs = self._streamed(maps, training)
+        x = ops.concatenate(outputs, axis=-1)  # (B, h, w, M * filters[-1])
+        return _classify_upsampled(
+            x, self.classifier, self.upsampling, self.align_corners
+        )
+
+    def _streamed(self, maps, training=None):
         outputs = []
         for x, stream in zip(maps, self.streams):
             for convolution in stream:
                 x = convolution(x, training=training)
             outputs.append(x)
-        x = ops.concatenate(outputs, axis=-1)  # (B, h, w, M * filters[-1])
-        return _classify_upsampled(
-            x, self.classifier, self.upsampling, self.align_corners
-        )
+        return outputs
+
+    def stages(self, maps):
+        """A list of the map behind each stream, enlarged."""
+        return [
+            upsample_bilinear(x, self.upsampling, self.align_corners)
+            for x in self._streamed(maps)
+        ]
 
     def compute_output_shape(self, maps_shapes):
         return _upsampled_shape(

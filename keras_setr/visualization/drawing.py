@@ -33,6 +33,7 @@ _SCALE = np.array(
         (252, 236, 150),
     ]
 )
+_TINY = np.finfo("float32").tiny
 _BAR = (14, 240)  # height, width
 
 PAPER = (255, 255, 255)
@@ -213,10 +214,13 @@ def scale_colors(values):
     return np.rint(np.stack(channels, axis=-1)).astype("uint8")
 
 
-def stretched(values):
-    """Values from 0, their minimum, to 1; of a constant all 0."""
-    low, high = values.min(), values.max()
-    return (values - low) / max(high - low, np.finfo("float32").tiny)
+def stretched(values, share=1.0):
+    """Values from 0, their minimum, to 1, which a `share` does not exceed.
+
+    Those of a constant are all 0.
+    """
+    low, high = values.min(), np.quantile(values, share)
+    return np.clip((values - low) / max(high - low, _TINY), 0, 1)
 
 
 def draw_scale(low, high, title):
@@ -248,9 +252,10 @@ def draw_panels(cells, columns, below=None):
     Args:
         cells: sequence of `(title, PIL.Image)`; one of a width that its title
             does not fit gets more lines of it.
-        columns: int.
+        columns: int. At most; rows get as even as they can.
         below: `PIL.Image`, or None.
     """
+    columns = -(-len(cells) // -(-len(cells) // columns))
     width = cells[0][1].width
     titles = [_lines(title, width) if title else [] for title, _ in cells]
     rows = [
@@ -261,7 +266,7 @@ def draw_panels(cells, columns, below=None):
     heads = [line * max(len(t) for t, _ in row) for row in rows]
     heads = [head + 4 if head else 0 for head in heads]
     heights = [max(picture.height for _, (_, picture) in row) for row in rows]
-    across = min(columns, len(cells)) * (width + _GAP) - _GAP + 2 * MARGIN
+    across = columns * (width + _GAP) - _GAP + 2 * MARGIN
     down = sum(heads) + sum(heights) + _GAP * (len(rows) - 1) + 2 * MARGIN
     if below is not None:
         across, down = max(across, below.width), down + below.height - MARGIN

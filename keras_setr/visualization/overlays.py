@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
+from keras_setr.arguments import mapping
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
@@ -118,6 +120,61 @@ def comparison(
     width = 2 * MARGIN + len(titles) * (_CELL_WIDTH + _GAP) - _GAP
     names = draw_legend(entries(classes, present, ignored), width)
     return arranged(pictures, names, _GAP, MARGIN, titles)
+
+
+@checked(
+    models=mapping(string(), having("a segmenter", "segment", "num_classes")),
+    images=having("a sequence of images", "__len__", "__getitem__"),
+    truths=optional(having("a sequence of labels", "__len__", "__getitem__")),
+    classes=optional(_CLASSES),
+)
+def model_comparison(
+    models: Mapping[str, Any],
+    images: Sequence[Any],
+    truths: Sequence[np.ndarray] | None = None,
+    classes: Classes | None = None,
+    **options: Any,
+) -> Image.Image:
+    """What several models make of images, side by side (Figures 2 to 4).
+
+    Args:
+        models: dict from headings to segmenters of the same classes.
+        images: sequence of images as for `overlay`.
+        truths: sequence of `(H, W)` labels, one for each image, for a column
+            of their own.
+        classes: `Classes`. Defaults to those of the first model, or else
+            numbers.
+        **options: of each model's `segment`, such as `scales` and `flip`.
+
+    Returns:
+        A `PIL.Image`: a row for each image, with a legend.
+
+    Raises:
+        ValueError: no model, models of different classes, or another number
+            of truths than of images.
+    """
+    counts = {name: model.num_classes for name, model in models.items()}
+    if len(set(counts.values())) != 1:
+        raise ValueError(
+            "models must hold segmenters of the same number of classes. "
+            f"Received: {counts}."
+        )
+    if truths is not None and len(truths) != len(images):
+        raise ValueError(
+            "truths must hold labels for each image. Received: "
+            f"{len(truths)} for {len(images)} images."
+        )
+    first = next(iter(models.values()))
+    if classes is None:
+        classes = first.classes or Classes.numbered(first.num_classes)
+    shown = [shown_image(image) for image in images]
+    columns = [shown]
+    if truths is not None:
+        columns.append(list(truths))
+    for model in models.values():
+        columns.append([model.segment(image, **options) for image in images])
+    titles = ["image", *["truth"] * (truths is not None), *models]
+    return comparison(list(zip(*columns)), classes, titles)
 
 
 @checked(

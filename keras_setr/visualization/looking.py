@@ -1,0 +1,108 @@
+"""A model's look at an image: what all pictures of its inside begin with."""
+
+import contextlib
+import os
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+
+from keras_setr.arguments import having
+from keras_setr.inference.resizing import resize_to
+from keras_setr.visualization.overlays import shown_image
+
+SEGMENTER = having("a segmenter", "backbone", "preprocessor", "load_image")
+
+
+class Look:
+    """An image as a model sees it, whole.
+
+    No windows slide here: the image is resized, bilinear and whatever its
+    aspect, to the size that the model takes, as the published scripts do.
+
+    Args:
+        model: a segmenter.
+        image: path, `PIL.Image` or `(H, W, C)` array.
+        size: `(h, w)`, or None for the model's own.
+
+    Attributes:
+        shown: `(H, W, 3)` uint8, the image at its own size.
+        batch: `(1, h, w, C)` as the model takes it.
+        note: str. To which size it was resized; empty where it was not.
+    """
+
+    def __init__(self, model, image, size=None):
+        if isinstance(image, (str, os.PathLike, Image.Image)):
+            image = model.load_image(image)
+        image = np.asarray(image)
+        channels = model.backbone.image_shape[-1]
+        if image.ndim != 3 or image.shape[-1] != channels:
+            raise ValueError(
+                f"image must be a path, a PIL.Image or an array (H, W, "
+                f"{channels}), as the model has {channels} input channels. "
+                f"Received: an array {image.shape}."
+            )
+        size = _size_for(model.backbone, size)
+        self.shown = shown_image(image)
+        self.note = ""
+        if image.shape[:2] != size:
+            self.note = "seen at {}x{}".format(*size)
+        if image.dtype not in (np.uint8, np.uint16):
+            image = image.astype("float32")
+        batch = ops.convert_to_tensor(resize_to(image, size)[None])
+        if model.preprocessor is not None:
+            batch = model.preprocessor(batch)
+        self.batch = ops.cast(batch, "float32")
+
+    def picture(self, array, width, resampling=Image.Resampling.BILINEAR):
+        """An array `(h, w, 3)` uint8 with the image's aspect, `PIL.Image`."""
+        height, own = self.shown.shape[:2]
+        size = width, max(round(height * width / own), 1)
+        return Image.fromarray(array).resize(size, resampling)
+
+
+def _size_for(backbone, size):
+    fixed = tuple(backbone.image_shape[:2])
+    if size is None:
+        return tuple(backbone.native_size)
+    multiple = backbone.size_multiple
+    if any(f not in (None, s) for f, s in zip(fixed, size)):
+        raise ValueError(
+            f"size must be the model's image size {fixed}. Received: {size}. "
+            "Build or load the model with image_shape=(None, None, 3) for "
+            "other sizes."
+        )
+    if any(s % multiple for s in size):
+        raise ValueError(
+            f"size must be multiples of {multiple}, as the patches are. "
+            f"Received: {size}."
+        )
+    return size
+
+
+@contextlib.contextmanager
+def without_gradients():
+    """torch keeps what a gradient would need of every call outside of this."""
+    if keras.config.backend() == "torch":
+        import torch
+
+        with torch.no_grad():
+            yield
+    else:
+        yield
+
+
+def to_array(tensor):
+    """float32 on the host."""
+    return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))
+
+
+def check_transformer(model, what):
+    """Raise unless the encoder has transformer layers."""
+    if not hasattr(model.backbone, "attention_maps"):
+        raise ValueError(
+            f"{what} is that of a transformer. Received: a "
+            f"{type(model).__name__} on a {type(model.backbone).__name__}, "
+            "which has none; its features can be shown."
+        )
