@@ -123,7 +123,7 @@ def _onnx_of_jax(served, spec):
     import jax2onnx
 
     with _quiet("jax2onnx"):
-        return jax2onnx.to_onnx(
+        proto = jax2onnx.to_onnx(
             _outputs(served),
             inputs=[
                 jax.ShapeDtypeStruct(("B", *spec.shape), np.dtype(spec.dtype))
@@ -131,6 +131,39 @@ def _onnx_of_jax(served, spec):
             input_names=[INPUT],
             output_names=list(served.outputs_wanted),
         )
+    _pool_over_two_axes(proto.graph)
+    return proto
+
+
+def _pool_over_two_axes(graph):
+    """Pools of images as ONNX has them, between two transposes.
+
+    jax2onnx 0.17 pools `(B, H, W, C)` over all four axes, which it has moved
+    behind two of length one; runtimes pool over three at most.
+    """
+    from onnx import helper
+
+    made_by = {name: node for node in graph.node for name in node.output}
+    used_by = {name: node for node in graph.node for name in node.input}
+    for pool in [n for n in graph.node if n.op_type == "MaxPool"]:
+        lengths = {a.name: a.ints for a in pool.attribute if a.ints}
+        if len(lengths["kernel_shape"]) != 4:
+            continue
+        inner = made_by[pool.input[0]]
+        before, after = made_by[inner.input[0]], used_by[pool.output[0]]
+        for node, order in ((before, (0, 3, 1, 2)), (after, (0, 2, 3, 1))):
+            node.op_type = "Transpose"
+            del node.input[1:]
+            node.attribute.append(helper.make_attribute("perm", order))
+        for values in lengths.values():
+            # Of pads the second half is that of the ends.
+            values[:] = [v for n, v in enumerate(values) if n % 4 in (1, 2)]
+        pool.input[0] = before.output[0]
+        graph.node.remove(inner)
+        stale = {before.output[0], pool.output[0]}
+        kept = [v for v in graph.value_info if v.name not in stale]
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
 
 
 def _onnx_of_tensorflow(served, spec):
