@@ -266,16 +266,19 @@ class SGD(_RatePerVariable, keras.optimizers.SGD):
             its factor; the first piece that a path contains counts. The
             published recipes have `{"head": 10.0}`: decode and auxiliary
             heads learn ten times as fast.
+        l2: float. Adds l2 * w to the gradient g, as torch's `weight_decay`
+            does. The argument of that name is Keras': w <- w - lr * decay * w.
         **kwargs: as for `keras.optimizers.SGD`. With
             `gradient_accumulation_steps=N` schedules count updates.
     """
 
-    @checked("nesterov", *_RULES, **_RULES, momentum=number(0, 1))
+    @checked("nesterov", *_RULES, **_RULES, momentum=number(0, 1), l2=number(0))
     def __init__(
         self,
         learning_rate: Any = 0.001,
         momentum: float = 0.9,
         learning_rate_multipliers: dict[str, float] | None = None,
+        l2: float = 0.0,
         name: str = "SGD",
         **kwargs: Any,
     ) -> None:
@@ -283,10 +286,14 @@ class SGD(_RatePerVariable, keras.optimizers.SGD):
             learning_rate=learning_rate, momentum=momentum, name=name, **kwargs
         )
         self.learning_rate_multipliers = dict(learning_rate_multipliers or {})
+        self.l2 = l2
 
     def update_step(self, gradient, variable, learning_rate):
         learning_rate = self._rate_after_decay(variable, learning_rate)
-        step = gradient = ops.cast(gradient, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        if self.l2:
+            gradient = gradient + self.l2 * variable
+        step = gradient
         if self.momentum:
             accumulated = self.momentums[self._get_variable_index(variable)]
             step = accumulated * self.momentum + gradient
@@ -294,6 +301,9 @@ class SGD(_RatePerVariable, keras.optimizers.SGD):
             if self.nesterov:
                 step = gradient + self.momentum * step
         self.assign_sub(variable, learning_rate * step)
+
+    def get_config(self):
+        return {**super().get_config(), "l2": self.l2}
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")

@@ -262,11 +262,9 @@ def recipe_run(ks, args, devices):
         shard=devices.shard,
         reader=_reader(),
     )
-    model = recipe.build_model(
-        weights=not args.random,
-        rematerialize=bool(args.rematerialize),
-        **small,
-    )
+    if args.rematerialize:
+        small["rematerialize"] = True
+    model = recipe.build_model(weights=not args.random, **small)
     recipe.compile(
         model,
         gradient_accumulation_steps=args.accumulate,

@@ -17,6 +17,19 @@ def rate(schedule, step):
     return float(ops.convert_to_numpy(schedule(step)))
 
 
+def test_a_penalty_enters_the_momentum_as_torchs_weight_decay_does():
+    variable = keras.Variable([1.0], name="kernel")
+    optimizer = SGD(0.1, momentum=0.5, l2=0.2)
+    # g = 1 each: v = 1 + 0.2 * 1 = 1.2, w = 1 - 0.12 = 0.88;
+    # v = 0.6 + 1 + 0.2 * 0.88 = 1.776, w = 0.88 - 0.1776.
+    for expected in (0.88, 0.7024):
+        optimizer.apply([keras.ops.ones(1)], [variable])
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(variable), expected, rtol=1e-6
+        )
+    assert SGD.from_config(optimizer.get_config()).l2 == 0.2
+
+
 def test_the_rate_decays_polynomially_to_its_floor():
     schedule = PolynomialDecay(0.01, 100, end_learning_rate=1e-4)
     assert rate(schedule, 0) == pytest.approx(0.01)

@@ -6,6 +6,7 @@ from keras_setr.checkpoints.presets import Preset
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.decoders import published_layers
 from keras_setr.facts.encoders import FAMILIES
+from keras_setr.facts.encoders import RESNETS
 from keras_setr.facts.encoders import SIZES
 
 
@@ -54,6 +55,8 @@ def architecture(preset: Preset) -> Any:
 
     They are what `recognise` finds in the file; auxiliary heads included.
     """
+    if preset.backbone_class == "ResNetBackbone":
+        return _baseline(preset)
     backbone = {
         **SIZES[preset.size],
         "image_shape": (preset.image_size, preset.image_size, 3),
@@ -78,3 +81,24 @@ def architecture(preset: Preset) -> Any:
             preset.decoder, backbone["num_layers"], variant
         )
     return backbone, arguments
+
+
+def _baseline(preset):
+    """The same of a ResNet, and of the baselines on one."""
+    decoder = preset.decoder
+    backbone = {
+        **RESNETS[preset.size],
+        "filters": 64,
+        "deep_stem": True,
+        "norm": "batch",
+        "output_stride": 8 if decoder == "fcn" else 32,
+        "image_shape": (None, None, 3),
+    }
+    if decoder is None:
+        return backbone, {}
+    arguments = {"num_classes": DATASETS[preset.dataset].num_classes}
+    if decoder == "fcn":
+        arguments.update(filters=512, auxiliary_stage=3, auxiliary_filters=256)
+    else:
+        arguments.update(neck_filters=256, filters=128)
+    return backbone, {**arguments, **preset.arguments}

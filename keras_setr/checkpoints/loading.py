@@ -36,14 +36,21 @@ _CONVERSION = 1
 
 
 class PresetsOf:
-    """A class attribute: the built-in names that the class can load."""
+    """A class attribute: the built-in names that the class can load.
+
+    Args:
+        base: str. Name of the class that can load them all.
+    """
 
     def __init__(self, base):
         self.base = base
 
     def __get__(self, instance, owner):
-        name = owner.__name__
-        return presets_of(None if name == self.base else name)
+        if owner.__name__ == self.base:
+            return presets_of()
+        if (backbone := getattr(owner, "backbone_cls", None)) is None:
+            return presets_of(backbone_class=owner.__name__)
+        return presets_of(owner.__name__, backbone.__name__)
 
 
 @rules.checked(
@@ -96,7 +103,10 @@ def load_segmenter(cls, model_classes, name, options, arguments):
     asked = (cls,) if cls in model_classes else model_classes
     split_arguments(cls, asked, arguments)
     if name in PRESETS:  # before it is downloaded
+        asked = _fitting(asked, PRESETS[name], name)
         _pick_class(asked, PRESETS[name].model_class, name)
+        if options.file is not None:
+            arguments = {**PRESETS[name].arguments, **arguments}
     layout = _open(name, options)
     asked = _fitting(asked, layout, name)
     cls = _pick_class(asked, layout.model_class, name)

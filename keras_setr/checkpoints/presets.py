@@ -10,6 +10,7 @@ import dataclasses
 import re
 from typing import Any
 
+from keras_setr.facts.baselines import BASELINES
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.decoders import CLASSES
 from keras_setr.facts.encoders import FAMILIES
@@ -22,7 +23,8 @@ class Preset:
 
     Attributes:
         name: str. What `from_preset` takes.
-        decoder: `"naive"`, `"pup"`, `"mla"`, or `None` for an encoder alone.
+        decoder: a key of `facts.decoders.CLASSES`, or `None` for an encoder
+            alone.
         description: str.
         parameters: int. Of the model without its auxiliary heads, or of the
             encoder.
@@ -38,7 +40,8 @@ class Preset:
         source: str. Who published it.
         miou, miou_multi_scale: float or `None`, percent.
         image_size: int, or `(H, W)`. Of the training crops.
-        size, family: str. Of the encoder, in `facts/encoders.py`.
+        size, family: str. Of the encoder, in `facts/encoders.py`; of a
+            ResNet the size alone.
         gated: bool. Whether its licence has to be accepted, on the page
             `url`, before there is anything to download.
         backbone_class: str. `"SETRBackbone"` or `"ResNetBackbone"`.
@@ -265,6 +268,57 @@ _TIMM = (
 )
 
 
+# Of ResNets with a deep stem: weights and moving statistics.
+_RESNETS = {
+    "resnet50": 23_527_264 + 53_248,
+    "resnet101": 42_519_392 + 105_472,
+}
+
+
+def _baseline_parameters(decoder, encoder, num_classes):
+    """Weights of a ResNet and of a baseline's decoder on it."""
+    if decoder == "fcn":
+        # Three convolutions, two of them from 2048 and to 512 channels.
+        head = 2 * 9 * (2048 + 512) * 512 + 3 * 4 * 512
+        return _RESNETS[encoder] + head + 513 * num_classes
+    neck = (256 + 512 + 1024 + 2048) * 256 + 4 * 256
+    neck += 4 * (9 * 256 + 1) * 256
+    head = 4 * 9 * 256 * 128 + 3 * 9 * 128 * 128 + 7 * 4 * 128
+    return _RESNETS[encoder] + neck + head + 129 * num_classes
+
+
+def _of_baseline(row):
+    """The preset of a row of `facts/baselines.py`."""
+    words = {"fcn": "FCN, output stride 8", "semantic_fpn": "Semantic FPN"}
+    encoder = f"resnet{row.depth}"
+    crop = row.crop if isinstance(row.crop, tuple) else (row.crop, row.crop)
+    return Preset(
+        name=row.name,
+        decoder=row.decoder,
+        description=f"{words[row.decoder]}, ResNet-{row.depth}, {row.dataset}, "
+        f"crops of {crop[0]} x {crop[1]}, {row.thousand_steps},000 steps, "
+        "trained by mmsegmentation",
+        parameters=_baseline_parameters(
+            row.decoder, encoder, DATASETS[row.dataset].num_classes
+        ),
+        dataset=row.dataset,
+        url=row.url,
+        file=row.file,
+        sha256=row.file.rpartition("-")[2].removesuffix(".pth"),
+        license="Apache-2.0",
+        source="mmsegmentation",
+        miou=row.miou,
+        miou_multi_scale=row.miou_multi_scale,
+        image_size=row.crop,
+        size=encoder,
+        backbone_class="ResNetBackbone",
+        arguments={"align_corners": True} if row.aligns_corners else {},
+    )
+
+
+_BASELINES = tuple(map(_of_baseline, BASELINES))
+
+
 def _encoder_parameters(size, family, side):
     """Weights of an encoder without the norm behind its last layer."""
     shape = {**SIZES[size], **FAMILIES[family]}
@@ -278,6 +332,9 @@ def _encoder_parameters(size, family, side):
     norms = 4 * dim
     scales = 2 * dim if "layer_scale_init" in shape else 0
     tokens = (patch * patch * 3 + 1) * dim
+    if "stem" in shape:
+        # 3, 4 and 9 blocks; one pixel of their 1024 channels for each patch.
+        tokens = 11_894_848 + (1024 + 1) * dim
     tokens += (1 + shape.get("num_register_tokens", 0)) * dim
     if "rotary_base" not in shape:
         tokens += (1 + (side // patch) ** 2) * dim
@@ -352,6 +409,45 @@ _VITS = (
         "ViT-B/16, the pretraining that the paper names",
         _GOOGLE,
     ),
+)
+
+_HYBRIDS = tuple(
+    _encoder(
+        f"vit_base_r50_s16_{name}",
+        "base",
+        dataset,
+        side,
+        f"{_TIMM}jx_vit_base_resnet50_{name}-{sha256}.pth",
+        "ViT-B/16 behind a ResNet of 3, 4 and 9 blocks, for SETR-Hybrid",
+        _GOOGLE,
+        "r50",
+    )
+    for name, side, dataset, sha256 in (
+        ("384", 384, _BOTH, "9fd3c705"),
+        ("224_in21k", 224, _21K, "6f7c7740"),
+    )
+)
+
+_RESNET_ENCODERS = tuple(
+    Preset(
+        name=f"{size}_v1c",
+        decoder=None,
+        description=f"ResNet-{size[6:]} with a deep stem, the encoder that "
+        "mmsegmentation's FCN and Semantic FPN start from",
+        parameters=_RESNETS[size],
+        dataset=_1K,
+        url="https://download.openmmlab.com/pretrain/third_party/"
+        f"{size}_v1c-{sha256}.pth",
+        file=f"{size}_v1c-{sha256}.pth",
+        sha256=sha256,
+        # Third parties trained them; neither names one.
+        license="unknown",
+        source="open-mmlab",
+        image_size=224,
+        size=size,
+        backbone_class="ResNetBackbone",
+    )
+    for size, sha256 in (("resnet50", "2cccc1ad"), ("resnet101", "e67eebb6"))
 )
 
 # Of the many of AugReg those that timm has: regularisation of the pretraining,
@@ -458,6 +554,8 @@ _DINOV3S = tuple(
 )
 _ENCODERS = (
     *_VITS,
+    *_HYBRIDS,
+    *_RESNET_ENCODERS,
     *_AUGREGS,
     *_DEITS,
     *_DINOV2S,
@@ -467,23 +565,34 @@ _ENCODERS = (
 
 PRESETS = {
     preset.name: preset
-    for preset in (*_MMSEGMENTATION_MODELS, *_AUTHORS_MODELS, *_ENCODERS)
+    for preset in (
+        *_MMSEGMENTATION_MODELS,
+        *_AUTHORS_MODELS,
+        *_BASELINES,
+        *_ENCODERS,
+    )
 }
 
 
-def presets_of(model_class: str | None = None) -> dict[str, dict[str, Any]]:
-    """The built-in names that a model class can load, as plain dicts.
+def presets_of(
+    model_class: str | None = None, backbone_class: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """The built-in names that a class can load, as plain dicts.
 
     Args:
-        model_class: `"SETRNaive"`, `"SETRPUP"` or `"SETRMLA"`, for its
-            published models and all encoders; or `None`, for everything.
+        model_class: the name of a segmenter, for its published models and
+            encoders alone; or `None`, for all models.
+        backbone_class: `"SETRBackbone"` or `"ResNetBackbone"`, for what has
+            such an encoder; or `None`, for all.
 
     Returns:
         dict from name to a dict of `Preset`'s other attributes.
     """
     facts = {}
     for name, preset in PRESETS.items():
-        if model_class is None or preset.model_class in (model_class, None):
+        of_model = preset.model_class in (model_class, None)
+        of_encoder = backbone_class in (preset.backbone_class, None)
+        if (model_class is None or of_model) and of_encoder:
             facts[name] = dataclasses.asdict(preset) | {
                 "model": preset.model_class
             }

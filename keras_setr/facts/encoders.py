@@ -10,6 +10,12 @@ SIZES: dict[str, dict[str, int]] = {
     "large": {"num_layers": 24, "hidden_dim": 1024, "num_heads": 16},
 }
 
+# Of ResNet (arXiv 1512.03385, Table 1).
+RESNETS: dict[str, dict[str, tuple[int, ...]]] = {
+    "resnet50": {"num_blocks": (3, 4, 6, 3)},
+    "resnet101": {"num_blocks": (3, 4, 23, 3)},
+}
+
 _DINOV2 = {
     "patch_size": 14,
     "layer_scale_init": 1e-5,
@@ -28,6 +34,16 @@ FAMILIES: dict[str, dict[str, Any]] = {
     # The kernel and the 7 x 7 positions that are resized to each patch size
     # (arXiv 2212.08013, section 3.4).
     "flexivit": {"patch_size": 32},
+    # Behind Google's ResNet (arXiv 2010.11929, section 3.1).
+    "r50": {
+        "stem": {
+            "num_blocks": (3, 4, 9),
+            "output_stride": 16,
+            "filters": 64,
+            "deep_stem": False,
+            "norm": "group",
+        }
+    },
     "dinov2": _DINOV2,
     "dinov2_reg4": {
         **_DINOV2,

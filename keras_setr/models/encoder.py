@@ -76,7 +76,7 @@ class Encoder(keras_hub.models.Backbone):
         can_rematerialize: bool. Whether `rematerialize` may be set.
     """
 
-    presets = loading.PresetsOf("SETRBackbone")
+    presets = loading.PresetsOf("Encoder")
     num_layers: int
     image_shape: tuple[int | None, int | None, int]
     features: dict[int, Any]

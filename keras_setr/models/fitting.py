@@ -438,6 +438,7 @@ def _automatic_optimizer(
     learning_rate,
     total_steps,
     head_multiplier,
+    weight_decay,
     layer_decay,
     gradient_accumulation_steps,
 ):
@@ -461,12 +462,13 @@ def _automatic_optimizer(
             end_learning_rate=0.0,
             power=1.0,
         )
-        return AdamW(schedule, weight_decay=0.01, **common)
+        decay = 0.01 if weight_decay is None else weight_decay
+        return AdamW(schedule, weight_decay=decay, **common)
     schedule = PolynomialDecay(
         0.001 if learning_rate is None else learning_rate,
         decay_steps=total_steps,
     )
-    return SGD(schedule, momentum=0.9, **common)
+    return SGD(schedule, momentum=0.9, l2=weight_decay or 0.0, **common)
 
 
 def _check_rate(optimizer):

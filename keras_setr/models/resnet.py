@@ -10,6 +10,7 @@ from keras_setr.arguments import choice
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import sequence
+from keras_setr.facts.encoders import RESNETS
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.residual import CONVOLUTIONS
 from keras_setr.layers.residual import Bottleneck
@@ -18,8 +19,8 @@ from keras_setr.models import keras_internals
 from keras_setr.models.encoder import IMAGE_SHAPE
 from keras_setr.models.encoder import Encoder
 
-RESNET_50 = {"num_blocks": (3, 4, 6, 3)}
-RESNET_101 = {"num_blocks": (3, 4, 23, 3)}
+RESNET_50 = dict(RESNETS["resnet50"])
+RESNET_101 = dict(RESNETS["resnet101"])
 
 # Strides of the stem, and with it of stage 1.
 _STEM_STRIDE = 4

@@ -202,6 +202,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         learning_rate=optional(number(above=0)),
         total_steps=optional(integer(1)),
         head_multiplier=optional(number(0)),
+        weight_decay=optional(number(0)),
         layer_decay=optional(number(maximum=1, above=0)),
         gradient_accumulation_steps=optional(integer(1)),
     )
@@ -214,6 +215,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         learning_rate: Any = None,
         total_steps: int | None = None,
         head_multiplier: float | None = None,
+        weight_decay: float | None = None,
         layer_decay: float | None = None,
         gradient_accumulation_steps: int | None = None,
         jit_compile: bool | str = "auto",
@@ -250,6 +252,9 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
                 those of each `fit`.
             head_multiplier: float. Learning-rate factor of the decode and
                 auxiliary heads. Defaults to 10.
+            weight_decay: float. Of `"auto"` a penalty, added to the gradient
+                as torch's SGD does, by default 0; of `"adamw"` its own, by
+                default 0.01.
             layer_decay: float in (0, 1]. Factor of the learning rate from
                 each encoder layer to the one before: layer l of L learns
                 decay^(L + 1 - l) as fast, the embeddings decay^(L + 1).
@@ -272,6 +277,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             learning_rate=learning_rate,
             total_steps=total_steps,
             head_multiplier=head_multiplier,
+            weight_decay=weight_decay,
             layer_decay=layer_decay,
             gradient_accumulation_steps=gradient_accumulation_steps,
         )

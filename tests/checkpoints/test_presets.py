@@ -48,7 +48,8 @@ def test_each_class_lists_its_models_and_the_encoders():
         for name, preset in ks.SETRSegmenter.presets.items()
         if preset["source"] == "mmsegmentation"
     ]
-    assert len(by_mmsegmentation) == 7
+    # Seven of SETR, sixteen of FCN and four of Semantic FPN.
+    assert len(by_mmsegmentation) == 27
     for preset in checkpoints.PRESETS.values():
         if preset.model_class is not None:
             assert preset.dataset in DATASETS
@@ -79,6 +80,7 @@ ORIGINALS = {
     "dinov2_vit_base_patch14_reg4": 86_583_552,
     "dinov2_vit_large_patch14": 304_368_640,
     "dinov2_vit_large_patch14_reg4": 304_372_736,
+    "vit_base_r50_s16_384": 98_181_952,
     "dinov3_vit_small_patch16": 21_596_544,
     "dinov3_vit_small_plus_patch16": 28_692_864,
     "dinov3_vit_base_patch16": 85_660_416,
@@ -88,7 +90,12 @@ ORIGINALS = {
 
 @pytest.mark.no_backend
 @pytest.mark.parametrize(
-    "name", [n for n, p in checkpoints.PRESETS.items() if p.decoder is None]
+    "name",
+    [
+        name
+        for name, preset in checkpoints.PRESETS.items()
+        if preset.decoder is None and preset.backbone_class == "SETRBackbone"
+    ],
 )
 def test_an_encoder_has_the_parameters_of_the_original(name):
     preset = checkpoints.PRESETS[name]
@@ -181,6 +188,8 @@ def count_inference_parameters(model):
         "setr_naive_base_cityscapes_768_40k_b8_authors",
         "setr_pup_deit_base_ade20k_512_160k_b16_authors",
         "setr_mla_deit_base_pascal_context_480_80k_b16_authors",
+        "fcn_resnet50_cityscapes_769_40k",
+        "semantic_fpn_resnet50_ade20k_512_160k",
     ],
 )
 def test_a_model_without_weights_needs_no_file(name):
@@ -191,6 +200,10 @@ def test_a_model_without_weights_needs_no_file(name):
     assert count_inference_parameters(model) == preset.parameters
     assert model.classes == DATASETS[preset.dataset].classes
     size = preset.image_size
+    if preset.backbone_class == "ResNetBackbone":
+        size = None  # of any
+        aligned = preset.arguments.get("align_corners", False)
+        assert getattr(model, "align_corners", False) == aligned
     assert model.backbone.image_shape == (size, size, 3)
 
 

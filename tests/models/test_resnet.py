@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_setr as ks
+from keras_setr import checkpoints
 from keras_setr.layers.initialization import values_follow
 from keras_setr.layers.resampling import resize_nearest
 from tests import tiny
@@ -35,6 +36,10 @@ def test_parameters_are_those_of_the_originals():
     # of 7x7: 864 + 9,216 + 18,432 + 256 - (9,408 + 128).
     deep = ks.ResNetBackbone(**ks.RESNET_50, deep_stem=True)
     assert trainable(deep) - 23_508_032 == 28_768 - 9_536
+    presets = checkpoints.PRESETS
+    assert deep.count_params() == presets["resnet50_v1c"].parameters
+    deeper = ks.ResNetBackbone(**ks.RESNET_101, deep_stem=True)
+    assert deeper.count_params() == presets["resnet101_v1c"].parameters
     # 25,557,032 - 2,049,000 - 14,964,736, without stage 4.
     cut = ks.ResNetBackbone(**ks.RESNET_50, output_stride=16, late_stages="cut")
     assert trainable(cut) == 8_543_296 and cut.num_layers == 3

@@ -1,9 +1,8 @@
-"""`ks.recipes`: every SETR row of the paper and of the published lists.
+"""`ks.recipes`: every row of the paper and of the published lists.
 
-The paper's Tables 1, 3, 4, 5 and 6 and section 4.3, the list of results of
-the authors' code, and mmsegmentation's seven. Not among them: the rows of
-SETR-Hybrid, until that encoder is here, and the baselines (FCN, Semantic
-FPN), which are no SETR.
+The paper's Tables 1, 3, 4, 5 and 6 and section 4.3 with its baselines, FCN
+and Semantic FPN; the list of results of the authors' code; mmsegmentation's
+seven of SETR, and those of its baselines.
 """
 
 import collections.abc

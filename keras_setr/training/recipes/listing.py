@@ -129,7 +129,12 @@ def _training(recipe):
     return (
         f"{recipe.steps:,} steps of {recipe.batch_size} crops of "
         f"{_sides(recipe.crop_size)}{of_data}; SGD, "
-        f"learning rate {rate:g}, heads {10 * rate:g}"
+        f"learning rate {rate:g}, heads {recipe.head_multiplier * rate:g}"
+        + (
+            f", weight decay {recipe.weight_decay:g}"
+            if recipe.weight_decay
+            else ""
+        )
     )
 
 
@@ -139,27 +144,46 @@ def _encoder(recipe):
     if recipe.pretraining:
         start = f"{recipe.pretraining} ({recipe.pretrained_on})"
     kind = recipe.encoder if recipe.small_shape is None else "small"
+    if "num_blocks" in shape:
+        blocks = _listed(shape["num_blocks"])
+        return f"{kind}: stages of {blocks} blocks, from {start}"
     patches = recipe.patch_size
     rank = recipe.lora_rank
+    behind = ""
+    if recipe.encoder == "hybrid":
+        stem = recipe.stem_pretraining or "random weights"
+        behind = f", behind a ResNet from {stem}"
     return (
         f"{kind}: {shape['num_layers']} layers of width "
-        f"{shape['hidden_dim']}, from {start}"
+        f"{shape['hidden_dim']}, from {start}{behind}"
         + (f", patches of {patches}" if patches else "")
         + (f"; LoRA of rank {rank}, the rest frozen" if rank else "")
     )
 
 
 def _decoder(recipe):
+    auxiliary = _listed(recipe.auxiliary_layers)
+    if recipe.decoder in ("fcn", "semantic_fpn"):
+        return (
+            f"{recipe.decoder}, as {recipe.variant} has it, on stages "
+            f"{_listed(recipe.feature_layers)}"
+            + (f"; an auxiliary head on stage {auxiliary}" if auxiliary else "")
+        )
     on_neck = recipe.decoder == "mla" and recipe.variant != "paper"
     return (
         f"{recipe.decoder}, as {recipe.variant} has it, on Z^"
         f"{_listed(recipe.feature_layers)}; auxiliary heads on "
         f"{'the neck, level ' if on_neck else 'Z^'}"
-        f"{_listed(recipe.auxiliary_layers)}"
+        f"{auxiliary}"
     )
 
 
 def _test(recipe):
+    if recipe.whole:
+        return (
+            f"whole images, base scale {_sides(recipe.base_scale)}, protocol "
+            f"{recipe.protocol}; multi-scale {_listed(recipe.scales)} with flip"
+        )
     return (
         f"windows of {_sides(recipe.crop_size)}, stride "
         f"{_sides(recipe.stride)}, base scale {_sides(recipe.base_scale)}, "

@@ -17,13 +17,21 @@ _STEPS = 2
 _NUM_LAYERS = 6
 # Width and heads in place of the published encoders', by their depth.
 _ENCODERS = {24: (32, 4), 12: (24, 3)}
+# A ResNet, alone or in front of a transformer.
+_RESNET = {"num_blocks": (1, 1, 1, 1), "filters": 4}
 _DECODERS: dict[str, dict[str, Any]] = {
     "naive": {"filters": 8, "auxiliary_filters": 8},
     "pup": {"filters": 8, "auxiliary_filters": 8},
+    "fcn": {"filters": 8, "auxiliary_filters": 8},
+    "semantic_fpn": {"neck_filters": 8, "filters": 8},
     "mla": {"neck_filters": 8, "head_filters": (4, 4), "auxiliary_filters": 8},
 }
 # Of datasets whose images differ: the most common size.
-_IMAGE_SIZES = {"ade20k": (512, 683), "pascal_context": (375, 500)}
+_IMAGE_SIZES = {
+    "ade20k": (512, 683),
+    "pascal_context": (375, 500),
+    "pascal_context_59": (375, 500),
+}
 
 
 def miniature(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
@@ -39,13 +47,22 @@ def miniature(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
         `(recipe, options)`: a `Recipe` of 2 steps of 2, from random weights,
         and the arguments of its `build_model`.
     """
-    depth = recipe.encoder_shape["num_layers"]
-    hidden_dim, num_heads = _ENCODERS[depth]
     small = dataclasses.replace(
         recipe.scaled(_FACTOR),
         steps=_STEPS,
         batch_size=2,
         pretraining=None,
+        stem_pretraining=None,
+    )
+    options = dict(_DECODERS[recipe.decoder])
+    if "num_blocks" in recipe.encoder_shape:
+        return dataclasses.replace(small, small_shape=_RESNET), options
+    if recipe.encoder == "hybrid":
+        options["stem"] = _RESNET
+    depth = recipe.encoder_shape["num_layers"]
+    hidden_dim, num_heads = _ENCODERS[depth]
+    small = dataclasses.replace(
+        small,
         feature_layers=scaled_layers(
             recipe.feature_layers, _NUM_LAYERS, of=depth
         ),
@@ -58,7 +75,7 @@ def miniature(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
             "num_heads": num_heads,
         },
     )
-    return small, dict(_DECODERS[recipe.decoder])
+    return small, options
 
 
 class GeneratedImages(SegmentationSource):

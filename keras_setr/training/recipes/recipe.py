@@ -10,6 +10,8 @@ import keras
 from keras_setr import checkpoints
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
+from keras_setr.arguments import either
+from keras_setr.arguments import flag
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import mapping
@@ -28,6 +30,7 @@ from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.inference.views import PAPER_SCALES
 from keras_setr.inference.views import PROTOCOLS
 from keras_setr.models import MODELS
+from keras_setr.models import ResNetBackbone
 from keras_setr.training.recipes.listing import record
 
 # The built-in encoder that has the shape, whatever the training starts from.
@@ -35,9 +38,32 @@ ENCODERS = {
     "large": "vit_large_patch16_384",
     "base": "vit_base_patch16_384",
     "deit_base": "deit_base_distilled_patch16_384",
+    "hybrid": "vit_base_patch16_384",
+    "resnet50": "resnet50_v1c",
+    "resnet101": "resnet101_v1c",
 }
+# What was trained for the paper, and never released.
+UNRELEASED = {
+    "resnet50_in21k": "ImageNet-21k",
+    "resnet101_in21k": "ImageNet-21k",
+}
+# In front of the transformer of SETR-Hybrid; see `SETRBackbone`.
+_STEM = {"output_stride": 16, "late_stages": "dilated"}
+# Sides of crops are multiples of this where there are no patches.
+_CROP = 16
 _MIOU = instance("a dict of source -> percent", dict)
 _CODES = ("authors", "mmsegmentation")
+
+
+def _pretrained_on(name):
+    """The data that a built-in encoder was trained on, in short."""
+    if name is None:
+        return "random"
+    if name in checkpoints.PRESETS:
+        data = checkpoints.PRESETS[name].dataset
+    else:
+        data = UNRELEASED.get(name, name)
+    return data.replace("ImageNet-", "").replace(", then ", "+")
 
 
 @checked(
@@ -67,10 +93,18 @@ _CODES = ("authors", "mmsegmentation")
     measured=optional(number(0, 100)),
     hardware=optional(string()),
     hours=optional(number(0)),
+    stem_pretraining=optional(path()),
+    weight_decay=number(0),
+    head_multiplier=number(above=0),
+    align_corners=flag(),
+    whole=flag(),
+    fitted_into=optional(pair(1)),
     image_scale=number(above=0),
     patch_size=optional(integer(1)),
     lora_rank=optional(integer(1)),
-    small_shape=optional(mapping(string(), integer(1))),
+    small_shape=optional(
+        mapping(string(), either(integer(1), sequence(integer(1))))
+    ),
 )
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -107,13 +141,15 @@ class Recipe:
         steps, batch_size: int.
         learning_rate: float. The encoder's and MLA's neck's; the heads have
             ten times as much.
-        decoder: `"naive"`, `"pup"` or `"mla"`.
+        decoder: `"naive"`, `"pup"`, `"mla"`, `"fcn"` or `"semantic_fpn"`.
         variant: `"paper"`, `"authors"` or `"mmsegmentation"`: whose reading
             of the decoder, see `checkpoints.decoder_arguments`.
-        encoder: `"large"` (T-Large), `"base"` (T-Small) or `"deit_base"`.
+        encoder: `"large"` (T-Large), `"base"` (T-Small), `"deit_base"`,
+            `"hybrid"` (T-Small behind ResNet-50), `"resnet50"` or
+            `"resnet101"`.
         pretraining: what the encoder starts from: a built-in encoder, or
             anything that `from_preset` takes; `None` for random weights.
-        feature_layers: tuple of int. Z^l that the decoder reads.
+        feature_layers: tuple of int. Z^l, or stages, that the decoder reads.
         auxiliary_layers: tuple of int. Z^l behind the auxiliary heads; of
             MLA the levels of its neck.
         scales: tuple of float. Of the multi-scale test, with flips.
@@ -129,6 +165,15 @@ class Recipe:
         measured: float or `None`. Mean IoU in percent of a run with this
             package.
         hardware, hours: str and float, or `None` where none is published.
+        stem_pretraining: the same as `pretraining` of the ResNet in front of
+            SETR-Hybrid's transformer.
+        weight_decay: float. A penalty, added to the gradients.
+        head_multiplier: float. Of the heads' learning rate.
+        align_corners: bool. Of the resize of the logits of FCN.
+        whole: bool. Whether images pass through the model whole at test, and
+            not in windows.
+        fitted_into: `(int, int)` or `None`. Sides into which images are
+            fitted, where they are not the dataset's.
         image_scale: float. Images are trained on and tested at this share of
             the published base scale.
         patch_size: int or `None`. Of the encoder, where it is not that of the
@@ -165,6 +210,12 @@ class Recipe:
     measured: float | None = None
     hardware: str | None = None
     hours: float | None = None
+    stem_pretraining: str | None = None
+    weight_decay: float = 0.0
+    head_multiplier: float = 10.0
+    align_corners: bool = False
+    whole: bool = False
+    fitted_into: tuple | None = None
     image_scale: float = 1.0
     patch_size: int | None = None
     lora_rank: int | None = None
@@ -194,9 +245,8 @@ class Recipe:
     @property
     def base_scale(self) -> Any:
         """The two sides into which images are fitted."""
-        return tuple(
-            round(side * self.image_scale) for side in self.facts.base_scale
-        )
+        sides = self.fitted_into or self.facts.base_scale
+        return tuple(round(side * self.image_scale) for side in sides)
 
     @property
     def stride(self) -> Any:
@@ -210,7 +260,7 @@ class Recipe:
 
     @property
     def encoder_shape(self) -> dict[str, Any]:
-        """Arguments of the `SETRBackbone`: layers, width, heads."""
+        """Arguments of the encoder: layers, width, heads; or blocks."""
         return self.small_shape or self._published_encoder
 
     @property
@@ -222,13 +272,14 @@ class Recipe:
 
     @property
     def pretrained_on(self) -> Any:
-        """`"random"`, `"21k"`, `"21k+1k"`, .. or where else from."""
-        if self.pretraining is None:
-            return "random"
-        if self.pretraining not in checkpoints.PRESETS:
-            return self.pretraining
-        data = checkpoints.PRESETS[self.pretraining].dataset
-        return data.replace("ImageNet-", "").replace(", then ", "+")
+        """`"random"`, `"21k"`, `"21k+1k"`, .. or where else from.
+
+        Of SETR-Hybrid both, `"1k-random"`: its ResNet's and its transformer's.
+        """
+        data = _pretrained_on(self.pretraining)
+        if self.encoder == "hybrid":
+            return f"{_pretrained_on(self.stem_pretraining)}-{data}"
+        return data
 
     @property
     def command(self) -> str:
@@ -241,9 +292,11 @@ class Recipe:
         """The recipe on images of `factor` times the published size.
 
         Crops, windows and strides shrink with the images; crops stay
-        multiples of the patches.
+        multiples of the patches, or of 16 for a ResNet.
         """
-        patch = self.patch_size or self._published_encoder["patch_size"]
+        patch = self.patch_size or self._published_encoder.get(
+            "patch_size", _CROP
+        )
         return dataclasses.replace(
             self,
             image_scale=self.image_scale * factor,
@@ -263,7 +316,46 @@ class Recipe:
                 downloaded once. `False` leaves the encoder at random.
             **overrides: arguments of the model or of its backbone.
         """
-        decoder = MODELS[self.decoder]
+        for name in (self.pretraining, self.stem_pretraining):
+            if weights and name in UNRELEASED:
+                raise ValueError(
+                    f"{self.name} starts from a ResNet of {UNRELEASED[name]} "
+                    "that was not released. Pass dataclasses.replace(recipe, "
+                    f"..) with another one than {name!r}, or weights=False."
+                )
+        arguments = {
+            "num_classes": self.facts.num_classes,
+            "classes": self.facts.classes,
+            **self._decoder_arguments(),
+            **self._encoder_arguments(),
+            **overrides,
+        }
+        if self.encoder == "hybrid":
+            arguments["stem"] = self._stem(weights, arguments.pop("stem", {}))
+        start = self.pretraining
+        model = MODELS[self.decoder].from_preset(
+            start if start not in (None, *UNRELEASED) else self._shape_from,
+            load_weights=weights and start is not None,
+            **arguments,
+        )
+        if self.lora_rank is not None:
+            model.backbone.enable_lora(self.lora_rank)
+        return model
+
+    @property
+    def _shape_from(self):
+        return ENCODERS[self.encoder]
+
+    def _decoder_arguments(self):
+        """Of the model, but for its classes."""
+        auxiliary = self.auxiliary_layers
+        if self.decoder == "semantic_fpn":
+            return {}
+        if self.decoder == "fcn":
+            return {
+                "auxiliary_stage": auxiliary[0] if auxiliary else None,
+                "align_corners": self.align_corners,
+            }
         arguments = checkpoints.decoder_arguments(
             self.decoder, self.variant, self.dataset
         )
@@ -273,23 +365,35 @@ class Recipe:
             arguments["use_class_token"] = False
         else:
             (arguments["feature_layer"],) = self.feature_layers
-            arguments["auxiliary_layers"] = self.auxiliary_layers
-        arguments.update(
-            num_classes=self.facts.num_classes,
-            classes=self.facts.classes,
-            image_shape=(*self.crop_size, 3),
-            **(self.small_shape or {}),
-        )
+            arguments["auxiliary_layers"] = auxiliary
+        return arguments
+
+    def _encoder_arguments(self):
+        arguments = dict(self.small_shape or {})
+        if self._is_on_resnet:
+            # Of any size, as it is tested on images of their own.
+            arguments["image_shape"] = (None, None, 3)
+            if self.decoder == "fcn":
+                arguments["output_stride"] = 8
+            return arguments
+        arguments["image_shape"] = (*self.crop_size, 3)
         if self.patch_size is not None:
             arguments["patch_size"] = self.patch_size
-        model = decoder.from_preset(
-            self.pretraining or ENCODERS[self.encoder],
-            load_weights=weights and self.pretraining is not None,
-            **{**arguments, **overrides},
+        return arguments
+
+    @property
+    def _is_on_resnet(self):
+        return self.decoder in ("fcn", "semantic_fpn")
+
+    def _stem(self, weights, options):
+        """The ResNet of SETR-Hybrid, with other arguments for a small one."""
+        start = self.stem_pretraining
+        loads = weights and start is not None
+        return ResNetBackbone.from_preset(
+            start if start not in (None, *UNRELEASED) else ENCODERS["resnet50"],
+            load_weights=loads,
+            **{**_STEM, **options},
         )
-        if self.lora_rank is not None:
-            model.backbone.enable_lora(self.lora_rank)
-        return model
 
     def compile(self, model: keras.Model, **overrides: Any) -> None:
         """`model.compile` with the learning rate and its decay.
@@ -302,6 +406,8 @@ class Recipe:
         arguments = {
             "learning_rate": self.learning_rate,
             "total_steps": self.steps,
+            "head_multiplier": self.head_multiplier,
+            "weight_decay": self.weight_decay,
         }
         model.compile(**{**arguments, **overrides})
 
@@ -439,9 +545,13 @@ class Recipe:
 
     def test_options(self, multi_scale: bool = False) -> dict[str, Any]:
         """Arguments of `keras_setr.evaluate` for the published test."""
+        window, stride = self.crop_size, self.stride
+        if self.whole:
+            # Larger than any image at any of the scales, up to 1.75.
+            window = stride = (2 * max(self.base_scale),) * 2
         options = {
-            "window_size": self.crop_size,
-            "stride": self.stride,
+            "window_size": window,
+            "stride": stride,
             "base_scale": self.base_scale,
             "protocol": self.protocol,
         }

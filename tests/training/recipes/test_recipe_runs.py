@@ -1,6 +1,7 @@
 """Every kind of recipe, end to end and small, on one backend."""
 
 import collections
+import re
 
 import keras
 import pytest
@@ -28,7 +29,10 @@ def programs():
             small.learning_rate,
             small.protocol,
             small.scales,
-            small.small_shape["hidden_dim"],
+            str(small.small_shape),
+            small.encoder == "hybrid",
+            (small.crop_size, small.whole, small.align_corners),
+            (small.base_scale, small.weight_decay),
         ].append(recipe.name)
     return list(found.values())
 
@@ -38,7 +42,11 @@ def kinds():
     found = collections.defaultdict(list)
     for recipe in ks.recipes.values():
         found[
-            recipe.dataset, recipe.decoder, recipe.variant, recipe.protocol
+            recipe.dataset,
+            recipe.decoder,
+            recipe.variant,
+            recipe.protocol,
+            recipe.encoder == "hybrid",
         ].append(recipe.name)
     return list(found.values())
 
@@ -105,7 +113,7 @@ def test_a_recipe_runs_end_to_end(name, tmp_path, capsys):
     printed = capsys.readouterr().out
     # The page is that of the model that runs.
     assert f"\n{name}, made small to try it out\n" in printed
-    assert "small: 6 layers of width" in printed
+    assert re.search("small: (6 layers of width|stages of 1, 1, 1)", printed)
     assert "published" not in printed
     assert "on " + keras.config.backend() + ": 1 x 2 steps" in printed
     assert "the preset loads with equal output" in printed
@@ -120,7 +128,7 @@ def test_a_recipe_runs_end_to_end(name, tmp_path, capsys):
 @pytest.mark.no_backend
 def test_the_command_line_changes_a_recipe(tmp_path, capsys):
     assert main(["train", "--list"]) == 0
-    assert "45 recipes" in capsys.readouterr().out
+    assert "75 recipes" in capsys.readouterr().out
     name = "setr_naive_base_cityscapes_768_40k"
     line = ["train", "--recipe", name, "--smoke", "--steps", 5]
     line += ["--interval", 2, "--batch-size", 3, "--learning-rate", 0.5]

@@ -12,6 +12,7 @@ import keras_setr as ks
 from keras_setr import checkpoints
 from keras_setr.layers.initialization import values_follow
 from keras_setr.optimizers import schedule_of
+from tests import tiny
 from tests.checkpoints import reference as ref
 from tests.checkpoints.test_encoders import save
 from tests.training.recipes.published_figures import AUTHORS
@@ -75,26 +76,41 @@ def test_every_released_model_belongs_to_one_recipe():
             recipe.dataset,
             recipe.decoder,
         )
-        assert preset.image_size == recipe.crop_size[0]
+        size = preset.image_size
+        if isinstance(size, int):
+            size = (size, size)
+        assert size == recipe.crop_size
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.name)
 def test_a_name_says_what_is_in_the_record(recipe):
+    height, width = recipe.crop_size
+    size = height if height == width else f"{height}x{width}"
+    baseline = recipe.decoder in ("fcn", "semantic_fpn")
     parts = (
-        f"setr_{recipe.decoder}_{recipe.encoder}_{recipe.dataset}_"
-        f"{recipe.crop_size[0]}_{recipe.steps // 1000}k"
+        f"{'' if baseline else 'setr_'}{recipe.decoder}_{recipe.encoder}_"
+        f"{recipe.dataset}_{size}_{recipe.steps // 1000}k"
     )
     assert recipe.name.startswith(parts)
     suffixes = recipe.name.removeprefix(parts)
     assert ("trainval" in suffixes) == (recipe.split == "train+validation")
     assert ("coarse" in suffixes) == (recipe.coarse_split is not None)
     assert ("random" in suffixes) == (recipe.pretraining is None)
+    assert recipe.because and recipe.measured is None
+    if recipe.encoder == "hybrid":
+        stem, transformer = recipe.pretrained_on.split("-")
+        assert suffixes == f"_{stem}_{transformer.removesuffix('+1k')}"
+    if baseline:
+        assert recipe.variant == recipe.protocol == "mmsegmentation"
+        assert recipe.weight_decay and recipe.head_multiplier == 1
+        assert ("21k" in suffixes) == (recipe.pretrained_on == "21k")
+        assert recipe.align_corners == (size == 769)
+        return
     by_mmsegmentation = "mmsegmentation" in suffixes
     for kind in (recipe.follows, recipe.variant, recipe.protocol):
         assert (kind == "mmsegmentation") == by_mmsegmentation
     if "_b" in suffixes:
         assert f"_b{recipe.batch_size}" in suffixes
-    assert recipe.because and recipe.measured is None
     if recipe.pretraining is not None:
         encoder = checkpoints.PRESETS[recipe.pretraining]
         assert encoder.model_class is None
@@ -175,6 +191,7 @@ def test_rates_are_those_of_the_configurations():
     rates = {
         (recipe.dataset, recipe.decoder): recipe.learning_rate
         for recipe in RECIPES
+        if recipe.decoder not in ("fcn", "semantic_fpn")
     }
     assert rates == {
         ("cityscapes", "naive"): 0.01,
@@ -224,6 +241,8 @@ def test_heads_learn_ten_times_as_fast_as_encoder_and_neck():
         "setr_mla_deit_base_pascal_context_480_80k",
         "setr_pup_large_ade20k_512_160k_mmsegmentation",
         "setr_naive_base_cityscapes_768_40k",
+        "fcn_resnet50_cityscapes_769_40k",
+        "semantic_fpn_resnet50_ade20k_512_160k",
     ],
 )
 def test_a_recipe_builds_the_model_whose_weights_were_released(name):
@@ -276,6 +295,65 @@ def test_the_encoder_is_loaded_and_the_decoder_new(tmp_path, capsys):
     )
     assert "Loaded" not in capsys.readouterr().out
     assert random.backbone.num_layers == 2 and model.num_classes == 19
+
+
+def test_the_baselines_are_trained_and_tested_as_in_mmsegmentation():
+    recipe = ks.recipes["fcn_resnet101_pascal_context_480_80k"]
+    small, options = ks.training.miniature(recipe)
+    model = small.build_model(**options)
+    small.compile(model)
+    optimizer = model.optimizer
+    assert optimizer.l2 == 0.0001 and optimizer.weight_decay is None
+    assert optimizer.multiplier("decode_head/classifier/kernel") == 1
+    assert model.backbone.output_stride == 8
+    assert recipe.test_options()["window_size"] == (480, 480)
+    wide = ks.recipes["fcn_resnet50_cityscapes_512x1024_40k"]
+    # 4096 is more than 1.75 * 2048: images are never cut.
+    assert wide.test_options() == {
+        "window_size": (4096, 4096),
+        "stride": (4096, 4096),
+        "base_scale": (1024, 2048),
+        "protocol": "mmsegmentation",
+    }
+    assert ks.recipes["fcn_resnet50_cityscapes_769_40k"].stride == (513, 513)
+
+
+def test_weights_that_were_never_released_are_told():
+    for name, lacking in (
+        ("setr_naive_hybrid_cityscapes_768_40k_21k_random", "resnet50_in21k"),
+        ("fcn_resnet101_ade20k_512_160k_21k", "resnet101_in21k"),
+    ):
+        recipe = ks.recipes[name]
+        with pytest.raises(ValueError, match=f"not released.*{lacking}"):
+            recipe.build_model()
+    assert recipe.pretrained_on == "21k"
+    small, options = ks.training.miniature(recipe)
+    assert small.build_model(**options).num_classes == 150
+
+
+def test_the_hybrids_two_parts_are_loaded_each_from_its_own(tmp_path, capsys):
+    stem = tiny.resnet((None, None, 3))
+    stem.save_to_preset(tmp_path / "stem")
+    weights = ref.random_weights()
+    save(tmp_path / "vit.safetensors", ref.as_timm(weights))
+    small, _ = ks.training.miniature(
+        ks.recipes["setr_naive_hybrid_cityscapes_768_40k_1k_21k"]
+    )
+    small = dataclasses.replace(
+        small,
+        small_shape=None,
+        stem_pretraining=str(tmp_path / "stem"),
+        pretraining=str(tmp_path / "vit.safetensors"),
+        feature_layers=(ref.DEPTH,),
+        auxiliary_layers=(1,),
+    )
+    model = small.build_model(filters=8, num_heads=ref.HEADS, patch_size=16)
+    assert "the stem is as it was given" in capsys.readouterr().out
+    assert model.backbone.stem.output_stride == 16
+    for ours, theirs in zip(model.backbone.stem.weights, stem.weights):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs)
+        )
 
 
 def test_crops_and_images_shrink_together():
@@ -337,12 +415,13 @@ def test_select_filters_and_names_what_there_is():
         "setr_pup_base_cityscapes_768_40k",
         "setr_pup_base_cityscapes_768_80k",
     ]
-    assert len(ks.recipes.select(follows="mmsegmentation")) == 7
-    assert str(ks.recipes.select(dataset="ade20k", steps=80_000)).startswith(
+    # Seven of SETR, sixteen of FCN and four of Semantic FPN.
+    assert len(ks.recipes.select(follows="mmsegmentation")) == 27
+    assert str(ks.recipes.select(dataset="ade20k", steps=40_000)).startswith(
         "0 recipes"
     )
-    with pytest.raises(ValueError, match="decoder .* mla, naive, pup.*'fcn'"):
-        ks.recipes.select(decoder="fcn")
+    with pytest.raises(ValueError, match="decoder .* fcn, mla, naive.*'fpn'"):
+        ks.recipes.select(decoder="fpn")
     with pytest.raises(ValueError, match="attributes of a recipe.*crop=512"):
         ks.recipes.select(crop=512)
 

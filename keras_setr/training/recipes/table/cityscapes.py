@@ -176,6 +176,49 @@ _SMALL = (
     _small("mla", "MLA", 80, 76.87, (*_LIKE_DEIT, MLA_RATE)),
 )
 
+_HYBRID_READING = (
+    NO_CONFIGURATION,
+    "The paper does not say whether stage 4 of the ResNet is dilated or left "
+    "out: it is dilated, as in mmsegmentation's FCN of output stride 16. Rate "
+    "and auxiliary heads are those of the authors' Naive-S.",
+)
+_UNRELEASED = (
+    "The ResNet-50 that the authors trained on ImageNet-21k was not released."
+)
+
+
+def _hybrid(steps, stem, transformer, miou):
+    """A row of Table 1(d) with SETR-Hybrid."""
+    on_21k = stem == "21k"
+    because = _HYBRID_READING
+    because += (_UNRELEASED,) if on_21k else ()
+    because += (PRETRAINING,) if transformer == "21k" else ()
+    return row(
+        *("naive", "hybrid", "cityscapes", steps, because),
+        follows="paper",
+        suffix=f"_{stem}_{transformer}",
+        stem_pretraining="resnet50_in21k" if on_21k else "resnet50_v1c",
+        **({"pretraining": None} if transformer == "random" else {}),
+        single={
+            f"Table 1(d), SETR-Hybrid ({stem}-{transformer}), {steps}k": miou
+        },
+    )
+
+
+_HYBRID = tuple(
+    _hybrid(*case)
+    for case in (
+        (40, "1k", "random", 74.48),
+        (40, "21k", "random", 75.03),
+        (40, "1k", "21k", 76.76),
+        (40, "21k", "21k", 76.90),
+        (80, "1k", "random", 77.36),
+        (80, "21k", "random", 77.57),
+        (80, "1k", "21k", 76.57),
+        (80, "21k", "21k", 77.61),
+    )
+)
+
 _DEIT = tuple(
     row(decoder, "deit_base", "cityscapes", steps, (differences.NO_DEIT_ROW,))
     for decoder in ("naive", "pup", "mla")
@@ -188,5 +231,6 @@ RECIPES = (
     *_SERVER,
     *_MMSEGMENTATION,
     *_SMALL,
+    *_HYBRID,
     *_DEIT,
 )

@@ -1,0 +1,102 @@
+"""mmsegmentation's FCN and Semantic FPN: what it trained, and its figures.
+
+Of its model zoo (metafile.yaml of 1.2.2) those on ResNet-50 and ResNet-101,
+with output stride 8 for FCN, on the data sets of the paper.
+"""
+
+from typing import NamedTuple
+
+
+class Baseline(NamedTuple):
+    """One trained model.
+
+    Attributes:
+        decoder: `"fcn"` or `"semantic_fpn"`.
+        depth: int. Of the ResNet.
+        dataset: a key of `DATASETS`.
+        crop: int, or `(H, W)`. Of the training; crops of 769 align corners.
+        thousand_steps: int.
+        file: str. Its name, which ends in the first digits of its hash.
+        miou, miou_multi_scale: float, percent.
+    """
+
+    decoder: str
+    depth: int
+    dataset: str
+    crop: int | tuple[int, int]
+    thousand_steps: int
+    file: str
+    miou: float
+    miou_multi_scale: float
+
+    @property
+    def name(self) -> str:
+        """Of the preset, and of its recipe."""
+        crop = self.crop
+        size = crop if isinstance(crop, int) else f"{crop[0]}x{crop[1]}"
+        return (
+            f"{self.decoder}_resnet{self.depth}_{self.dataset}_{size}_"
+            f"{self.thousand_steps}k"
+        )
+
+    @property
+    def url(self) -> str:
+        zoo = {"fcn": "fcn", "semantic_fpn": "sem_fpn"}[self.decoder]
+        folder = self.file.rpartition("_20")[0]
+        return (
+            "https://download.openmmlab.com/mmsegmentation/v0.5/"
+            f"{zoo}/{folder}/{self.file}"
+        )
+
+    @property
+    def aligns_corners(self) -> bool:
+        return self.crop == 769
+
+
+_WIDE = (512, 1024)
+_FCN_ROWS = (
+    (50, "cityscapes", _WIDE, 40, "20200604_192608-efe53f0d", 72.25, 73.36),
+    (101, "cityscapes", _WIDE, 40, "20200604_181852-a883d3a1", 75.45, 76.58),
+    (50, "cityscapes", _WIDE, 80, "20200606_113019-03aa804d", 73.61, 74.24),
+    (101, "cityscapes", _WIDE, 80, "20200606_113038-3fb937eb", 75.13, 75.94),
+    (50, "cityscapes", 769, 40, "20200606_113104-977b5d02", 71.47, 72.54),
+    (101, "cityscapes", 769, 40, "20200606_113208-7d4ab69c", 73.93, 75.14),
+    (50, "cityscapes", 769, 80, "20200606_195749-f5caeabc", 72.64, 73.32),
+    (101, "cityscapes", 769, 80, "20200606_214354-45cbac68", 75.52, 76.61),
+    (50, "ade20k", 512, 80, "20200614_144016-f8ac5082", 35.94, 37.94),
+    (101, "ade20k", 512, 80, "20200615_014143-bc1809f7", 39.61, 40.83),
+    (50, "ade20k", 512, 160, "20200615_100713-4edbc3b4", 36.10, 38.08),
+    (101, "ade20k", 512, 160, "20200615_105816-fd192bd5", 39.91, 41.40),
+    (101, "pascal_context", 480, 40, "20210421_154757-b5e97937", 44.43, 45.63),
+    (101, "pascal_context", 480, 80, "20210421_163310-4711813f", 44.13, 45.26),
+    (
+        *(101, "pascal_context_59", 480, 40),
+        *("20210415_230724-8cf83682", 48.42, 50.40),
+    ),
+    (
+        *(101, "pascal_context_59", 480, 80),
+        *("20210416_110804-9a6f2c94", 49.35, 51.38),
+    ),
+)
+_FPN_ROWS = (
+    (50, "cityscapes", _WIDE, 80, "20200717_021437-94018a0d", 74.52, 76.08),
+    (101, "cityscapes", _WIDE, 80, "20200717_012416-c5800d4c", 75.80, 77.40),
+    (50, "ade20k", 512, 160, "20200718_131734-5b5a6ab9", 37.49, 39.09),
+    (101, "ade20k", 512, 160, "20200718_131734-306b5004", 39.35, 40.72),
+)
+
+
+def _baseline(decoder, depth, dataset, crop, steps, stamp, *figures):
+    sides = (crop, crop) if isinstance(crop, int) else crop
+    word, suffix = ("fcn", "-d8") if decoder == "fcn" else ("fpn", "")
+    file = (
+        f"{word}_r{depth}{suffix}_{sides[0]}x{sides[1]}_{steps}k_{dataset}_"
+        f"{stamp}.pth"
+    )
+    return Baseline(decoder, depth, dataset, crop, steps, file, *figures)
+
+
+BASELINES = (
+    *(_baseline("fcn", *row) for row in _FCN_ROWS),
+    *(_baseline("semantic_fpn", *row) for row in _FPN_ROWS),
+)
