@@ -78,11 +78,8 @@ class Encoder(keras_hub.models.Backbone):
 
     presets = loading.PresetsOf("Encoder")
     num_layers: int
-    image_shape: tuple[int | None, int | None, int]
+    image_shape: Any
     features: dict[int, Any]
-    size_multiple = 1
-    lora: dict[str, Any] | None = None
-    is_quantized = False
     can_rematerialize = False
 
     def __setattr__(self, name, value):
@@ -90,6 +87,18 @@ class Encoder(keras_hub.models.Backbone):
             set_trainable(self, value)
         else:
             super().__setattr__(name, value)
+
+    @property
+    def size_multiple(self) -> int:
+        return 1
+
+    @property
+    def lora(self) -> dict[str, Any] | None:
+        return None
+
+    @property
+    def is_quantized(self) -> bool:
+        return False
 
     @property
     def depths(self) -> dict[str, int]:

@@ -132,6 +132,8 @@ class ResNetBackbone(Encoder):
         super().__init__(inputs=images, outputs=x, dtype=dtype, **kwargs)
         self._depths = depths
 
+        self.num_layers = len(self.features)
+
         # === Config ===
         self.num_blocks = num_blocks
         self.output_stride = output_stride
@@ -141,11 +143,6 @@ class ResNetBackbone(Encoder):
         self.norm = norm
         self.image_shape = image_shape
         keras_internals.register_parameters(self)
-
-    @property
-    def num_layers(self) -> int:
-        """Stages, which `freeze` counts."""
-        return len(self.features)
 
     @property
     def hidden_dim(self) -> int:

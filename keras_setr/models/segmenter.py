@@ -120,7 +120,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             None.
     """
 
-    backbone_cls = SETRBackbone
+    backbone_cls: type[Encoder] = SETRBackbone
     preprocessor_cls = SETRImageSegmenterPreprocessor
     presets = loading.PresetsOf("SETRSegmenter")
     # Keras' own, None until they are made.
