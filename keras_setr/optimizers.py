@@ -54,7 +54,7 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         # A base below the published floor decays to nothing, not upwards.
         self.end_learning_rate = end_learning_rate
         self.power = power
-        self._variable = None
+        self._variable: Any = None
         self._span = (0, decay_steps)
 
     @property

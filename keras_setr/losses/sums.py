@@ -138,9 +138,14 @@ def by_name(name: str, ignore_class: int | None) -> PixelLoss | None:
     Returns:
         A loss, or None where the name is none of this module's.
     """
-    terms = [_TERM.fullmatch(term.strip()) for term in name.split("+")]
-    if not all(term and term["name"] in NAMES for term in terms):
-        if len(terms) > 1 or "*" in name:
+    parts = name.split("+")
+    terms = [
+        term
+        for part in parts
+        if (term := _TERM.fullmatch(part.strip())) and term["name"] in NAMES
+    ]
+    if len(terms) < len(parts):
+        if len(parts) > 1 or "*" in name:
             raise ValueError(
                 f"loss must be a sum of {', '.join(NAMES)}, with weights "
                 f"before *, as in 'ce+0.5*dice'. Received: {name!r}."
