@@ -13,6 +13,7 @@ from PIL import Image
 import keras_setr as ks
 from keras_setr_commands.main import COMMANDS
 from keras_setr_commands.main import main
+from tests import tiny
 from tests.checkpoints.test_decoders import authors_file
 
 # What they call is tested on each backend, and test_recipe_runs.py trains by
@@ -59,6 +60,41 @@ def test_quickstart_runs_on_a_users_folder(
     with Image.open(tmp_path / "prediction.png") as picture:
         assert picture.width > 3 * 80
     assert ks.SETRPUP.from_preset(str(tmp_path / "preset")).num_classes == 10
+
+
+def test_figures_are_written_for_an_image(folder, tmp_path, monkeypatch):
+    shape = (64, 80, 3)
+    options = {"filters": 8, "num_classes": 10}
+    model = ks.SETRPUP(tiny.backbone(shape), auxiliary_layers=(), **options)
+    model.save_to_preset(str(tmp_path / "preset"))
+    baseline = ks.FCN(
+        tiny.resnet(shape, output_stride=8), auxiliary_stage=None, **options
+    )
+    baseline.save_to_preset(str(tmp_path / "fcn"))
+    scene = "val/scene_0000.png"
+    (tmp_path / "log.csv").write_text("epoch,loss\n0,2.0\n1,1.0\n")
+    run_script(
+        monkeypatch,
+        "figures.py",
+        folder / "images" / scene,
+        *("--model", tmp_path / "preset", "--beside", tmp_path / "fcn"),
+        *("--mask", folder / "masks" / scene, "--log", tmp_path / "log.csv"),
+        *("--out", tmp_path / "out", "--point", 5, 70),
+    )
+    outside = {"overlay", "legend", "entropy", "side_by_side", "errors"}
+    inside = {"features", "attention_from", "attention_to", "rollout"}
+    charts = {"confusion", "curves"}
+    written = {path.stem for path in (tmp_path / "out").iterdir()}
+    assert written == outside | inside | charts | {"positions"}
+    # A model without attention has features all the same.
+    run_script(
+        monkeypatch,
+        "figures.py",
+        *(folder / "images" / scene, "--model", tmp_path / "fcn"),
+        *("--out", tmp_path / "other"),
+    )
+    written = {path.stem for path in (tmp_path / "other").iterdir()}
+    assert written == {"overlay", "legend", "entropy", "features"}
 
 
 @pytest.mark.no_backend

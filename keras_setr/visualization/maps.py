@@ -68,7 +68,7 @@ def error_map(
     picture[hidden & hatch(*hidden.shape)] = 70
     counted = max(truth.size - ignored.sum(), 1)
     share = wrong.sum() / counted
-    names = [
+    names: list[tuple[str, Any]] = [
         (with_share("wrong", share), _WRONG),
         (with_share("right", 1 - share), _RIGHT),
     ]
