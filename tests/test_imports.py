@@ -76,6 +76,33 @@ FLOORS = {
         "visualization",
     ),
 }
+# What an exported model is read, run, scored and drawn with, where Keras is
+# not installed: these import it where they use it.
+WITHOUT_KERAS = (
+    "arguments",
+    "classes",
+    "confusion",
+    "data",
+    "evaluation",
+    "export",
+    "facts",
+    "files",
+    "inference",
+    "opencv",
+    "submission",
+    "tables",
+    "version",
+    "visualization",
+    "workers",
+)
+WITH_KERAS = (
+    "data/batches/readers.py",
+    "export/exporting.py",
+    "export/graph.py",
+    "export/writers.py",
+    "inference/devices.py",
+    "inference/on_device.py",
+)
 # Imported where they are used, never on import of the package.
 LAZY = ("tensorflow", "torch", "jax", "matplotlib", "tensorflow_datasets")
 # Subclasses of TFDS's builder; importing them registers them.
@@ -126,6 +153,18 @@ def test_heavy_libraries_are_imported_where_they_are_used(path):
             # Nobody else may import TFDS by way of a builder.
             if path.parent != BUILDERS:
                 assert not name.startswith(BUILDERS_PACKAGE)
+
+
+@pytest.mark.parametrize(
+    "path", FILES, ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_what_a_deployment_needs_imports_no_keras(path):
+    place = path.relative_to(PACKAGE).as_posix()
+    if part_of(path) not in WITHOUT_KERAS or place in WITH_KERAS:
+        return
+    for node in ast.parse(path.read_text()).body:
+        for name in imported(node):
+            assert name.split(".")[0] not in ("keras", "keras_hub")
 
 
 def test_every_public_name_exists_and_is_listed_in_order():

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from keras import ops
 from PIL import Image
 from PIL import ImageDraw
 
@@ -184,6 +183,8 @@ def attention_rollout(
 
 
 def _mean_of_heads(maps):
+    from keras import ops
+
     return to_array(ops.mean(maps[0], axis=0))
 
 

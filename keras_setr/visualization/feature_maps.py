@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from PIL import Image
 
@@ -65,6 +64,8 @@ def features(
         ValueError: a layer or a stage that there is not, a size that the
             model does not take.
     """
+    import keras
+
     depth = model.backbone.num_layers
     layers = range(1, depth + 1) if layers is None else layers
     _check(layers, depth, "layers", "the encoder's layers")

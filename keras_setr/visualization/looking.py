@@ -3,9 +3,7 @@
 import contextlib
 import os
 
-import keras
 import numpy as np
-from keras import ops
 from PIL import Image
 
 from keras_setr.arguments import having
@@ -33,6 +31,8 @@ class Look:
     """
 
     def __init__(self, model, image, size=None):
+        from keras import ops
+
         if isinstance(image, (str, os.PathLike, Image.Image)):
             image = model.load_image(image)
         image = np.asarray(image)
@@ -84,6 +84,8 @@ def _size_for(backbone, size):
 @contextlib.contextmanager
 def without_gradients():
     """torch keeps what a gradient would need of every call outside of this."""
+    import keras
+
     if keras.config.backend() == "torch":
         import torch
 
@@ -95,6 +97,8 @@ def without_gradients():
 
 def to_array(tensor):
     """float32 on the host."""
+    from keras import ops
+
     return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))
 
 
