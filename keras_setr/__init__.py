@@ -1,9 +1,9 @@
 """SETR (CVPR 2021) semantic segmentation for Keras 3.
 
-Keras and its backend are imported with the first name that needs them, so
-that a deployment segments by an exported file with neither installed. Where
-Keras is imported already, all names are there at once, and its registry knows
-the classes for `keras.saving.load_model`.
+Where Keras is installed all names are there at once, and its registry knows
+the classes for `keras.saving.load_model`. Without it, as in a deployment that
+segments by an exported file, those are there that need none; the commands,
+too, import it with the first name that does.
 """
 
 import sys
@@ -24,7 +24,16 @@ _WITHOUT_KERAS = {
     "write_submission": "keras_setr.submission",
 }
 
-if TYPE_CHECKING or "keras" in sys.modules:
+
+def _wants_keras():
+    try:
+        installed = find_spec("keras") is not None
+    except ImportError:
+        installed = False
+    return installed and "keras_setr_commands" not in sys.modules
+
+
+if TYPE_CHECKING or "keras" in sys.modules or _wants_keras():
     from keras_setr.public import *  # noqa: F403
     from keras_setr.public import __all__ as __all__
 

@@ -222,7 +222,7 @@ class SegmentationSource:
         return tuple(
             free if known is None else known
             for known, free in zip(
-                fixed, self.proposed_crop_size(backbone.patch_size)
+                fixed, self.proposed_crop_size(backbone.size_multiple)
             )
         )
 

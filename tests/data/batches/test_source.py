@@ -146,7 +146,7 @@ def test_sources_that_differ_are_not_joined(other, message):
 def test_batches_for_a_model_have_its_size():
     def size(patch_size, image_shape=(None, None, 3)):
         backbone = types.SimpleNamespace(
-            patch_size=patch_size, image_shape=image_shape
+            size_multiple=patch_size, image_shape=image_shape
         )
         model = types.SimpleNamespace(backbone=backbone)
         batches = Numbers(0, 5).batches(2, model=model, reader="threads")
