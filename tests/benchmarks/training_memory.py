@@ -32,6 +32,8 @@ def build(args, rematerialize):
     import keras_setr as ks
 
     keras.config.set_dtype_policy(args.policy)
+    if args.model in ("fcn", "semantic_fpn"):
+        return baseline(ks, args)
     backbone = ks.SETRBackbone(
         num_layers=args.layers,
         hidden_dim=args.dim,
@@ -41,6 +43,17 @@ def build(args, rematerialize):
     )
     build = {"naive": ks.SETRNaive, "pup": ks.SETRPUP, "mla": ks.SETRMLA}
     model = build[args.model](backbone, args.classes)
+    model.compile(args.optimizer, metrics=None)
+    return model
+
+
+def baseline(ks, args):
+    """On ResNet-50; nothing of it is rematerialised."""
+    size = (args.crop, args.crop, 3)
+    cls = ks.models.MODELS[args.model]
+    stride = 8 if args.model == "fcn" else 32
+    backbone = ks.ResNetBackbone(output_stride=stride, image_shape=size)
+    model = cls(backbone, args.classes)
     model.compile(args.optimizer, metrics=None)
     return model
 
@@ -109,7 +122,9 @@ def main():
     parser.add_argument("--backends", nargs="+", default=BACKENDS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--model", choices=("naive", "pup", "mla"), default="naive"
+        "--model",
+        choices=("naive", "pup", "mla", "fcn", "semantic_fpn"),
+        default="naive",
     )
     parser.add_argument("--optimizer", default="auto")
     parser.add_argument("--policy", default="float32")

@@ -256,10 +256,10 @@ def test_memory_of_a_step_is_estimated():
     with values_follow():
         model = tiny.build("fcn")
     two, four = (ks.training.estimate_memory(model, n) for n in (2, 4))
-    assert four.activations == 2 * two.activations
+    assert abs(four.activations - 2 * two.activations) <= 1  # rounded
     assert two.gradients == 4 * trainable(model)
     larger = ks.training.estimate_memory(model, 2, image_size=(32, 48))
-    assert larger.activations == 4 * two.activations
+    assert abs(larger.activations - 4 * two.activations) <= 3
     plan = ks.training.plan_memory(model, 4, available=1)
     assert plan.batch_size == 1 and not plan.rematerialize
     hybrid, naive = tiny.build("hybrid"), tiny.build("naive")

@@ -210,34 +210,38 @@ def _convolutions(model, size, kept):
             outputs = found if isinstance(found, list) else [found]
             tensors = keras.tree.flatten(layer.output)
             shapes.update(zip(map(id, tensors), outputs))
-            for width, area in _widths(layer, given, outputs):
-                total += kept.convolution * width * area
-                largest = max(largest, width * area)
+            maps, wide_maps = _maps(layer, given, outputs)
+            total += kept.convolution * (sum(maps) + sum(wide_maps))
+            largest = max(largest, *maps)
     return total, largest
 
 
-def _widths(layer, given, outputs):
-    """`(channels, pixels)` of each convolution's map in a layer."""
+def _maps(layer, given, outputs):
+    """Values of each map that a layer's convolutions make.
+
+    Those of 3 x 3 and larger kernels, and those of 1 x 1 kernels.
+    """
     areas = [math.prod(shape[1:3]) for shape in outputs]
     if isinstance(layer, ResNetStem):
-        return [(c.filters, 4 * areas[0]) for c in layer.convolutions]
+        return [c.filters * 4 * areas[0] for c in layer.convolutions], ()
     if isinstance(layer, Bottleneck):
-        before = math.prod(given[1:3])
-        inner = [(layer.filters, before), (layer.filters, areas[0])]
-        wide = layer.EXPANSION * layer.filters
+        before = layer.filters * math.prod(given[1:3])
+        wide = layer.EXPANSION * layer.filters * areas[0]
         count = 1 if layer.shortcut is None else 2
-        return inner + count * [(wide, areas[0])]
+        return [layer.filters * areas[0]], [before, *count * [wide]]
     if isinstance(layer, FCNHead):
         count = layer.num_convolutions + layer.concatenate_input
-        return count * [(layer.filters, areas[0])]
+        return count * [layer.filters * areas[0]], ()
     if isinstance(layer, FeaturePyramid):
-        return [(layer.filters, 2 * area) for area in areas]
-    return [
-        # As large as it is once enlarged.
-        (layer.filters, math.prod(shape[1:3]) * 4**index)
+        maps = [layer.filters * area for area in areas]
+        return maps, maps
+    # Of Semantic FPN, each as large as it is once enlarged.
+    maps = [
+        layer.filters * math.prod(shape[1:3]) * 4**index
         for shape, stream in zip(given, layer.streams)
         for index in range(len(stream))
     ]
+    return maps, ()
 
 
 def _decoder(model, grid, kept):

@@ -135,6 +135,23 @@ def test_a_process_killed_while_it_saves_leaves_a_run_to_go_on_with(
         assert row == pytest.approx(other, rel=1e-5)
 
 
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize("name", ("fcn", "semantic_fpn", "hybrid"))
+def test_a_run_with_a_resnet_goes_on_in_the_middle_of_an_epoch(name, tmp_path):
+    def model():
+        keras.utils.set_random_seed(0)
+        # Moving statistics, and dropout before the classifiers of baselines.
+        options = {} if name == "hybrid" else {"dropout_rate": 0.2}
+        model = tiny.build(name, **options)
+        model.compile(learning_rate=0.02, weight_decay=1e-3)
+        return model
+
+    weights = tiny_run.weights(train(tmp_path / "whole", model=model()))
+    with pytest.raises(Interrupted):
+        train(tmp_path / "cut", Interruption(1, 3), model=model())
+    assert_same_weights(train(tmp_path / "cut", model=model()), weights)
+
+
 def test_a_run_with_lora_goes_on_with_it(tmp_path):
     def adapted():
         model = tiny_run.model()
