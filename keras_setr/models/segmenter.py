@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
-import h5py
 import keras
 import keras_hub
 import numpy as np
@@ -38,6 +37,7 @@ from keras_setr.models import division
 from keras_setr.models import fitting
 from keras_setr.models import keras_internals
 from keras_setr.models import prediction
+from keras_setr.models import weight_files
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.encoder import IMAGE_SHAPE
 from keras_setr.models.encoder import Encoder
@@ -786,36 +786,10 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             ValueError: the file is that of another model, or of a model for
                 images of another size.
         """
-        if str(filepath).endswith(".weights.h5") and h5py.is_hdf5(filepath):
-            with h5py.File(filepath) as file:
-                if "optimizer" not in file:
-                    # Keras would warn that it finds none.
-                    kwargs.setdefault("objects_to_skip", [self.optimizer])
-                if not kwargs.get("skip_mismatch"):
-                    self._check_positions(file, filepath)
-        super().load_weights(filepath, **kwargs)
+        options = weight_files.read_options(self, filepath, kwargs)
+        super().load_weights(filepath, **options)
         # They may be int8 where the model had floats.
         self._forget_compiled()
-
-    def _check_positions(self, file, path):
-        """Raise where a weights file belongs to images of another size."""
-        backbone = self.backbone
-        saved = file.get("layers/token_embedding/vars")
-        if saved is None or not len(saved):
-            return
-        *_, last = sorted(saved, key=int)
-        grid = saved[last].shape[:-1]
-        if len(grid) != 2 or grid == tuple(backbone.position_grid):
-            return
-        size = tuple(rows * backbone.patch_size for rows in grid)
-        raise ValueError(
-            f"{path} has positions for a grid of {grid} patches, images of "
-            f"{size}. This model has {tuple(backbone.position_grid)}, for "
-            f"{backbone.native_size}. Build it with SETRBackbone("
-            f"position_grid={grid}, ..), which resamples them to any "
-            "image_shape; or save the other one by save_to_preset and load "
-            "it with from_preset(.., image_shape=..)."
-        )
 
     def save(self, filepath, overwrite=True, **kwargs):
         """As in Keras, to a `.keras` file.
