@@ -96,5 +96,6 @@ def packages_of(format: Format, backend: str) -> tuple[str, ...]:
     """
     if format.name in ("onnx", "openvino"):
         return ("onnx", *_TO_ONNX[backend], format.runtime)
-    # TensorFlow has the runtime of LiteRT, too.
-    return ("torch" if format.name == "torch" else "tensorflow",)
+    if format.name == "litert":
+        return ("tensorflow", format.runtime)
+    return (format.runtime,)

@@ -76,11 +76,9 @@ class LiteRt:
 
 
 def _interpreter(path):
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        # TensorFlow has the same one.
-        from tensorflow.lite import Interpreter
+    # TensorFlow's own ends the process at a truncated file.
+    from ai_edge_litert.interpreter import Interpreter
+
     return Interpreter(str(path), num_threads=os.cpu_count())
 
 
