@@ -251,7 +251,6 @@ def test_what_does_not_fit_is_named(call, message):
         call()
 
 
-@pytest.mark.no_backend
 def test_memory_of_a_step_is_estimated():
     with values_follow():
         model = tiny.build("fcn")
