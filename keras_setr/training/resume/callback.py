@@ -107,7 +107,9 @@ class Checkpoints(keras.callbacks.Callback):
                 "for a new one. Name another directory, or remove this one."
             )
         differences = state.differences(
-            record["description"], self._description
+            record["description"],
+            self._description,
+            state.defaults(self.model),
         )
         if differences:
             raise ValueError(

@@ -1,5 +1,6 @@
 """All that the rest of a training depends on, as arrays and JSON."""
 
+import inspect
 import json
 import random
 import re
@@ -154,12 +155,37 @@ def describe(model, **further):
     return dict(_flatten(json.loads(text)))
 
 
-def differences(saved, current):
+def defaults(model):
+    """What `describe` says of arguments that nobody gave.
+
+    A run of an earlier version knows nothing of an argument that came later;
+    it was trained as by its default.
+    """
+    described = {
+        "model": type(model),
+        "model.backbone.config": type(model.backbone),
+        "optimizer": type(model.optimizer),
+    }
+    found = {
+        f"{owner}.{parameter.name}": parameter.default
+        for owner, cls in described.items()
+        for parameter in inspect.signature(cls.__init__).parameters.values()
+        if parameter.default is not parameter.empty
+    }
+    return dict(_flatten(json.loads(json.dumps(found, default=str))))
+
+
+def differences(saved, current, defaults):
     """Lines that name what differs between two descriptions.
 
     How long a run is may change: the rate then decays over the new length.
+
+    Args:
+        saved, current: what `describe` gave.
+        defaults: what `defaults` gives, of arguments that `saved` lacks.
     """
     lines = []
+    saved = {n: v for n, v in defaults.items() if n in current} | saved
     names = sorted({*saved, *current}, key=lambda n: (_is_a_consequence(n), n))
     for name in names:
         before, now = (

@@ -217,12 +217,26 @@ def test_differences_are_in_words_and_without_their_consequences():
         "model.backbone.config.num_layers": 2,
         "optimizer.learning_rate.config.decay_steps": 48,
     }
-    assert state.differences(saved, current) == [
+    assert state.differences(saved, current, {}) == [
         "size of the crops: [32, 48, 3] before, [32, 64, 3] now",
         "num_layers of the backbone: 3 before, 2 now",
     ]
     only = {"variables.7": saved["variables.7"]}
-    assert len(state.differences(only, {})) == 1
+    assert len(state.differences(only, {}, {})) == 1
+
+
+def test_runs_of_before_an_argument_was_there_have_its_default():
+    model = tiny.smallest()
+    model.compile(learning_rate=0.01, total_steps=10)
+    now, defaults = state.describe(model), state.defaults(model)
+    later = ("model.backbone.config.use_key_bias", "optimizer.l2")
+    before = {name: value for name, value in now.items() if name not in later}
+    assert len(before) == len(now) - 2
+    assert state.differences(before, now, defaults) == []
+    changed = now | {later[0]: False}
+    assert state.differences(before, changed, defaults) == [
+        "use_key_bias of the backbone: True before, False now"
+    ]
 
 
 def test_a_new_run_asks_for_a_directory_without_one(uninterrupted):
