@@ -201,6 +201,13 @@ def global_sum(x: Any) -> Any:
     return x + tf.stop_gradient(total - x)
 
 
+def global_mean(total: Any, weights: Any) -> Any:
+    """The sum of `total` over that of `weights`, or 0, over all replicas."""
+    return ops.divide_no_nan(
+        global_sum(ops.sum(total)), global_sum(ops.sum(weights))
+    )
+
+
 def as_share(loss: Any) -> Any:
     """A loss of the global batch as each replica has to report it.
 

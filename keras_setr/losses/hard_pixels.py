@@ -14,7 +14,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import string
 from keras_setr.losses.base import CLASS_WEIGHTS
 from keras_setr.losses.base import PixelLoss
-from keras_setr.losses.base import global_sum
+from keras_setr.losses.base import global_mean
 from keras_setr.losses.pixel_cross_entropy import cross_entropy
 
 
@@ -68,9 +68,7 @@ class Focal(PixelLoss):
         total = weights * losses
         if sample_weight is not None:
             total = total * sample_weight
-        return ops.divide_no_nan(
-            global_sum(ops.sum(total)), global_sum(ops.sum(weights))
-        )
+        return global_mean(total, weights)
 
     def get_config(self):
         return {**super().get_config(), "gamma": self.gamma}
@@ -127,9 +125,7 @@ class OHEM(PixelLoss):
         total = weights * losses
         if sample_weight is not None:
             total = total * sample_weight
-        return ops.divide_no_nan(
-            global_sum(ops.sum(total)), global_sum(ops.sum(weights))
-        )
+        return global_mean(total, weights)
 
     def get_config(self):
         return {

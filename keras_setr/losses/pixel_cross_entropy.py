@@ -21,7 +21,7 @@ from keras_setr.arguments import string
 from keras_setr.losses.base import CLASS_WEIGHTS
 from keras_setr.losses.base import PixelLoss
 from keras_setr.losses.base import as_share
-from keras_setr.losses.base import global_sum
+from keras_setr.losses.base import global_mean
 from keras_setr.losses.base import label_maps
 from keras_setr.losses.base import per_pixel
 from keras_setr.losses.resized import resized_cross_entropy
@@ -109,18 +109,13 @@ class PixelCrossEntropy(PixelLoss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each pixel, `(B, H, W)`: w_i * l_i, 0 where ignored."""
-        labels, logits = self._checked(y_true, y_pred)
-        classes, valid, weights = self._weights(labels)
-        return ops.where(valid, weights * self._losses(classes, logits), 0.0)
+        return self._losses_and_weights(*self._checked(y_true, y_pred))[0]
 
     def of_batch(self, labels: Any, logits: Any, sample_weight: Any) -> Any:
-        losses = self.call(labels, logits)
+        losses, weights = self._losses_and_weights(labels, logits)
         if sample_weight is not None:
             losses = losses * sample_weight
-        _, _, weights = self._weights(labels)
-        return ops.divide_no_nan(
-            global_sum(ops.sum(losses)), global_sum(ops.sum(weights))
-        )
+        return global_mean(losses, weights)
 
     def of_resized(
         self,
@@ -147,16 +142,16 @@ class PixelCrossEntropy(PixelLoss):
         total = resized_cross_entropy(
             classes, y_pred, of_pixels, self.label_smoothing, align_corners
         )
-        return as_share(
-            ops.divide_no_nan(global_sum(total), global_sum(ops.sum(weights)))
-        )
+        return as_share(global_mean(total, weights))
 
-    def _losses(self, classes, logits):
+    def _losses_and_weights(self, labels, logits):
+        """Of each pixel; the losses are weighted, and 0 where ignored."""
+        classes, valid, weights = self._weights(labels)
         losses = cross_entropy(classes, logits)
         if self.label_smoothing:
             uniform = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
             losses = losses + self.label_smoothing * (uniform - losses)
-        return losses
+        return ops.where(valid, weights * losses, 0.0), weights
 
     def _weights(self, labels):
         """Classes, 0 where there is none; which are; and what they weigh."""

@@ -13,6 +13,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import string
 from keras_setr.losses.base import CLASS_WEIGHTS
 from keras_setr.losses.base import PixelLoss
+from keras_setr.losses.base import global_mean
 from keras_setr.losses.base import global_sum
 
 
@@ -31,12 +32,12 @@ def _truth_and_probabilities(loss, labels, logits):
     return ops.cast(truth, "float32") * counted, found * counted
 
 
-def _mean_over_present(losses, present, class_weights):
-    """The mean of `(K,)` losses over classes that are in the truth."""
+def _weights_of_present(loss, present):
+    """`(K,)` float32, the classes' weights, 0 where one is not in the truth."""
     weights = ops.cast(present, "float32")
-    if class_weights is not None:
-        weights = weights * ops.convert_to_tensor(class_weights, "float32")
-    return ops.divide_no_nan(ops.sum(weights * losses), ops.sum(weights))
+    if loss.class_weights is None:
+        return weights
+    return weights * ops.convert_to_tensor(loss.class_weights, "float32")
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -111,7 +112,8 @@ class Tversky(PixelLoss):
             done = losses <= 0
             losses = ops.where(done, 1.0, losses) ** self.gamma
             losses = ops.where(done, 0.0, losses)
-        return _mean_over_present(losses, present, self.class_weights)
+        weights = _weights_of_present(self, present)
+        return ops.divide_no_nan(ops.sum(weights * losses), ops.sum(weights))
 
     def get_config(self):
         return {
@@ -226,13 +228,5 @@ class LovaszSoftmax(PixelLoss):
         lost = 1.0 - left / union
         steps = ops.concatenate([lost[:1], lost[1:] - lost[:-1]], axis=0)
         losses = ops.sum(errors * ops.stop_gradient(steps), axis=0)
-        present = size > 0
-        weights = ops.cast(present, "float32")
-        if self.class_weights is not None:
-            weights = weights * ops.convert_to_tensor(
-                self.class_weights, "float32"
-            )
-        return ops.divide_no_nan(
-            global_sum(ops.sum(weights * losses)),
-            global_sum(ops.sum(weights)),
-        )
+        weights = _weights_of_present(self, size > 0)
+        return global_mean(weights * losses, weights)
