@@ -1,11 +1,14 @@
 """What a label value is called, how it is drawn, and which ones there are."""
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
 
+from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
+from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
@@ -113,13 +116,53 @@ def check_names(names, source):
             )
 
 
-# (red, green, blue) in 0..255.
-COLOR = sequence(integer(0, 255), length=3)
+# Raw values of masks, and (red, green, blue).
+_VALUE = integer(0, 255)
+COLOR = sequence(_VALUE, length=3)
+
+
+@checked(
+    ignore_values=sequence(_VALUE),
+    label_map=optional(sequence(sequence(_VALUE, length=2))),
+    reduce_zero_label=flag(),
+    colors=optional(sequence(COLOR)),
+)
+@dataclasses.dataclass(frozen=True)
+class MaskValues:
+    """How the values in masks become labels, as a folder was told.
+
+    Args:
+        ignore_values, reduce_zero_label, colors: as of
+            `keras_setr.data.SegmentationFolder`.
+        label_map: sequence of its `(raw value, label)`, or `None`.
+    """
+
+    ignore_values: tuple = ()
+    label_map: tuple | None = None
+    reduce_zero_label: bool = False
+    colors: tuple | None = None
+
+    def folder_options(self) -> dict[str, Any]:
+        """Arguments of a `SegmentationFolder` that reads masks so."""
+        label_map = self.label_map and dict(self.label_map)
+        return {**vars(self), "label_map": label_map}
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{name}={value}"
+            for name, value in self.folder_options().items()
+            if value
+        )
+
+
+def _masks(value):
+    return value if isinstance(value, MaskValues) else MaskValues(**value)
 
 
 @checked(
     names=sequence(string(), minimum_length=1),
     palette=optional(sequence(COLOR)),
+    masks=optional(Rule("the MaskValues of a folder or their config", _masks)),
 )
 @dataclasses.dataclass(frozen=True)
 class Classes:
@@ -129,10 +172,14 @@ class Classes:
         names: sequence of str, all different. `names[k]` is that of label `k`.
         palette: sequence of `(red, green, blue)` in 0..255, one per name.
             Defaults to `default_palette(len(names))`.
+        masks: `MaskValues` of the folder that they come from, by which
+            `keras_setr.evaluate` reads another one; or `None`, where masks
+            hold labels and 255.
     """
 
     names: tuple
     palette: tuple | None = None
+    masks: MaskValues | None = None
 
     def __post_init__(self):
         check_names(self.names, "names")
@@ -155,7 +202,11 @@ class Classes:
         return len(self.names)
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config: dict[str, Any] = {
             "names": list(self.names),
             "palette": [list(color) for color in self.palette or ()],
         }
+        if self.masks is not None:
+            # As JSON gives it back.
+            config["masks"] = json.loads(json.dumps(vars(self.masks)))
+        return config

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_setr import confusion as metrics
+from keras_setr import workers
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
@@ -195,7 +196,9 @@ def evaluate(
         dataset: images with labels, either a sequence with `__len__` and
             `__getitem__` (such as `SegmentationFolder`) or any iterable (such
             as a `tf.data.Dataset`) of `(image, label)`, `(H, W, 3)` with
-            `(H, W)` or `(H, W, 1)`, or batches of them. Images are 0..255.
+            `(H, W)` or `(H, W, 1)`, or batches of them. Images are 0..255. A
+            `SegmentationFolder` that was not told how its masks are read is
+            read as that which `classes` come from.
         ignore_class: int or None. Pixels with this label are not scored.
             Defaults to the model's, or to 255 where it has none. All other
             labels must lie in `0..model.num_classes - 1`.
@@ -225,6 +228,7 @@ def evaluate(
     if ignore_class == "auto":
         ignore_class = getattr(model, "ignore_class", 255)
     classes = _checked_classes(model, classes)
+    dataset = _read_as_remembered(dataset, classes, verbose)
     confusion = metrics.ConfusionMatrix(num_classes, ignore_class)
     progress = ImageProgress(_length(dataset), verbose)
     items_done = num_images = 0
@@ -299,6 +303,16 @@ def _checked_classes(model, classes):
             f"Received: {len(classes)} names."
         )
     return classes
+
+
+def _read_as_remembered(dataset, classes, verbose):
+    """A folder whose masks hold the raw values that a model was trained on."""
+    if not hasattr(dataset, "read_as"):
+        return dataset
+    read = dataset.read_as(classes)
+    if read is not dataset and verbose:
+        workers.say(f"masks are read as in training: {classes.masks}")
+    return read
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

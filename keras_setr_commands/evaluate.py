@@ -11,7 +11,6 @@ import json
 
 from keras_setr_commands import names
 from keras_setr_commands import options
-from keras_setr_commands import remembered
 from keras_setr_commands.loading import load_model
 
 AFTER_INTERRUPT = "Nothing was written; the same command starts anew"
@@ -74,10 +73,12 @@ def check(parser, given):
     options.check_views(parser, given)
 
 
-def label_options(args, given):
-    """How masks are read: as was said, else as the preset remembers."""
+def label_options(args, given, classes):
+    """How masks are read: as was said, else as the model's classes were."""
     found = options.folder_options(args)
-    kept = remembered.read_labels(args.preset)
+    if classes is None or classes.masks is None:
+        return found
+    kept = classes.masks.folder_options()
     said = [
         argument for name, argument in _LABEL_OPTIONS.items() if name in given
     ]
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
     data = ks.data.SegmentationFolder(
         args.data,
         num_classes=model.num_classes,
-        **label_options(args, given),
+        **label_options(args, given, model.classes),
     )
     if args.subset:
         data = data.subset(args.subset)

@@ -31,7 +31,6 @@ import time
 
 from keras_setr_commands import names
 from keras_setr_commands import options
-from keras_setr_commands import remembered
 from keras_setr_commands.messages import say
 from keras_setr_commands.settings import Settings
 
@@ -430,8 +429,6 @@ def run(args: argparse.Namespace, given: dict) -> None:
         runs.fit(ks, run, out, args)
         if devices.is_chief:
             run.model.save_to_preset(str(out / "preset"))
-            if run.folder is not None:
-                remembered.write_labels(out / "preset", run.folder, args)
             say(f"preset in {out / 'preset'}")
         result = runs.test(ks, run, brief=args.smoke)
         if not devices.is_chief:

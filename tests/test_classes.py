@@ -16,6 +16,20 @@ def test_names_and_colours_come_from_any_sequence():
 
 
 @pytest.mark.parametrize(
+    "masks, message",
+    [
+        ("raw", "masks must be the MaskValues .*Received: 'raw'"),
+        ({"ignore": [1]}, "masks must be the MaskValues"),
+        ({"ignore_values": 3}, "masks must be the MaskValues"),
+        ({"label_map": [(1, 2, 3)]}, "masks must be the MaskValues"),
+    ],
+)
+def test_what_says_nothing_of_masks_is_an_error(masks, message):
+    with pytest.raises(ValueError, match=message):
+        Classes(["a", "b"], masks=masks)
+
+
+@pytest.mark.parametrize(
     "names, palette, message",
     [
         ("road", None, "names must be a sequence .*Received: 'road'"),

@@ -3,9 +3,12 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_setr import evaluation
 from keras_setr.classes import Classes
+from keras_setr.classes import MaskValues
+from keras_setr.data import SegmentationFolder
 
 pytestmark = pytest.mark.no_backend
 
@@ -68,6 +71,26 @@ class Folder:
 
     def __getitem__(self, index):
         return self.samples[index]
+
+
+def test_a_folder_is_read_as_that_of_the_training(tmp_path, capsys):
+    """Masks hold 7, 9 and a void of 4, which the model learned as 0, 1, 255."""
+    for name, values in (
+        ("images", [[[0] * 3, [1] * 3, [1] * 3]]),
+        ("masks", [[7, 9, 4]]),
+    ):
+        (tmp_path / name).mkdir()
+        pixels = np.array(values, "uint8")
+        Image.fromarray(pixels).save(tmp_path / name / "a.png")
+    masks = MaskValues(ignore_values=[4], label_map=[(7, 0), (9, 1)])
+    classes = Classes(NAMES, masks=masks)
+    folder = SegmentationFolder(tmp_path)
+    with pytest.raises(ValueError, match=r"a\.png holds label 7"):
+        evaluation.evaluate(Painter(), folder, verbose=0)
+    result = evaluation.evaluate(Painter(), folder, classes=classes, verbose=2)
+    assert result.confusion_matrix.tolist() == [[1, 0, 0], [0, 1, 0], [0] * 3]
+    said = capsys.readouterr().out
+    assert "as in training: ignore_values=(4,), label_map={7: 0, 9: 1}" in said
 
 
 def test_areas_are_summed_over_images_of_different_sizes():

@@ -63,7 +63,7 @@ FLOORS = {
         "facts.decoders",
         "facts.encoders",
     ),
-    "evaluation": (*GROUND, "classes", "confusion", "inference"),
+    "evaluation": (*GROUND, "classes", "confusion", "inference", "workers"),
     "submission": (*BOTTOM, "facts"),
     "comparison": (*GROUND, "checkpoints", "facts", "models", "training"),
     "training": (

@@ -23,8 +23,6 @@ from keras_setr.tables import listed
 
 CONFIG = "config.json"
 CARD = "README.md"
-# How the masks of the training were read.
-LABELS = "labels.json"
 # A whole new preset in the folder of the old one, before and while its files
 # take their places.
 _NEW = ".preset"
@@ -38,7 +36,6 @@ _ENCODER_PARTS = "model.weights.json"
 _FILES = (
     CARD,
     CONFIG,
-    LABELS,
     _MODEL_CONFIG,
     _ENCODER_PARTS,
     "image_converter.json",
@@ -241,9 +238,9 @@ def _not_ours(source, name, error):
 def save_whole(save, folder, max_shard_size):
     """A preset into a folder, so that a kill leaves the old or the new one.
 
-    A model card stays, and what a preset remembers of its masks. In a folder
-    that holds more than a preset, or cannot be renamed, the files are replaced
-    one by one, which `finish_saving` ends after a kill.
+    A model card stays. In a folder that holds more than a preset, or cannot be
+    renamed, the files are replaced one by one, which `finish_saving` ends after
+    a kill.
 
     Args:
         save: KerasHub's `save_to_preset` of a model.
@@ -259,9 +256,8 @@ def save_whole(save, folder, max_shard_size):
     if _is_replaceable(folder):
         with folder_written_whole(folder) as part:
             save(str(part), max_shard_size)
-            for name in (CARD, LABELS):
-                if (folder / name).exists() and not (part / name).exists():
-                    shutil.copy2(folder / name, part)
+            if (folder / CARD).exists() and not (part / CARD).exists():
+                shutil.copy2(folder / CARD, part)
         return None
     with folder_written_whole(folder / _NEW) as part:
         save(str(part), max_shard_size)
@@ -281,7 +277,7 @@ def finish_saving(folder):
     folder = pathlib.Path(folder)
     new, moving = folder / _NEW, folder / _MOVING
     if new.is_dir():
-        kept = {CARD, LABELS, *(path.name for path in new.iterdir())}
+        kept = {CARD, *(path.name for path in new.iterdir())}
         for path in folder.iterdir():
             if _is_of_preset(path) and path.name not in kept:
                 path.unlink(missing_ok=True)

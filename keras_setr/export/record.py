@@ -57,12 +57,13 @@ class ExportRecord:
         """The text, of plain names, numbers and lists."""
         content = dataclasses.asdict(self)
         del content["classes"]
+        classes = self.classes.get_config()
         content = {
             "version": _VERSION,
             "written_by": f"keras_setr {__version__}",
             "num_classes": self.num_classes,
-            "class_names": list(self.classes.names),
-            "palette": [list(color) for color in self.classes.palette or ()],
+            "class_names": classes.pop("names"),
+            **classes,
             **content,
         }
         return json.dumps(content)
@@ -92,8 +93,9 @@ class ExportRecord:
                 if name in names
             }
             classes = Classes(
-                tuple(content["class_names"]),
-                tuple(tuple(color) for color in content["palette"]),
+                content["class_names"],
+                content["palette"],
+                content.get("masks"),
             )
             return cls(classes=classes, **arguments)
         except (ValueError, KeyError, TypeError) as error:

@@ -78,6 +78,11 @@ class LabelRule:
         object.__setattr__(self, "ignored", tuple(sorted(ignored)))
         object.__setattr__(self, "lookup", lookup)
 
+    @property
+    def reads_labels(self):
+        """Whether raw values are labels, and 255 alone unlabelled."""
+        return bool((self.lookup == np.arange(256)).all())
+
     def highest_label(self, values):
         """The largest label among raw `values`; -1 if all are ignored."""
         labels = self.lookup[list(values)]

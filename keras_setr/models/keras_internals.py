@@ -93,6 +93,21 @@ def refuse_clone(model):
         )
 
 
+def refuse_legacy_file(model):
+    """Raise where Keras asks for a config to write its legacy `.h5`.
+
+    `keras.saving.save_model` does not ask the model before, and has opened
+    the file by then.
+    """
+    if global_state.get_global_attribute("use_legacy_config"):
+        raise NotImplementedError(
+            f"Keras reads no {type(model).__name__} back from its legacy "
+            "format, .h5, and what it has begun to write is no model. Save as "
+            "model.keras, or the weights alone by "
+            "save_weights('model.weights.h5')."
+        )
+
+
 def keeping_variables(model, step, groups):
     """A step of JAX that gives the model its variables back where it fails.
 

@@ -894,6 +894,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         return [*self.backbone.layers, self.backbone, self.optimizer]
 
     def get_config(self):
+        keras_internals.refuse_legacy_file(self)
         config = super().get_config()
         config.update(
             num_classes=self.num_classes,

@@ -103,14 +103,12 @@ def names(folder):
 
 def test_saving_replaces_a_preset_and_keeps_its_card(preset):
     ks.checkpoints.write_model_card(str(preset), "# card\n")
-    (preset / "labels.json").write_text("{}")
     encoder = tiny.backbone()
     encoder.save_to_preset(preset)
     # Of the decoder that was there nothing is left to be taken for its own.
     assert names(preset) == {
         "README.md",
         "config.json",
-        "labels.json",
         "metadata.json",
         "model.weights.h5",
     }
@@ -153,7 +151,6 @@ def test_a_kill_between_the_files_of_a_shared_folder_is_made_up_for(
     preset, monkeypatch, moves
 ):
     (preset / "notes.txt").write_text("mine")
-    (preset / "labels.json").write_text("{}")
     model = tiny.backbone()
     replace, done = os.replace, []
 
@@ -173,7 +170,6 @@ def test_a_kill_between_the_files_of_a_shared_folder_is_made_up_for(
         np.testing.assert_array_equal(array(ours), array(theirs))
     assert names(preset) == {
         "config.json",
-        "labels.json",
         "metadata.json",
         "model.weights.h5",
         "notes.txt",

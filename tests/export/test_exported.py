@@ -1,5 +1,6 @@
 """Exported models segment by the host's windows, without Keras."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -129,6 +130,10 @@ def test_evaluate_and_segment_files_take_it(tmp_path):
 
 
 def test_a_record_reads_back_and_later_ones_are_refused():
+    masks = {"ignore_values": [9], "label_map": [[7, 0], [8, 2]]}
+    for classes in (CLASSES, dataclasses.replace(CLASSES, masks=masks)):
+        text = record(classes=classes).to_json()
+        assert ExportRecord.from_json(text, "a.onnx").classes == classes
     text = record().to_json()
     assert ExportRecord.from_json(text, "a.onnx") == record()
     with pytest.raises(ValueError, match="a.onnx holds a record .*version 2"):

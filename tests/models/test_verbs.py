@@ -660,6 +660,10 @@ def test_what_is_frozen_is_saved(tmp_path, capsys):
 def test_the_legacy_format_is_refused(still, tmp_path):
     with pytest.raises(ValueError, match=r"legacy.*model\.h5.*\.keras"):
         still.save(tmp_path / "model.h5")
+    with pytest.raises(NotImplementedError, match=r"legacy.*model\.keras"):
+        keras.saving.save_model(still, tmp_path / "model.h5")
+    # It asks for configs in the same way.
+    still.save(tmp_path / "model.keras")
 
 
 def test_weights_of_another_size_are_named(tmp_path, still):

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from keras_setr.classes import MaskValues
 from keras_setr.data.folder.problems import too_few_classes
 from keras_setr.data.folder.problems import too_many_colors
 from keras_setr.data.folder.scan import MAX_COLORS
@@ -60,15 +61,25 @@ class FolderContents:
     def without(self, pairs, notes):
         """The same without some pairs, and without problems of the layout."""
         left = tuple(pair for pair in self.pairs if pair not in pairs)
-        return FolderContents(
-            self.directory,
-            left,
-            self.labels,
-            self.image_format,
-            (),
-            (*self.notes, *notes),
-            self._scans,
+        return self._changed(
+            pairs=left, layout_problems=(), notes=(*self.notes, *notes)
         )
+
+    def labelled(self, labels):
+        """The same under another `LabelSource`."""
+        return self._changed(labels=labels)
+
+    def _changed(self, **changes):
+        arguments = {
+            "directory": self.directory,
+            "pairs": self.pairs,
+            "labels": self.labels,
+            "image_format": self.image_format,
+            "layout_problems": self.layout_problems,
+            "notes": self.notes,
+            "scans": self._scans,
+        }
+        return FolderContents(**{**arguments, **changes})
 
     @property
     def found_num_classes(self):
@@ -105,18 +116,37 @@ class FolderContents:
 
     @property
     def classes(self):
-        return self.labels.classes(self.num_classes, self.label_colors())
+        classes = self.labels.classes(self.num_classes, self.label_colors())
+        return dataclasses.replace(classes, masks=self._mask_values())
+
+    def _mask_values(self):
+        """What `Classes` remember; `None` where raw values are labels."""
+        rule = self.labels.rule
+        # In another folder some may be missing, and the others would move up.
+        colors = self.color_table if self._has_colors() else ()
+        if rule.reads_labels and not colors:
+            return None
+        label_map = rule.label_map and tuple(rule.label_map.items())
+        return MaskValues(
+            rule.ignored, label_map, rule.reduce_zero_label, colors or None
+        )
 
     def label_colors(self):
         """Dict of label -> colour in RGB masks; empty for masks of values."""
-        if self.labels.colors is None and not self._first_mask_is_rgb():
-            # Not worth a scan, should `num_classes` not need one either.
-            return {}
         colors = {}
-        if len(self.color_table) <= MAX_COLORS:
+        if self._has_colors():
             for value, color in enumerate(self.color_table):
                 colors.setdefault(int(self.labels.rule.lookup[value]), color)
         return colors
+
+    def _has_colors(self):
+        """Whether colours stand for classes, as far as the first mask tells.
+
+        It is not worth a scan, should `num_classes` not need one either.
+        """
+        if self.labels.colors is None and not self._first_mask_is_rgb():
+            return False
+        return len(self.color_table) <= MAX_COLORS
 
     def _first_mask_is_rgb(self):
         pair = self.pairs[0]

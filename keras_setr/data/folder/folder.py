@@ -1,6 +1,7 @@
 """A folder of images and masks as training data."""
 
 import copy
+import dataclasses
 import operator
 import os
 import pathlib
@@ -19,6 +20,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
+from keras_setr.classes import Classes
 from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.folder.class_names import read_class_names
 from keras_setr.data.folder.contents import FolderContents
@@ -343,6 +345,34 @@ class SegmentationFolder(SegmentationSource):
                 f"{name!r}; it has {', '.join(found) or 'no subsets'}."
             )
         return self._part(pairs, training=name == "train")
+
+    def read_as(self, classes: Classes) -> "SegmentationFolder":
+        """The same pairs, their masks read as those that classes come from.
+
+        Args:
+            classes: `Classes`, such as those of a model that was trained on
+                another folder.
+
+        Returns:
+            `SegmentationFolder`; itself where `classes` remember nothing, or
+            where it was told itself how masks are read.
+        """
+        masks, labels = classes.masks, self._contents.labels
+        told = labels.colors is not None or not labels.rule.reads_labels
+        if masks is None or told:
+            return self
+        options = masks.folder_options()
+        colors = options.pop("colors")
+        part = self._part(self.pairs, self.training)
+        part._contents = self._contents.labelled(
+            dataclasses.replace(
+                labels,
+                rule=LabelRule(**options),
+                colors=colors,
+                num_classes=len(classes),
+            )
+        )
+        return part
 
     def _part(self, pairs, training):
         part = copy.copy(self)

@@ -1,9 +1,11 @@
 import functools
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_setr.classes import Classes
 from keras_setr.data.batches.transforms import TrainingTransform
 from keras_setr.data.folder.folder import SegmentationFolder
 
@@ -50,6 +52,40 @@ def test_pairs_are_read_in_order(folder_of_three):
     assert folder[-1][1].shape == (4, 2)
     with pytest.raises(IndexError):
         folder[3]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"ignore_values": 2},
+        {"label_map": {0: 0, 1: 1, 2: 0}},
+        {"reduce_zero_label": True},
+    ],
+)
+def test_classes_remember_how_masks_were_read(folder_of_three, told):
+    trained_on = SegmentationFolder(folder_of_three, **told)
+    config = json.loads(json.dumps(trained_on.classes.get_config()))
+    classes = Classes(**config)
+    assert classes == trained_on.classes
+    untold = SegmentationFolder(folder_of_three)
+    assert untold.classes.masks is None
+    part = untold.read_as(classes).split()[1].read_as(classes)
+    (image, label), *_ = part
+    expected = {p.mask: y for p, (_, y) in zip(trained_on.pairs, trained_on)}
+    np.testing.assert_array_equal(label, expected[part.pairs[0].mask])
+    assert part.num_classes == trained_on.num_classes == 2
+    # What a folder was told itself prevails.
+    other = SegmentationFolder(folder_of_three, ignore_values=1)
+    assert other.read_as(classes) is other
+
+
+def test_a_colour_that_is_missing_moves_no_other(tmp_path):
+    mask = np.array([[RED, GREEN, BLUE]], "uint8")
+    classes = SegmentationFolder(write(tmp_path / "a", {"a": mask})).classes
+    # Sorted: blue 0, green 1, red 2.
+    other = SegmentationFolder(write(tmp_path / "b", {"b": mask[:, :2]}))
+    assert other[0][1].tolist() == [[1, 0]]
+    assert other.read_as(classes)[0][1].tolist() == [[2, 1]]
 
 
 def test_classes_are_counted_named_and_coloured(folder_of_three):
