@@ -101,6 +101,15 @@ class Encoder(keras_hub.models.Backbone):
         return False
 
     @property
+    def form(self) -> tuple[Any, ...]:
+        """What it computes with, so that compiled functions of it fit.
+
+        `quantize` and `enable_lora` put other variables in the place of some,
+        which TensorFlow's functions go on without.
+        """
+        return self.is_quantized, self.lora and self.lora["rank"]
+
+    @property
     def depths(self) -> dict[str, int]:
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ import keras
 from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
-from keras_setr.models.division import variable_scope
+from keras_setr.models.verbs.division import variable_scope
 
 
 def start_in_epoch(model, epoch):

@@ -1,16 +1,12 @@
-"""What the SETR models share: wiring, presets and configuration."""
+"""What the SETR models share: wiring, presets, files and configuration."""
 
 import os
-from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import keras_hub
-import numpy as np
 
-from keras_setr import inference
 from keras_setr import workers
 from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
@@ -19,7 +15,6 @@ from keras_setr.arguments import either
 from keras_setr.arguments import flag
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
-from keras_setr.arguments import mapping
 from keras_setr.arguments import num_classes
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
@@ -33,10 +28,7 @@ from keras_setr.export.exporting import ExportReport
 from keras_setr.export.exporting import export_model
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
-from keras_setr.models import division
-from keras_setr.models import fitting
 from keras_setr.models import keras_internals
-from keras_setr.models import prediction
 from keras_setr.models import weight_files
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.encoder import IMAGE_SHAPE
@@ -46,6 +38,9 @@ from keras_setr.models.encoder import set_trainable
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
 from keras_setr.models.preprocessor import published_preprocessor
+from keras_setr.models.verbs import fitting
+from keras_setr.models.verbs import prediction
+from keras_setr.models.verbs.verbs import SegmenterVerbs
 
 
 def _classes(value):
@@ -72,38 +67,7 @@ COMMON = {
 }
 
 
-def _callbacks(value):
-    listed = getattr(value, "callbacks", value)
-    for callback in keras.tree.flatten(listed):
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise TypeError
-    return value
-
-
-CALLBACKS = Rule("a keras.callbacks.Callback or a list of them", _callbacks)
-
-_WEIGHT = number(0)
-
-# Rules for the arguments of `fit`; its data are checked by `fitting`.
-FIT_RULES = {
-    "batch_size": optional(integer(1)),
-    "epochs": integer(1),
-    "verbose": inference.VERBOSE,
-    "callbacks": optional(CALLBACKS),
-    "validation_split": number(0, below=1),
-    "shuffle": flag(),
-    "class_weight": optional(
-        either(mapping(integer(0), _WEIGHT), sequence(_WEIGHT))
-    ),
-    "initial_epoch": integer(0),
-    "steps_per_epoch": optional(integer(1)),
-    "validation_steps": optional(integer(1)),
-    "validation_batch_size": optional(integer(1)),
-    "validation_freq": either(integer(1), sequence(integer(1))),
-}
-
-
-class SETRSegmenter(keras_hub.models.ImageSegmenter):
+class SETRSegmenter(SegmenterVerbs):
     """Base of `SETRNaive`, `SETRPUP`, `SETRMLA`, `FCN` and `SemanticFPN`.
 
     Training runs on images `(B, H, W, C)` and labels `(B, H, W)`, or
@@ -114,18 +78,11 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
     Images are RGB in 0..255 for `fit`, `evaluate`, `predict` and `segment`,
     which apply the `preprocessor`. A direct call `model(x)` does not, as in
     all of KerasHub, and with `preprocessor=None` nothing does.
-
-    Attributes:
-        run: the `Run` of the `fit` that is going on, for its callbacks; or
-            None.
     """
 
     backbone_cls: type[Encoder] = SETRBackbone
     preprocessor_cls = SETRImageSegmenterPreprocessor
     presets = loading.PresetsOf("SETRSegmenter")
-    # Keras' own, None until they are made.
-    train_function: Any
-    test_function: Any
 
     def __init__(
         self,
@@ -161,7 +118,6 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         )
         # The same graph without what only training needs.
         self._inference = keras.Function(images, logits)
-        self._predictor = prediction.Predictor(self, head_logits, resize)
         self.resize_logits = resize.resize
         self.run = None
 
@@ -173,6 +129,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         self.auxiliary_weight = auxiliary_weight
         self.ignore_class = ignore_class
         self.dtype_policy = backbone.dtype_policy
+        self._predictor = prediction.Predictor(self, head_logits, resize)
         self.compile()
         keras_internals.register_parameters(self)
 
@@ -196,479 +153,7 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
             return super().compute_output_spec(images, training, mask)
         return self._inference.compute_output_spec(images)
 
-    # === Training ===
-
-    @checked(
-        learning_rate=optional(number(above=0)),
-        total_steps=optional(integer(1)),
-        head_multiplier=optional(number(0)),
-        weight_decay=optional(number(0)),
-        layer_decay=optional(number(maximum=1, above=0)),
-        gradient_accumulation_steps=optional(integer(1)),
-    )
-    def compile(
-        self,
-        optimizer: Any = "auto",
-        loss: Any = "auto",
-        *,
-        metrics: Any = "auto",
-        learning_rate: Any = None,
-        total_steps: int | None = None,
-        head_multiplier: float | None = None,
-        weight_decay: float | None = None,
-        layer_decay: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        jit_compile: bool | str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        """Set up training; without arguments, the paper's recipe.
-
-        That is SGD with momentum 0.9, polynomial decay of power 0.9 from
-        `learning_rate` to 1e-4 over `total_steps`, heads at 10 times the
-        rate, and the cross-entropy averaged over the pixels that are not
-        `ignore_class` (paper, section 4.1). Auxiliary heads add their loss
-        times `auxiliary_weight`. Metrics are mean IoU and pixel accuracy.
-
-        `"adamw"` is for few images: AdamW with weight decay 0.01, but for
-        biases, norms and positions, and linear decay from `learning_rate` to
-        0, heads at 10 times the rate; `layer_decay=0.75` keeps the first
-        layers of a pretrained encoder close to what they are.
-
-        The arguments from `learning_rate` to `gradient_accumulation_steps`
-        belong to these two automatic optimizers.
-
-        Args:
-            optimizer: `"auto"`, `"adamw"`, another name or a
-                `keras.Optimizer`.
-            loss: `"auto"` for `keras_setr.losses.PixelCrossEntropy`; a sum
-                of names such as `"ce+dice"`, of ce, dice, focal, jaccard,
-                lovasz, ohem and tversky with weights as in `"ce+0.5*dice"`;
-                or a `keras.Loss` on labels and logits. Auxiliary heads take
-                the same.
-            metrics: `"auto"` or a list.
-            learning_rate: float. Defaults to 0.001, the paper's for ADE20K
-                and Pascal Context (0.01 for Cityscapes); 6e-5 for `"adamw"`.
-            total_steps: int. Updates until the rate has decayed. Defaults to
-                those of each `fit`.
-            head_multiplier: float. Learning-rate factor of the decode and
-                auxiliary heads. Defaults to 10.
-            weight_decay: float. Of `"auto"` a penalty, added to the gradient
-                as torch's SGD does, by default 0; of `"adamw"` its own, by
-                default 0.01.
-            layer_decay: float in (0, 1]. Factor of the learning rate from
-                each encoder layer to the one before: layer l of L learns
-                decay^(L + 1 - l) as fast, the embeddings decay^(L + 1).
-            gradient_accumulation_steps: int. N batches make one update, by
-                the mean of their gradients: that of a batch N times as large
-                where all N have the same number of labelled pixels, except
-                that batch norm sees each by itself. Any Keras optimizer takes
-                this argument, too, but schedules other than our optimizers'
-                count batches there.
-            jit_compile: bool or `"auto"`, which is Keras' choice except that
-                TensorFlow uses XLA only on a single GPU.
-            **kwargs: as for `keras.Model.compile`.
-        """
-        options = fitting.compile_options(
-            self,
-            optimizer,
-            loss,
-            metrics,
-            jit_compile,
-            learning_rate=learning_rate,
-            total_steps=total_steps,
-            head_multiplier=head_multiplier,
-            weight_decay=weight_decay,
-            layer_decay=layer_decay,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-        )
-        super().compile(**options, **kwargs)
-        self._weighs_losses = kwargs.get("loss_weights") is not None
-        # Threads that read batches do not see what Keras distributes over.
-        self._division = division.division_of(self)
-        self._scores_are_built = False
-
-    def get_compile_config(self):
-        keras_internals.refuse_clone(self)
-        config = super().get_compile_config()
-        layers = keras_internals.layers_by_name(self)
-        config["frozen"] = [n for n, la in layers.items() if not la.trainable]
-        config["lora"] = self.backbone.lora
-        config["has_trained"] = self.optimizer.built
-        return config
-
-    def compile_from_config(self, config):
-        config = keras.saving.deserialize_keras_object(config)
-        frozen = config.pop("frozen", [])
-        lora = config.pop("lora", None)
-        has_trained = config.pop("has_trained", True)
-        # Outer layers first: they set those within.
-        for name, layer in keras_internals.layers_by_name(self).items():
-            layer.trainable = name not in frozen
-        if lora is not None:
-            self.backbone.enable_lora(**lora)
-        self.compile(**config)
-        if has_trained:
-            self.optimizer.build(self.trainable_variables)
-
-    @checked(**FIT_RULES)
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: Any = "auto",
-        callbacks: Any = None,
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: Any = None,
-        sample_weight: Any = None,
-        initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        validation_steps: int | None = None,
-        validation_batch_size: int | None = None,
-        validation_freq: Any = 1,
-    ) -> Any:
-        """As in Keras, with what it is given checked before and as it comes.
-
-        A schedule that leaves its length open is spread over the steps of
-        this fit.
-
-        Args:
-            x: images `(B, H, W, C)`, with `y`; or batches of `(images,
-                labels)`, `(images, labels, sample_weight)` or dicts, by a
-                `tf.data.Dataset`, a `keras.utils.PyDataset`, a torch
-                `DataLoader`, a Grain dataset or a generator.
-            y: labels `(B, H, W)` or `(B, H, W, 1)` of integers; or one-hot
-                `(B, H, W, K)` for a loss that takes these.
-            batch_size: int. Of arrays. Defaults to 32.
-            validation_split: float in [0, 1). The last share of the arrays,
-                which is validated on instead.
-            validation_data: `(x, y)`, `(x, y, sample_weight)` or whatever `x`
-                may be.
-            shuffle: bool. Whether arrays come in a new order in each epoch,
-                and a `PyDataset`'s batches, too.
-            class_weight: dict from classes to what the loss of their pixels
-                is multiplied by, or a sequence of K.
-            sample_weight: `(B,)` or, per pixel, `(B, H, W)`.
-            epochs, verbose, callbacks, initial_epoch, steps_per_epoch,
-                validation_steps, validation_batch_size, validation_freq: as
-                in Keras.
-
-        Raises:
-            ValueError: an argument or the data does not fit the model.
-        """
-        return fitting.fit(
-            self,
-            x,
-            y,
-            sample_weight,
-            batch_size=batch_size,
-            validation_data=validation_data,
-            validation_split=validation_split,
-            validation_batch_size=validation_batch_size,
-            validation_steps=validation_steps,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            callbacks=callbacks,
-            epochs=epochs,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            verbose=verbose,
-            validation_freq=list(validation_freq)
-            if isinstance(validation_freq, tuple)
-            else validation_freq,
-        )
-
-    @checked(
-        "_use_cached_eval_dataset",
-        batch_size=optional(integer(1)),
-        verbose=inference.VERBOSE,
-        steps=optional(integer(1)),
-        callbacks=optional(CALLBACKS),
-        return_dict=flag(),
-    )
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        callbacks: Any = None,
-        return_dict: bool = False,
-        **cached: Any,
-    ) -> Any:
-        """As in Keras, with the preprocessor before the model.
-
-        The loss and the metrics are those of one window per image;
-        `keras_setr.evaluate` measures on whole images.
-
-        Args:
-            x, y, batch_size, sample_weight: as for `fit`.
-            verbose, steps, callbacks, return_dict: as in Keras.
-        """
-        options = {
-            "verbose": verbose,
-            "steps": steps,
-            "callbacks": callbacks,
-            "return_dict": return_dict,
-        }
-        if cached:
-            # Keras' fit, which has prepared batches already.
-            return keras.Model.evaluate(self, x, **options, **cached)
-        return fitting.evaluate(
-            self, x, y, sample_weight, batch_size, **options
-        )
-
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """One step on one batch, as in Keras; its arguments as for `fit`."""
-        batch = fitting.single_batch(self, x, y, sample_weight, class_weight)
-        return keras.Model.train_on_batch(
-            self, *batch, return_dict=flag().check("return_dict", return_dict)
-        )
-
-    def test_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """The loss and metrics of one batch, as in Keras."""
-        batch = fitting.single_batch(self, x, y, sample_weight, None)
-        return keras.Model.test_on_batch(
-            self, *batch, return_dict=flag().check("return_dict", return_dict)
-        )
-
-    def predict_on_batch(self, x: Any) -> Any:
-        """Logits `(B, H, W, K)` of images of the model's size, in one pass."""
-        batch = fitting.single_batch(self, x, None, None, None, False)
-        return keras.Model.predict_on_batch(self, batch[0])
-
-    def preprocess_samples(self, x, y=None, sample_weight=None):
-        return fitting.prepare(self, x, y, sample_weight)
-
-    def make_train_function(self, force: bool = False) -> None:
-        before = self.train_function
-        super().make_train_function(force)
-        if self.train_function is not before:
-            self.train_function = keras_internals.keeping_variables(
-                self,
-                self.train_function,
-                lambda: self._variables_of_a_step(self.optimizer.variables),
-            )
-
-    def make_test_function(self, force: bool = False) -> None:
-        before = self.test_function
-        super().make_test_function(force)
-        if self.test_function is not before:
-            self.test_function = keras_internals.keeping_variables(
-                self, self.test_function, self._variables_of_a_step
-            )
-
-    def _variables_of_a_step(self, *further):
-        """Groups in the order in which Keras hands them to its steps."""
-        return (
-            self.trainable_variables,
-            self.non_trainable_variables,
-            *further,
-            self.metrics_variables,
-        )
-
-    @checked(mode=choice("int8"))
-    def quantize(self, mode: str = "int8", config: Any = None) -> None:
-        """Keep the encoder's projections as int8, for inference.
-
-        The decoder's convolutions stay as they are, as everywhere in Keras.
-
-        Args:
-            mode, config: as for `SETRBackbone.quantize`.
-        """
-        self.backbone.quantize(mode, config)
-        self._forget_compiled()
-        self._post_quantize(mode)
-
-    def _forget_compiled(self):
-        """Let functions be compiled anew, after variables were replaced."""
-        self.train_function = self.test_function = None
-        self.predict_function = None
-        self._predictor.forget()
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        return fitting.compute_loss(
-            self,
-            super().compute_loss,
-            x,
-            y,
-            y_pred,
-            sample_weight,
-            training,
-            self._weighs_losses,
-        )
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        if isinstance(y_pred, dict):
-            y_pred = y_pred["logits"]
-        return super().compute_metrics(x, y, y_pred, sample_weight)
-
-    _symbolic_build = keras_internals.build_scores
-    _maybe_symbolic_build = keras_internals.build_scores
-
-    # === Prediction ===
-
-    @checked(
-        *inference.VIEW_OPTIONS,
-        batch_size=optional(integer(1)),
-        verbose=inference.VERBOSE,
-        steps=optional(integer(1)),
-    )
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        steps: int | None = None,
-        **views: Any,
-    ) -> Any:
-        """Logits of images of any size, by overlapping windows.
-
-        An image of the window's size is one forward pass. A larger one is cut
-        into windows whose logits are averaged where they overlap; one that
-        does not hold a window is enlarged first (paper, section 4.1), and its
-        logits are brought back to its own size. With several views of an
-        image, scaled or mirrored, the softmax of their logits is averaged;
-        its logarithm is returned.
-
-        Args:
-            x: array `(B, H, W, C)`, a list of `(H, W, C)` arrays or image
-                files of any sizes, or a `tf.data.Dataset` of batches, with
-                labels or without.
-            batch_size: int. Windows in one forward pass; under a distribution
-                rounded up to divide among its devices. Defaults to 4, or to
-                fewer where their logits would take more than 256 MB.
-            verbose: `"auto"`, 0, 1 or 2, as in Keras.
-            steps: int. Batches to take from a dataset.
-            **views: `window_size`, `stride`, `scales`, `flip`, `protocol`,
-                `base_scale` and `blend`, as of `keras_setr.inference.Views`.
-                Those of the published results are
-                `**ks.data.DATASETS[name].test_options`.
-
-        Returns:
-            `(B, H, W, K)` float32 if all images have one size, or else a list
-            of `(H, W, K)`.
-        """
-        return self._predictor.predict(
-            x, inference.Views(**views), batch_size, verbose, steps
-        )
-
-    @checked(
-        *inference.VIEW_OPTIONS,
-        output=choice(*inference.OUTPUTS),
-        confidence=flag(),
-        entropy=flag(),
-        batch_size=optional(integer(1)),
-        verbose=inference.VERBOSE,
-    )
-    def segment(
-        self,
-        x: Any,
-        output: str = "labels",
-        batch_size: int | None = None,
-        verbose: bool | int | str = 0,
-        *,
-        confidence: bool = False,
-        entropy: bool = False,
-        **views: Any,
-    ) -> Any:
-        """Label maps of images at their own size.
-
-        Labels of large images take little memory: what no further window
-        covers is reduced to labels while the others still run.
-
-        Args:
-            x: an image file or array `(H, W, C)`, a batch `(B, H, W, C)`, or
-                a list of files and arrays of any sizes.
-            output: `"labels"`, `"probabilities"` or `"logits"`.
-            batch_size, verbose: as for `predict`.
-            confidence: bool. Give `(labels, confidence)` instead of labels,
-                the second with the `(H, W)` float32 probability of each.
-            entropy: bool. Add the `(H, W)` float32 entropy of all classes'
-                probabilities, in nats: with several views that of their mean.
-            **views: as for `predict`.
-
-        Returns:
-            `(H, W)` int32, or `(H, W, K)` float32, for a single image; for a
-            batch the same with a leading axis; for a list a list.
-        """
-        return self._predictor.segment(
-            x,
-            inference.Views(**views),
-            output,
-            batch_size,
-            verbose,
-            {"confidence": confidence, "entropy": entropy},
-        )
-
-    @checked(
-        *inference.VIEW_OPTIONS,
-        batch_size=optional(integer(1)),
-        ignore_class=either(choice("auto"), optional(integer())),
-    )
-    def count_pixels(
-        self,
-        samples: Iterable[Any],
-        batch_size: int | None = None,
-        *,
-        ignore_class: Any = "auto",
-        **views: Any,
-    ) -> Iterator[np.ndarray]:
-        """Confusion matrices of labelled images, one after another.
-
-        Where windows are blended on the device, labels are counted there and
-        only the counts come back. `keras_setr.evaluate` is built on it.
-
-        Args:
-            samples: iterable of images `(H, W, C)` with labels `(H, W)` of
-                `0..num_classes - 1`.
-            batch_size: int. As for `predict`.
-            ignore_class: int or None. Pixels with this label are not counted.
-                Defaults to the model's.
-            **views: as for `predict`.
-
-        Returns:
-            An iterator over `(K, K)` int64 counts, rows truth, columns
-            predictions, one for each sample.
-        """
-        if ignore_class == "auto":
-            ignore_class = self.ignore_class
-        return self._predictor.count(
-            samples, inference.Views(**views), batch_size, ignore_class
-        )
-
-    def load_image(self, path: str | os.PathLike[str]) -> np.ndarray:
-        """An image file as `predict` and `segment` read it.
-
-        Args:
-            path: of the file.
-
-        Returns:
-            `(H, W, C)` uint8 or uint16, whichever the model was trained on.
-        """
-        return self._predictor.load_image(path)
-
-    # === Presets ===
+    # === Presets and files ===
 
     @classmethod
     def fit_to_patches(
@@ -788,8 +273,6 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         """
         options = weight_files.read_options(self, filepath, kwargs)
         super().load_weights(filepath, **options)
-        # They may be int8 where the model had floats.
-        self._forget_compiled()
 
     def save(self, filepath, overwrite=True, **kwargs):
         """As in Keras, to a `.keras` file.
@@ -892,6 +375,29 @@ class SETRSegmenter(keras_hub.models.ImageSegmenter):
         The optimizer's momenta would triple the size of a trained preset.
         """
         return [*self.backbone.layers, self.backbone, self.optimizer]
+
+    def get_compile_config(self):
+        keras_internals.refuse_clone(self)
+        config = super().get_compile_config()
+        layers = keras_internals.layers_by_name(self)
+        config["frozen"] = [n for n, la in layers.items() if not la.trainable]
+        config["lora"] = self.backbone.lora
+        config["has_trained"] = self.optimizer.built
+        return config
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        frozen = config.pop("frozen", [])
+        lora = config.pop("lora", None)
+        has_trained = config.pop("has_trained", True)
+        # Outer layers first: they set those within.
+        for name, layer in keras_internals.layers_by_name(self).items():
+            layer.trainable = name not in frozen
+        if lora is not None:
+            self.backbone.enable_lora(**lora)
+        self.compile(**config)
+        if has_trained:
+            self.optimizer.build(self.trainable_variables)
 
     def get_config(self):
         keras_internals.refuse_legacy_file(self)

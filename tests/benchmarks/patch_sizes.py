@@ -53,7 +53,7 @@ def forward_of(model):
     """A function without arguments: one pass over one image."""
     import numpy as np
 
-    from keras_setr.models.forward import compile_forward
+    from keras_setr.models.verbs.forward import compile_forward
 
     forward = compile_forward(model)
     rng = np.random.default_rng(0)

@@ -47,7 +47,7 @@ def image_of(args):
 
 def overhead(args):
     from keras_setr import inference
-    from keras_setr.models.forward import to_numpy
+    from keras_setr.models.verbs.forward import to_numpy
 
     model = build(args)
     image = image_of(args)

@@ -73,8 +73,8 @@ def build(args):
 
 def measure(args):
     """Time this process's backend; prints one JSON line."""
-    from keras_setr.models.forward import compile_forward
-    from keras_setr.models.forward import to_numpy
+    from keras_setr.models.verbs.forward import compile_forward
+    from keras_setr.models.verbs.forward import to_numpy
 
     model = build(args)
     rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
-from keras_setr.models.division import batch_divisor
+from keras_setr.models.verbs.division import batch_divisor
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
 from keras_setr.training.preflight.memory import TOLERANCE

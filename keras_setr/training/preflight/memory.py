@@ -21,10 +21,10 @@ from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.baseline_heads import FCNHead
 from keras_setr.models.baseline_heads import FeaturePyramid
 from keras_setr.models.baseline_heads import SemanticFPNHead
-from keras_setr.models.division import batch_divisor
 from keras_setr.models.heads import MLAHead
 from keras_setr.models.heads import MLANeck
 from keras_setr.models.heads import UpsamplingHead
+from keras_setr.models.verbs.division import batch_divisor
 from keras_setr.optimizers import unwrapped
 
 

@@ -13,7 +13,7 @@ from keras import ops
 # data that were given no seed.
 from keras.src.random import seed_generator
 
-from keras_setr.models.division import variable_scope
+from keras_setr.models.verbs.division import variable_scope
 from keras_setr.optimizers import PolynomialDecay
 from keras_setr.optimizers import schedule_of
 

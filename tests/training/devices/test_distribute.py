@@ -15,7 +15,7 @@ from keras_setr import workers
 from keras_setr.data import EvaluationTransform
 from keras_setr.data import segmentation_batches
 from keras_setr.losses import PixelCrossEntropy
-from keras_setr.models.division import divide_batch
+from keras_setr.models.verbs.division import divide_batch
 from tests import tiny
 
 BACKEND = keras.config.backend()

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_setr.inference.devices import build_device
-from keras_setr.models.division import batch_divisor
+from keras_setr.models.verbs.division import batch_divisor
 
 
 def _tensorflow(step, model):

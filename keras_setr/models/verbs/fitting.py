@@ -20,11 +20,11 @@ from keras_setr.losses import loss_inputs
 from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
 from keras_setr.metrics import by_name
-from keras_setr.models import division
-from keras_setr.models import feeding
-from keras_setr.models import inputs
 from keras_setr.models import keras_internals
-from keras_setr.models.runs import Run
+from keras_setr.models.verbs import division
+from keras_setr.models.verbs import feeding
+from keras_setr.models.verbs import inputs
+from keras_setr.models.verbs.runs import Run
 from keras_setr.optimizers import SGD
 from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import PolynomialDecay

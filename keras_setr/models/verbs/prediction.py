@@ -20,11 +20,11 @@ from keras_setr.inference.images import refuse_single
 from keras_setr.inference.images import stack
 from keras_setr.inference.on_device import Blending
 from keras_setr.layers.embedding import check_multiple_of_patch
-from keras_setr.models import inputs
-from keras_setr.models.division import batch_divisor
-from keras_setr.models.forward import compile_forward
-from keras_setr.models.forward import device_of
-from keras_setr.models.forward import to_numpy
+from keras_setr.models.verbs import inputs
+from keras_setr.models.verbs.division import batch_divisor
+from keras_setr.models.verbs.forward import compile_forward
+from keras_setr.models.verbs.forward import device_of
+from keras_setr.models.verbs.forward import to_numpy
 
 # Windows in one forward pass where the caller does not say: as many as their
 # float32 logits fit into the memory, between one and four.
@@ -48,7 +48,8 @@ class Predictor:
         self._model = model
         self._logits = logits
         self._resize = resize
-        self.forget()
+        self._form = model.backbone.form
+        self._forward = self._forward_small = self._blending = None
 
     def predict(self, x, views, batch_size, verbose, steps):
         """As `SETRSegmenter.predict`, with `Views`."""
@@ -114,9 +115,12 @@ class Predictor:
             return pillow_to_array(path, channels, dtype)
         return load_image(path, channels, dtype)
 
-    def forget(self):
-        """Compile anew, as other variables took the place of those before."""
-        self._forward = self._forward_small = self._blending = None
+    def _forget_outdated(self):
+        """Compile anew where the encoder got other variables since."""
+        form = self._model.backbone.form
+        if self._form != form:
+            self._form = form
+            self._forward = self._forward_small = self._blending = None
 
     def resolve_views(self, views):
         """The views with a window that the model takes."""
@@ -176,6 +180,7 @@ class Predictor:
 
     def forward(self, window_size):
         """`forward` for windows, and for the smaller ones of small views."""
+        self._forget_outdated()
 
         def forward(windows):
             if windows.shape[1:3] == tuple(window_size):
@@ -186,6 +191,7 @@ class Predictor:
 
     def blending(self, window_size):
         """The same, with what becomes of logits, where the model runs."""
+        self._forget_outdated()
 
         def forward(windows):
             if tuple(windows.shape[1:3]) == tuple(window_size):

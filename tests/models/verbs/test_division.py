@@ -10,7 +10,7 @@ from keras import ops
 import keras_setr as ks
 from keras_setr import metrics
 from keras_setr.layers import BatchNormalization
-from keras_setr.models.division import batch_divisor
+from keras_setr.models.verbs.division import batch_divisor
 from tests import tiny
 from tests.training import tiny_run
 

@@ -14,7 +14,7 @@ import pytest
 from keras import ops
 
 import keras_setr as ks
-from keras_setr.models import fitting
+from keras_setr.models.verbs import fitting
 from keras_setr.optimizers import schedule_of
 from tests import tiny
 
@@ -600,6 +600,34 @@ def test_int8_predicts_and_is_saved(tmp_path):
     )
     with pytest.raises(ValueError, match="before quantize"):
         model.save_to_preset(tmp_path / "preset")
+
+
+def test_predictions_follow_an_encoder_that_has_changed():
+    """What was compiled before is not what is run after."""
+    model = small()
+    x = array(model.preprocessor(X[:2]))
+    model.predict(X[:2], verbose=0)
+    model.predict_on_batch(X[:2])
+    called, found = {0: array(model(x, training=False))}, {}
+    model.backbone.enable_lora(2)
+    model.compile(metrics=None)
+    for variable in model.trainable_variables:
+        if "lora" in variable.name:
+            variable.assign(ops.full(variable.shape, 0.1))
+    for state in (1, 2):
+        if state == 2:
+            model.backbone.quantize("int8")
+        called[state] = array(model(x, training=False))
+        found[state] = (
+            model.predict(X[:2], verbose=0),
+            array(model.predict_on_batch(X[:2])),
+        )
+    for state in (1, 2):
+        change = np.abs(called[state] - called[state - 1]).mean()
+        assert change > 0
+        for logits in found[state]:
+            # Rounding to int8 enlarges what the order of sums differs in.
+            assert np.abs(logits - called[state]).mean() < 0.3 * change
 
 
 def test_clone_model_says_what_to_do(still):

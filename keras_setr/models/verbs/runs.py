@@ -5,8 +5,8 @@ import warnings
 
 import keras
 
-from keras_setr.models import feeding
 from keras_setr.models import keras_internals
+from keras_setr.models.verbs import feeding
 
 
 class Run:

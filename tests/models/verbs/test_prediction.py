@@ -8,7 +8,7 @@ from keras import ops
 from PIL import Image
 
 import keras_setr as ks
-from keras_setr.models.forward import compile_forward
+from keras_setr.models.verbs.forward import compile_forward
 from tests import tiny
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_setr import workers
-from keras_setr.models import inputs
+from keras_setr.models.verbs import inputs
 
 
 def batch_divisor(model):

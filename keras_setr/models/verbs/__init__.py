@@ -1,0 +1,1 @@
+"""What a segmenter does: `compile`, `fit`, `evaluate`, `predict`, `segment`."""
