@@ -15,6 +15,7 @@ import sys
 
 from keras_setr_commands import options
 from keras_setr_commands.main import running
+from keras_setr_commands.messages import load_package
 from keras_setr_commands.messages import say
 
 DEFAULTS = {
@@ -98,6 +99,7 @@ def load(ks, preset):
 
 
 def main(args):
+    load_package(args.debug)
     import keras_setr as ks
     from keras_setr.files.whole import written_whole
 

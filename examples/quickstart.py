@@ -19,6 +19,7 @@ from keras_setr_commands import options
 from keras_setr_commands.main import running
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
+from keras_setr_commands.messages import load_package
 from keras_setr_commands.messages import say
 
 PATCH = 8
@@ -81,6 +82,7 @@ def sizes(report, args):
 
 
 def main(args):
+    load_package(args.debug)
     import keras
     import numpy as np
 

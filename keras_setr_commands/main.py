@@ -12,6 +12,7 @@ import warnings
 from keras_setr_commands import options
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
+from keras_setr_commands.messages import load_package
 from keras_setr_commands.messages import one_line
 from keras_setr_commands.messages import say
 
@@ -72,18 +73,24 @@ def run(command, argv=None, name=None):
         parser, given = parse(module, argv, name)
     except SystemExit as stop:
         return stop.code
-    if not options.is_exported(given.get("preset")):
-        backend = os.environ.get("KERAS_BACKEND")
-        say(f"loading Keras{f' on {backend}' if backend else ''} ..")
-    return running(
-        lambda: module.run(
+    debug = "--debug" in argv
+
+    def work():
+        if not options.is_exported(given.get("preset")):
+            backend = os.environ.get("KERAS_BACKEND")
+            say(f"loading Keras{f' on {backend}' if backend else ''} ..")
+            load_package(debug)
+        return module.run(
             argparse.Namespace(**{**module.DEFAULTS, **given}), given
-        ),
+        )
+
+    return running(
+        work,
         name,
         parser.options,
         after_interrupt=f"{module.AFTER_INTERRUPT}: "
         + shlex.join([*name.split(), *argv]),
-        debug="--debug" in argv,
+        debug=debug,
     )
 
 

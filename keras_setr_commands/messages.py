@@ -1,6 +1,11 @@
 """What commands say: lines for people, in the words of their options."""
 
+import contextlib
+import importlib
+import os
 import re
+import sys
+import tempfile
 
 # Arguments of the library -> options of the commands that have another name.
 OPTIONS = {
@@ -25,6 +30,7 @@ OPTIONS = {
     "stride": "--stride",
     "window_size": "--window",
 }
+_LOG = re.compile(rb"[IWE]\d{4} \d+|WARNING: All log messages before absl")
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|RESOURCE_EXHAUSTED|Unable to allocate|"
     r"can't allocate memory",
@@ -39,6 +45,39 @@ class CommandError(Exception):
 def say(text):
     """Print a line at once, also where the output is a file or a pipe."""
     print(text, flush=True)
+
+
+@contextlib.contextmanager
+def without_logs():
+    """Leave out what TensorFlow notes of kernels and devices on import.
+
+    It writes that past Python, to stderr itself, and before
+    `TF_CPP_MIN_LOG_LEVEL` holds. All else follows at the end.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            kept.seek(0)
+            for line in kept:
+                if not _LOG.match(line):
+                    os.write(2, line)
+
+
+def load_package(debug=False):
+    """Import the package with Keras.
+
+    Args:
+        debug: bool. With all that is logged on the way.
+    """
+    with contextlib.nullcontext() if debug else without_logs():
+        importlib.import_module("keras_setr.public")
 
 
 def one_line(error):

@@ -127,6 +127,7 @@ def test_the_bar_shows_images_per_second(ade20k, capsys):
         Painter(150), ade20k / "images", ade20k / "out", "ade20k"
     )
     shown = capsys.readouterr().out
+    assert shown.startswith("\r0/6 [....")
     assert "6/6" in shown and "images_per_second" in shown
 
 

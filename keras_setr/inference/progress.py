@@ -33,6 +33,9 @@ class ImageProgress:
         self._started = time.perf_counter()
         self._shown_at = 0.0
         self._length = 0
+        if self._verbose == 1:
+            # The first images may take a while.
+            self._write(_count(0, total))
 
     @property
     def seconds(self) -> float:
@@ -63,8 +66,9 @@ class ImageProgress:
         parts = [_count(done, total), _time(done, total, seconds)]
         named = [("images_per_second", rate), *figures]
         parts += [f"{name}: {value:.4f}" for name, value in named]
-        line = " - ".join(parts)
-        end = "\n" if last else ""
+        self._write(" - ".join(parts), "\n" if last else "")
+
+    def _write(self, line, end=""):
         if self._verbose == 1:
             # What the line before leaves is blanked.
             line = f"\r{line:{self._length}}"

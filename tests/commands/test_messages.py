@@ -1,6 +1,7 @@
 """Messages of the library, in the words of the command line."""
 
 import ast
+import os
 import pathlib
 import sys
 import warnings
@@ -8,6 +9,7 @@ import warnings
 import pytest
 
 from keras_setr_commands import main
+from keras_setr_commands import messages
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
 from keras_setr_commands.messages import one_line
@@ -107,6 +109,16 @@ def test_a_warning_is_a_line_and_said_once(capsys):
     assert code == 0
     assert lines[0] == "keras-setr x: warning: pass --num-classes 3 or not"
     assert sum("num-classes" in line for line in lines) == 1
+
+
+def test_what_tensorflow_logs_on_import_is_left_out(capfd):
+    with pytest.raises(KeyError), messages.without_logs():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog()")
+        os.write(2, b" is called\nI0000 00:00:17.3 42 port.cc] oneDNN\n")
+        os.write(2, b"I know\n")
+        raise KeyError
+    os.write(2, b"I0000 00:00:17.3 42 later\n")
+    assert capfd.readouterr().err == "I know\nI0000 00:00:17.3 42 later\n"
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=str)
