@@ -212,6 +212,7 @@ def compile_model(model, args, total_steps, parts):
             loss=args.loss,
             layer_decay=args.layer_decay,
             gradient_accumulation_steps=accumulate,
+            ema=args.ema,
         )
         return
     learning_rate = args.learning_rate or 0.01
@@ -232,6 +233,7 @@ def compile_model(model, args, total_steps, parts):
             gradient_accumulation_steps=accumulate,
         ),
         loss=args.loss,
+        ema=args.ema,
     )
 
 
@@ -268,6 +270,7 @@ def recipe_run(ks, args, devices):
     recipe.compile(
         model,
         gradient_accumulation_steps=args.accumulate,
+        ema=args.ema,
         run_eagerly=args.eager,
     )
     tests = {"mean_iou": recipe.test_options()}

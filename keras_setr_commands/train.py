@@ -79,6 +79,7 @@ DEFAULTS = {
     "crop": None,
     "batch_size": None,
     "learning_rate": None,
+    "ema": None,
     "patch_size": None,
     "lora_rank": None,
     "seed": 0,
@@ -145,6 +146,13 @@ def add_options(parser):
         "that is free asks for it",
     )
     add("--learning-rate", type=number(above=0), metavar="RATE")
+    add(
+        "--ema",
+        type=number(above=0, below=1),
+        metavar="DECAY",
+        help="average the weights, by 0.999 for example; what is validated, "
+        "kept and saved is the average",
+    )
     add(
         "--patch-size",
         type=integer(1),

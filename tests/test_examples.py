@@ -272,7 +272,7 @@ def test_train_takes_other_patches_and_lora_and_goes_on(
         *("--epochs", 1, *SIZE),
     )
     line = ("--preset", tmp_path / "whole" / "preset", "--epochs", 1)
-    line += ("--patch-size", 8, "--lora-rank", 2)
+    line += ("--patch-size", 8, "--lora-rank", 2, "--ema", 0.9)
     capsys.readouterr()
     run("train", *common, *line, "--out", tmp_path / "adapted")
     printed = capsys.readouterr().out
@@ -287,6 +287,8 @@ def test_train_takes_other_patches_and_lora_and_goes_on(
     assert "epoch 1 of 2 done" in printed
     run("train", "--out", tmp_path / "adapted", "--lora-rank", 3, code=2)
     assert "started with --lora-rank 2" in capsys.readouterr().err
+    run("train", "--out", tmp_path / "adapted", "--ema", 0.5, code=2)
+    assert "started with --ema 0.9" in capsys.readouterr().err
     preset = str(tmp_path / "adapted" / "preset")
     model = ks.SETRPUP.from_preset(preset)
     assert model.backbone.patch_size == 8 and model.backbone.lora is None

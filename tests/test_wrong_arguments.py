@@ -209,6 +209,7 @@ CALLS = {
         head_multiplier="number or None",
         layer_decay="number or None",
         gradient_accumulation_steps="count or None",
+        ema="number or None",
     ),
     "predict": Call(
         MODEL.predict,

@@ -77,6 +77,16 @@ def layers_by_name(model):
     return found
 
 
+def moving_statistics(model):
+    """The moving means and variances of a model's batch norms."""
+    return [
+        variable
+        for layer in model._flatten_layers(include_self=False)
+        if isinstance(layer, keras.layers.BatchNormalization)
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
 def refuse_clone(model):
     """Raise where `keras.models.clone_model` asks for a compile config.
 
@@ -162,4 +172,6 @@ def build_scores(model, iterator=None, data_batch=None):
         # On torch it also registers the parameters whose gradients are set
         # to zero before each step.
         keras.Model._symbolic_build(model, data_batch=(images, labels, None))
+    if model.averages is not None:
+        model.averages.build()
     model._scores_are_built = True

@@ -119,7 +119,7 @@ class SETRSegmenter(SegmenterVerbs):
         # The same graph without what only training needs.
         self._inference = keras.Function(images, logits)
         self.resize_logits = resize.resize
-        self.run = None
+        self.run = self.averages = None
 
         # === Config ===
         self.backbone = backbone
@@ -383,6 +383,7 @@ class SETRSegmenter(SegmenterVerbs):
         config["frozen"] = [n for n, la in layers.items() if not la.trainable]
         config["lora"] = self.backbone.lora
         config["has_trained"] = self.optimizer.built
+        config["ema"] = self.averages and self.averages.decay
         return config
 
     def compile_from_config(self, config):
@@ -398,6 +399,8 @@ class SETRSegmenter(SegmenterVerbs):
         self.compile(**config)
         if has_trained:
             self.optimizer.build(self.trainable_variables)
+            if self.averages is not None:
+                self.averages.build()
 
     def get_config(self):
         keras_internals.refuse_legacy_file(self)

@@ -44,6 +44,7 @@ LINES = {
     "train --data data --out o --learning-rate 0": "--learning-rate: above 0",
     "train --data data --out o --learning-rate inf": "number above 0 'inf'",
     "train --data data --out o --learning-rate 1,5": "--learning-rate: '1,5'",
+    "train --data data --out o --ema 1": "--ema: above 0 below 1 '1'",
     "train --data data --out o --seed -1": "--seed",
     "train --data data --out o --precision float16": "mixed_float16?",
     "train --data data --out o --backend pytorch": "backend torch?",

@@ -300,7 +300,7 @@ def fit(
     try:
         # What a callback silences is heard again after the fit.
         with warnings.catch_warnings():
-            return keras.Model.fit(
+            history = keras.Model.fit(
                 model,
                 _feed(model, data, expected, class_weights),
                 validation_data=_feed(model, validation, expected),
@@ -312,6 +312,9 @@ def fit(
                 steps_per_epoch=steps_per_epoch,
                 **options,
             )
+        if model.averages is not None:
+            model.averages.take()
+        return history
     finally:
         model.run = None
         run.at_end.close()
@@ -477,6 +480,16 @@ def _check_rate(optimizer):
     if isinstance(rate, keras.Variable):
         number(0).check(
             "learning_rate of the optimizer", float(ops.convert_to_numpy(rate))
+        )
+
+
+def check_ema(model, ema):
+    """Raise where the steps of an average would be rounded away."""
+    dtype = keras.backend.standardize_dtype(model.variable_dtype)
+    if ema is not None and dtype in ("bfloat16", "float16"):
+        raise ValueError(
+            f"ema needs weights of 32 bits. Received: ema={ema} for a model "
+            f"of {dtype}; build it with the dtype mixed_{dtype}."
         )
 
 

@@ -1,5 +1,6 @@
 """The verbs of a segmenter, each with what it takes and gives."""
 
+import contextlib
 import os
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from keras_setr.arguments import sequence
 from keras_setr.models import keras_internals
 from keras_setr.models.verbs import division
 from keras_setr.models.verbs import fitting
+from keras_setr.models.verbs.averages import WeightAverages
 
 
 def _callbacks(value):
@@ -62,6 +64,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
     Attributes:
         run: the `Run` of the `fit` that is going on, for its callbacks; or
             None.
+        averages: the `WeightAverages` of `compile(ema=..)`, or None.
     """
 
     # Keras' own, None until they are made.
@@ -78,6 +81,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         weight_decay=optional(number(0)),
         layer_decay=optional(number(maximum=1, above=0)),
         gradient_accumulation_steps=optional(integer(1)),
+        ema=optional(number(above=0, below=1)),
     )
     def compile(
         self,
@@ -91,6 +95,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         weight_decay: float | None = None,
         layer_decay: float | None = None,
         gradient_accumulation_steps: int | None = None,
+        ema: float | None = None,
         jit_compile: bool | str = "auto",
         **kwargs: Any,
     ) -> None:
@@ -137,6 +142,11 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
                 that batch norm sees each by itself. Any Keras optimizer takes
                 this argument, too, but schedules other than our optimizers'
                 count batches there.
+            ema: float in (0, 1), such as 0.999. Keep an exponential moving
+                average of the weights and of batch norm's statistics, by
+                min(ema, (1 + n) / (10 + n)) at update n, with any optimizer.
+                `fit` validates with it, as `averaged_weights` does, and
+                leaves the model with it at its end.
             jit_compile: bool or `"auto"`, which is Keras' choice except that
                 TensorFlow uses XLA only on a single GPU.
             **kwargs: as for `keras.Model.compile`.
@@ -154,7 +164,9 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
             layer_decay=layer_decay,
             gradient_accumulation_steps=gradient_accumulation_steps,
         )
+        fitting.check_ema(self, ema)
         super().compile(**options, **kwargs)
+        self.averages = None if ema is None else WeightAverages(self, ema)
         self._weighs_losses = kwargs.get("loss_weights") is not None
         # Threads that read batches do not see what Keras distributes over.
         self._division = division.division_of(self)
@@ -269,10 +281,27 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         }
         if cached:
             # Keras' fit, which has prepared batches already.
-            return keras.Model.evaluate(self, x, **options, **cached)
+            with self.averaged_weights():
+                return keras.Model.evaluate(self, x, **options, **cached)
         return fitting.evaluate(
             self, x, y, sample_weight, batch_size, **options
         )
+
+    def averaged_weights(self) -> Any:
+        """A context in which the model has its averaged weights.
+
+        For callbacks of a `fit` after `compile(ema=..)`, between its steps;
+        without `ema` nothing changes.
+        """
+        if self.averages is None:
+            return contextlib.nullcontext()
+        return self.averages.in_use()
+
+    def train_step(self, *args):
+        step = super().train_step
+        if self.averages is None:
+            return step(*args)
+        return self.averages.step(step, *args)
 
     def train_on_batch(
         self,

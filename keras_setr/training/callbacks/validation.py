@@ -86,13 +86,14 @@ class SlidingWindowValidation(keras.callbacks.Callback):
                 logs[f"val_crop_{name}"] = logs.pop(f"val_{name}")
         if not is_due(epoch, self.every, self.params):
             return
-        self.result = evaluate(
-            self.model,
-            self.dataset,
-            batch_size=self.batch_size,
-            verbose=self.verbose,
-            **self.views.options(),
-        )
+        with self.model.averaged_weights():
+            self.result = evaluate(
+                self.model,
+                self.dataset,
+                batch_size=self.batch_size,
+                verbose=self.verbose,
+                **self.views.options(),
+            )
         for name in names:
             logs[f"val_{name}"] = getattr(self.result, name)
 
@@ -151,9 +152,10 @@ class Previews(keras.callbacks.Callback):
         model = self.model
         images, labels = few_samples(self.dataset, self.count)
         # Several workers predict together, and one of them writes.
-        predictions = model.segment(
-            images, batch_size=self.batch_size, **self.views.options()
-        )
+        with model.averaged_weights():
+            predictions = model.segment(
+                images, batch_size=self.batch_size, **self.views.options()
+            )
         if not workers.is_chief():
             return
         picture = visualization.comparison(
@@ -168,8 +170,9 @@ class Previews(keras.callbacks.Callback):
 class BestWeights(keras.callbacks.Callback):
     """Keeps the weights of the epoch with the best score in a file.
 
-    `model.load_weights` reads it; there is no optimizer in it. The file is
-    written whole or not at all.
+    `model.load_weights` reads it; there is no optimizer in it. After
+    `compile(ema=..)` they are the averaged ones, which were validated. The
+    file is written whole or not at all.
 
     Args:
         path: path that ends in `.weights.h5`.
@@ -210,12 +213,13 @@ class BestWeights(keras.callbacks.Callback):
         if score is None or not self._is_better(score):
             return
         self.best = score
-        if workers.is_chief():
-            model = self.model
-            with written_whole(self.path) as partial:
-                keras.saving.save_weights(
-                    model, partial, objects_to_skip=[model.optimizer]
-                )
+        model = self.model
+        with model.averaged_weights():
+            if workers.is_chief():
+                with written_whole(self.path) as partial:
+                    keras.saving.save_weights(
+                        model, partial, objects_to_skip=[model.optimizer]
+                    )
 
     def _is_better(self, score):
         """Whether it is an improvement; the first that is a number is."""

@@ -79,7 +79,8 @@ class MemoryEstimate:
 
     Args:
         weights: int. All variables of the model.
-        optimizer: int. Momenta and the like, accumulated gradients included.
+        optimizer: int. Momenta and the like, accumulated gradients and
+            averaged weights included.
         gradients: int. Of the trainable weights.
         activations: int. What the forward pass keeps for the backward pass.
         working: int. What single operations need in between.
@@ -170,7 +171,7 @@ def estimate_memory(
     trainable = _sum_sizes(model.trainable_variables)
     return MemoryEstimate(
         weights=_sum_sizes(model.variables),
-        optimizer=_optimizer_size(model.optimizer, trainable),
+        optimizer=_optimizer_size(model, trainable),
         gradients=trainable,
         activations=activations,
         working=int(
@@ -275,14 +276,15 @@ def _decoder(model, grid, kept):
     return math.prod(grid) * width, math.prod(grid) * largest
 
 
-def _optimizer_size(optimizer, trainable):
-    optimizer = unwrapped(optimizer)
+def _optimizer_size(model, trainable):
+    optimizer = unwrapped(model.optimizer)
     if optimizer.built:
         return _sum_sizes(optimizer.variables)
     # How many values it keeps for each weight shows on a copy with one.
     copy = type(optimizer).from_config(optimizer.get_config())
     copy.build([keras.Variable(np.zeros(3, "float32"), name="kernel")])
-    return trainable * sum(tuple(v.shape) == (3,) for v in copy.variables)
+    slots = sum(tuple(v.shape) == (3,) for v in copy.variables)
+    return trainable * (slots + (model.averages is not None))
 
 
 def _sum_sizes(variables):

@@ -148,6 +148,7 @@ def describe(model, **further):
             for variable in model.variables
         ],
         **({"model.lora_rank": lora["rank"]} if lora else {}),
+        **({"ema": model.averages.decay} if model.averages else {}),
         **further,
     }
     # Through JSON, as it is compared with what was read from it.

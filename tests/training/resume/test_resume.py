@@ -167,6 +167,25 @@ def test_a_run_with_lora_goes_on_with_it(tmp_path):
         train(tmp_path / "cut")
 
 
+def test_a_run_with_averaged_weights_goes_on_with_them(tmp_path):
+    def averaged(ema=0.9):
+        return tiny_run.model(ema=ema, **tiny.UNCOMPILED)
+
+    whole = train(tmp_path / "whole", model=averaged())
+    # Broken off in its second epoch, and finished twice.
+    with pytest.raises(Interrupted):
+        train(tmp_path / "cut", Interruption(1, 3), model=averaged())
+    for _ in range(2):
+        model = train(tmp_path / "cut", model=averaged())
+        assert_same_weights(model, tiny_run.weights(whole))
+    rows, expected = (read_log(tmp_path / name) for name in ("cut", "whole"))
+    assert rows[1] == pytest.approx(expected[1], rel=1e-5)
+    with pytest.raises(ValueError, match="\n  ema: 0.9 before, 0.5 now"):
+        train(tmp_path / "cut", model=averaged(0.5))
+    with pytest.raises(ValueError, match="\n  ema: 0.9 before, nothing now"):
+        train(tmp_path / "cut")
+
+
 def test_a_finished_run_says_so_and_trains_nothing(uninterrupted, capsys):
     directory, weights = uninterrupted
     before = checkpoints(directory)
