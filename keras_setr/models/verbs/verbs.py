@@ -297,7 +297,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
             return contextlib.nullcontext()
         return self.averages.in_use()
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Any:
         step = super().train_step
         if self.averages is None:
             return step(*args)
