@@ -34,6 +34,8 @@ def _wants_keras():
 
 
 if TYPE_CHECKING or "keras" in sys.modules or _wants_keras():
+    # Type checkers do not follow one `__all__` into another.
+    from keras_setr.models import *  # noqa: F403
     from keras_setr.public import *  # noqa: F403
     from keras_setr.public import __all__ as __all__
 

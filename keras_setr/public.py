@@ -18,22 +18,7 @@ from keras_setr.evaluation import Evaluation
 from keras_setr.evaluation import evaluate
 from keras_setr.export import ExportedSegmenter
 from keras_setr.export import load_exported
-from keras_setr.models import FCN
-from keras_setr.models import RESNET_50
-from keras_setr.models import RESNET_101
-from keras_setr.models import SETRMLA
-from keras_setr.models import SETRPUP
-from keras_setr.models import T_BASE
-from keras_setr.models import T_LARGE
-from keras_setr.models import T_SMALL
-from keras_setr.models import T_TINY
-from keras_setr.models import ResNetBackbone
-from keras_setr.models import SemanticFPN
-from keras_setr.models import SETRBackbone
-from keras_setr.models import SETRImageConverter
-from keras_setr.models import SETRImageSegmenterPreprocessor
-from keras_setr.models import SETRNaive
-from keras_setr.models import SETRSegmenter
+from keras_setr.models import *  # noqa: F403
 from keras_setr.submission import FolderRun
 from keras_setr.submission import segment_files
 from keras_setr.submission import write_submission
@@ -48,25 +33,9 @@ __all__ = [
     "Distribution",
     "Evaluation",
     "ExportedSegmenter",
-    "FCN",
     "FolderRun",
     "ModelRow",
     "ModelTable",
-    "RESNET_101",
-    "RESNET_50",
-    "ResNetBackbone",
-    "SETRBackbone",
-    "SETRImageConverter",
-    "SETRImageSegmenterPreprocessor",
-    "SETRMLA",
-    "SETRNaive",
-    "SETRPUP",
-    "SETRSegmenter",
-    "SemanticFPN",
-    "T_BASE",
-    "T_LARGE",
-    "T_SMALL",
-    "T_TINY",
     "__version__",
     "callbacks",
     "checkpoints",
@@ -87,3 +56,5 @@ __all__ = [
     "workers",
     "write_submission",
 ]
+__all__ += models.__all__
+__all__.sort()

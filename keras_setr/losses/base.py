@@ -49,6 +49,9 @@ class PixelLoss(keras.losses.Loss):
         ValueError: for other shapes.
     """
 
+    # Whether `of_resized` holds no logits of the labels' size.
+    works_in_parts = False
+
     def __init__(
         self,
         ignore_class: int | None,
@@ -94,9 +97,7 @@ class PixelLoss(keras.losses.Loss):
         Returns:
             A float32 scalar.
         """
-        size = ops.shape(label_maps(y_true))[1:]
-        logits = ops.cast(y_pred, "float32")
-        logits = resize_bilinear(logits, size, align_corners)
+        logits = resized_logits(y_true, y_pred, align_corners)
         return self(y_true, logits, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -159,6 +160,13 @@ def label_maps(y_true):
         labels = ops.squeeze(labels, -1)
     # uint8 holds no negative ignore_class.
     return ops.cast(labels, "int32")
+
+
+def resized_logits(y_true, y_pred, align_corners):
+    """Logits `(B, h, w, K)` at the size of the labels, `(B, H, W, K)`."""
+    size = ops.shape(label_maps(y_true))[1:]
+    logits = ops.cast(y_pred, "float32")
+    return resize_bilinear(logits, size, align_corners)
 
 
 def per_pixel(sample_weight):

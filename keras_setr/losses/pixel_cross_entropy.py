@@ -82,6 +82,8 @@ class PixelCrossEntropy(PixelLoss):
     ```
     """
 
+    works_in_parts = True
+
     @checked(
         ignore_class=optional(integer()),
         average_over=choice(*AVERAGES),

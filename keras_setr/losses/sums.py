@@ -1,5 +1,6 @@
 """Sums of losses, and what the names in `compile(loss="ce+dice")` stand for."""
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
 from keras_setr.losses.base import PixelLoss
+from keras_setr.losses.base import resized_logits
 from keras_setr.losses.hard_pixels import OHEM
 from keras_setr.losses.hard_pixels import Focal
 from keras_setr.losses.pixel_cross_entropy import PixelCrossEntropy
@@ -68,6 +70,8 @@ class SumOfLosses(PixelLoss):
     ```
     """
 
+    works_in_parts = True
+
     @checked(
         losses=Rule("a sequence of losses of keras_setr.losses", _pixel_losses),
         weights=optional(sequence(number(0))),
@@ -102,14 +106,19 @@ class SumOfLosses(PixelLoss):
         sample_weight: Any = None,
         align_corners: bool = False,
     ) -> Any:
-        """As of every loss; each takes the logits in its own way.
+        """As of every loss; those that need resized logits share them.
 
         Args:
             y_true, y_pred, sample_weight, align_corners: as of every loss.
         """
+        resized = functools.cache(
+            lambda: resized_logits(y_true, y_pred, align_corners)
+        )
         return self._sum(
-            lambda loss: loss.of_resized(
-                y_true, y_pred, sample_weight, align_corners
+            lambda loss: (
+                loss.of_resized(y_true, y_pred, sample_weight, align_corners)
+                if loss.works_in_parts
+                else loss(y_true, resized(), sample_weight)
             )
         )
 

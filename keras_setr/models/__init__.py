@@ -28,7 +28,6 @@ MODELS = {
 
 __all__ = [
     "FCN",
-    "MODELS",
     "RESNET_101",
     "RESNET_50",
     "ResNetBackbone",

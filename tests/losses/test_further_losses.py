@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_setr import losses
 from keras_setr.layers.resampling import resize_bilinear
+from keras_setr.losses import base
 from keras_setr.losses.sums import NAMES
 from tests import tiny
 from tests.losses.values import array
@@ -176,6 +178,25 @@ def test_every_loss_takes_logits_of_another_size(smoothing):
     found = loss_and_gradient(loss.of_resized, labels, small)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_losses_of_a_sum_share_the_resized_logits(monkeypatch):
+    labels, _ = batch(size=(12, 8))
+    small = np.random.default_rng(0).normal(size=(2, 3, 2, 5))
+    small = ops.convert_to_tensor(small.astype("float32"))
+    parts = [losses.Dice(), losses.PixelCrossEntropy(), losses.Focal()]
+    each = [float(array(part.of_resized(labels, small))) for part in parts]
+    resize, sizes = base.resize_bilinear, []
+
+    def counted(logits, size, *args):
+        sizes.append(tuple(size))
+        return resize(logits, size, *args)
+
+    monkeypatch.setattr(base, "resize_bilinear", counted)
+    total = losses.SumOfLosses(parts, (2, 3, 4)).of_resized(labels, small)
+    assert sizes == [(12, 8)]
+    expected = 2 * each[0] + 3 * each[1] + 4 * each[2]
+    assert float(array(total)) == pytest.approx(expected, 1e-6)
 
 
 def test_names_are_losses_with_weights():

@@ -15,6 +15,7 @@ from keras_setr.checkpoints.layouts.namings import ENCODERS
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import joined
 from keras_setr.checkpoints.layouts.namings import same
+from keras_setr.checkpoints.layouts.part import Part
 from keras_setr.checkpoints.transfer import TensorRule
 
 _NO_CLASS_TOKEN = "the model has no class token"
@@ -28,52 +29,28 @@ _ROTARY_SIZE = 224
 _UNUSUAL_HEADS = {1280: 16, 1408: 16, 1664: 16}
 
 
-class Encoder:
-    """The encoder in one checkpoint, under one naming.
+class Encoder(Part):
+    """The vision transformer in one checkpoint, under one `EncoderNames`."""
 
-    Args:
-        checkpoint: `Checkpoint`.
-        names: `EncoderNames`, one that `find` found.
-        prefix: str. What the file has before every name.
-    """
-
+    namings = ENCODERS
     backbone_class = "SETRBackbone"
 
-    def __init__(self, checkpoint, names, prefix):
-        self.checkpoint = checkpoint
-        self.names = names
-        self.prefix = prefix
-
-    @classmethod
-    def find(cls, checkpoint):
-        """The encoder that the checkpoint holds, or `None`."""
-        for names in ENCODERS:
-            for prefix in names.prefixes:
-                first = [
-                    names.attention_norm + names.arrays.scale,
-                    names.qkv[0] + names.arrays.kernel,
-                    *names.known_by,
-                ]
-                if all(
-                    prefix + f.format(i=0, n=1) in checkpoint for f in first
-                ):
-                    return cls(checkpoint, names, prefix)
-        return None
+    @property
+    def is_there(self):
+        first = [
+            self.names.attention_norm + self.names.arrays.scale,
+            self.names.qkv[0] + self.names.arrays.kernel,
+            *self.names.known_by,
+        ]
+        return all(self._full(name) in self.checkpoint for name in first)
 
     @property
     def ignored(self):
-        prefix = re.escape(self.prefix)
-        patterns = [(prefix + p, reason) for p, reason in self.names.ignored]
-        # Some files keep the classifier beside the prefixed encoder.
-        patterns += self.names.ignored
-        if self.names.distillation_token:
-            patterns.append(
-                (
-                    re.escape(self._full(self.names.distillation_token)),
-                    "SETR drops the distillation token",
-                )
-            )
-        return tuple(patterns)
+        token = self.names.distillation_token
+        if not token:
+            return super().ignored
+        reason = "SETR drops the distillation token"
+        return (*super().ignored, (re.escape(self._full(token)), reason))
 
     def _full(self, name, layer=0):
         return self.prefix + name.format(i=layer, n=layer + 1)

@@ -7,13 +7,13 @@ cut are not in a file.
 
 import dataclasses
 import functools
-import re
 
 from keras_setr.checkpoints.layouts.encoders import Encoder
 from keras_setr.checkpoints.layouts.namings import KERAS
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import Arrays
 from keras_setr.checkpoints.layouts.namings import same
+from keras_setr.checkpoints.layouts.part import Part
 from keras_setr.checkpoints.transfer import TensorRule
 
 _CUT = "the model is cut before this stage"
@@ -107,37 +107,15 @@ KERAS_HUB = ResNetNames(
 RESNETS = (TORCHVISION, TIMM_HYBRID, KERAS_HUB)
 
 
-class ResNet:
-    """The ResNet in one checkpoint; it has the attributes of `Encoder`.
+class ResNet(Part):
+    """The ResNet of bottlenecks in one checkpoint, under one `ResNetNames`."""
 
-    Args:
-        checkpoint: `Checkpoint`.
-        names: `ResNetNames`, one that `find` found.
-        prefix: str. What the file has before every name.
-    """
-
+    namings = RESNETS
     backbone_class = "ResNetBackbone"
 
-    def __init__(self, checkpoint, names, prefix):
-        self.checkpoint = checkpoint
-        self.names = names
-        self.prefix = prefix
-
-    @classmethod
-    def find(cls, checkpoint):
-        """The ResNet of bottlenecks that the checkpoint holds, or `None`."""
-        for names in RESNETS:
-            for prefix in names.prefixes:
-                found = cls(checkpoint, names, prefix)
-                if found._has(names.parts[2][0], stage=0, block=0):
-                    return found
-        return None
-
     @property
-    def ignored(self):
-        prefix = re.escape(self.prefix)
-        patterns = [(prefix + p, reason) for p, reason in self.names.ignored]
-        return (*patterns, *self.names.ignored)
+    def is_there(self):
+        return self._has(self.names.parts[2][0])
 
     def _kernel(self, convolution, stage=0, block=0):
         name = self.prefix + convolution + self.names.arrays.kernel
