@@ -2,10 +2,11 @@
 
     keras-setr export PRESET OUT [--format onnx]
 
-OUT ends in .onnx, .tflite (LiteRT), .xml (OpenVINO) or .pt2 (torch.export);
-anything else is the folder of a SavedModel. The file takes images as they are
-and gives labels. It is run in its own runtime and kept only if its labels are
-the model's. keras-setr segment, evaluate and submit take it for a preset.
+OUT ends in .onnx, .tflite (LiteRT), .xml (OpenVINO) or .pt2 (torch.export); a
+name without an ending is the folder of a SavedModel. The file takes images as
+they are and gives labels. It is run in its own runtime and kept only if its
+labels are the model's. keras-setr segment, evaluate and submit take it for a
+preset.
 """
 
 import argparse
@@ -62,6 +63,14 @@ def check(parser, given):
     out, format = given["out"], given.get("format")
     ending = os.path.splitext(out)[1].lower()
     if ending not in names.EXPORT_SUFFIXES:
+        # A dot before a digit begins no ending, as in setr-1.2.
+        if format is None and ending[1:2].isalpha():
+            known = ", ".join(names.EXPORT_SUFFIXES)
+            parser.error(
+                f"argument OUT: must end in {known}, or be a folder, for a "
+                f"SavedModel. Received: {out!r}; say --format tf_saved_model "
+                "for a folder of this name"
+            )
         ending = ""
     if format is not None and names.FORMATS[format] != ending:
         needed = names.FORMATS[format]
@@ -74,8 +83,13 @@ def check(parser, given):
         (options.new_file if ending else options.new_folder)(out)
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument OUT: {error}")
-    if "labels" not in given.get("outputs", ("labels",)):
+    outputs = given.get("outputs", ("labels",))
+    if "labels" not in outputs:
         parser.error("--outputs must have labels among them")
+    if len(set(outputs)) < len(outputs):
+        parser.error(
+            f"--outputs must all differ. Received: {' '.join(outputs)}"
+        )
 
 
 def run(args: argparse.Namespace, given: dict) -> None:

@@ -337,6 +337,14 @@ def check(parser, given):
     _check_group(parser, given)
     options.check_labels(parser, given)
     if "data" in given:
+        if os.path.realpath(given.get("out", "")) in (
+            os.path.realpath(os.path.join(given["data"], part))
+            for part in ("", "images", "masks")
+        ):
+            parser.error(
+                "--out must be another folder than that of the images. "
+                f"Received: {given['out']}; name a new one, such as runs/a"
+            )
         _check_folder(parser, {**DEFAULTS, **given})
 
 

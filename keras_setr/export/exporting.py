@@ -90,7 +90,7 @@ def export_model(
     """As `SETRSegmenter.export`, with arguments that are checked."""
     path = pathlib.Path(path)
     chosen = FORMATS[format or format_of(path)]
-    _check_path(path, chosen)
+    _check_path(path, chosen, format)
     _check_backend(path, chosen)
     _check_weights(model)
     size = _resolve_size(model, image_size)
@@ -137,7 +137,7 @@ def export_model(
 # === What is refused before anything is computed ===
 
 
-def _check_path(path, format):
+def _check_path(path, format, said):
     if format.suffix and path.suffix.lower() != format.suffix:
         raise ValueError(
             f"A path for {format.title} must end in {format.suffix}. "
@@ -147,6 +147,14 @@ def _check_path(path, format):
     if not format.suffix and format_of(path) != format.name:
         raise ValueError(
             f"A path for {format.title} must be a folder. Received: {path}."
+        )
+    # A dot before a digit begins no ending, as in setr-1.2.
+    if said is None and not format.suffix and path.suffix[1:2].isalpha():
+        known = ", ".join(f.suffix for f in FORMATS.values() if f.suffix)
+        raise ValueError(
+            f"A path must end in {known}, or be a folder, for a SavedModel. "
+            f'Received: {path}; say format="tf_saved_model" for a folder of '
+            "this name."
         )
     folder = next(p for p in path.absolute().parents if p.exists())
     if not folder.is_dir():

@@ -12,6 +12,7 @@ from PIL import ExifTags
 from PIL import Image
 from PIL import ImageOps
 from PIL import TiffImagePlugin
+from PIL import UnidentifiedImageError
 
 from keras_setr.opencv import cv2
 
@@ -93,8 +94,13 @@ def open_pillow(path):
         except Image.DecompressionBombError as error:
             raise ValueError(_too_large(path, error)) from error
         except Exception as error:
+            reason = f"{error}"
+            if isinstance(error, UnidentifiedImageError):
+                # Pillow names the object that it was handed.
+                file.seek(0)
+                reason = f"it begins with {file.read(12)!r}"
             raise ValueError(
-                f"{path} is not an image that Pillow can read: {error}. "
+                f"{path} is not an image that Pillow can read: {reason}. "
                 "Export it again as PNG or JPEG, or remove it together with "
                 "its pair."
             ) from error

@@ -296,7 +296,8 @@ class SETRSegmenter(SegmenterVerbs):
         verbose=flag(),
         image_size=optional(pair(1)),
         outputs=either(
-            choice("labels"), sequence(choice(*OUTPUTS), minimum_length=1)
+            choice("labels"),
+            sequence(choice(*OUTPUTS), minimum_length=1, unique=True),
         ),
     )
     def export(

@@ -227,6 +227,7 @@ def test_a_backend_that_cannot_says_which_can(model, tmp_path):
         (("a.xml", "onnx"), "must end in .onnx. Received: .*a.xml"),
         (("a.pt2", "tf_saved_model"), "must be a folder. Received: .*a.pt2"),
         (("model.onnx/a.onnx",), "model.onnx"),
+        (("a.onxx",), "must end in .onnx, .*or be a folder.*a.onxx"),
     ],
 )
 def test_paths_that_do_not_fit(model, tmp_path, arguments, match):

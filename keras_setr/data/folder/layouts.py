@@ -189,7 +189,7 @@ def _find_folders(directory, problems):
         raise ValueError(
             f"directory must hold images and masks in a known layout:\n"
             f"{_LAYOUTS}\nReceived: {directory}, which holds "
-            f"{_contents(directory)}."
+            f"{_contents(directory)}.{_above(directory)}"
         )
     outer = [folder for folder, _, subset in found if subset is None]
     inner = [folder for folder, _, subset in found if subset is not None]
@@ -241,6 +241,20 @@ def _only(candidates, directory):
             "which are meant."
         )
     return candidates[0]
+
+
+def _above(directory):
+    """A question, where the folder is one half of a layout."""
+    above, name = directory.absolute().parent, directory.name.lower()
+    beside = {*_folders(above)} if os.access(above, os.R_OK) else set()
+    others = {name + ending for ending in MASK_FOLDER_ENDINGS}
+    for kind, other in (
+        (IMAGE_FOLDERS, MASK_FOLDERS),
+        (MASK_FOLDERS, IMAGE_FOLDERS),
+    ):
+        if name in kind:
+            others.update(other)
+    return f" Did you mean {above}?" if others & beside else ""
 
 
 def _contents(directory):

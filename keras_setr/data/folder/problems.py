@@ -236,6 +236,12 @@ def too_few_classes(contents):
             "each other; if each is a class, pass "
             f"label_map={_map_of(contents, stray)}"
         )
+    if contents.labels.names is not None:
+        return (
+            "num_classes must be at least 2, but class_names has "
+            f"{listed(contents.labels.names)} alone; a background is a class, "
+            "and has a name"
+        )
     ignored = " and ".join(map(str, contents.labels.rule.ignored))
     return (
         f"num_classes must be at least 2, but the masks of "

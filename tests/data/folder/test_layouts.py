@@ -198,6 +198,21 @@ def test_an_unknown_layout_lists_the_known_ones_and_what_is_there(tmp_path):
     assert "photos/, readme.txt, truth/" in message
 
 
+@pytest.mark.parametrize(
+    "folders, given",
+    [
+        (("images", "masks"), "images"),
+        (("images", "masks"), "masks"),
+        (("train", "trainannot"), "train"),
+    ],
+)
+def test_half_of_a_layout_asks_for_the_whole(tmp_path, folders, given):
+    for folder in folders:
+        touch(tmp_path, f"{folder}/a.png")
+    with pytest.raises(ValueError, match=f"Did you mean {tmp_path}\\?"):
+        find_pairs(tmp_path / given)
+
+
 @pytest.mark.parametrize("empty", ["images", "masks"])
 def test_an_empty_folder_is_named(tmp_path, empty):
     touch(tmp_path, "images/a.jpg", "masks/a.png")
