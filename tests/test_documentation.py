@@ -1,17 +1,25 @@
-"""The Python blocks of docstrings and of the read-me files are run.
+"""The Python blocks of docstrings and of the documentation are run.
 
-A block opens with ```python. One that needs a download or the archives of a
-published data set opens with ```python no_run: it is only compiled, and
-`NOT_RUN` counts them, so that no other is left out unseen.
+A block opens with ```python. One that needs a download, the archives of a
+published data set or another backend opens with ```python no_run: it is only
+compiled, and `NOT_RUN` counts them, so that no other is left out unseen.
+
+Those of docstrings and of the read-me files run one by one, those of a page of
+`docs/` one after another. What stands in a ```text block right behind one is
+what it prints, or the error that it ends with; `...` in it is anything.
 
 They run as they stand, in a folder with a few generated images, but smaller:
 `SMALLER` is all that is changed, and the encoders of the paper are tiny ones.
 """
 
 import ast
+import contextlib
+import doctest
+import io
 import pathlib
 import re
 import textwrap
+import warnings
 
 import keras
 import numpy as np
@@ -23,8 +31,11 @@ import keras_setr.arguments
 
 PACKAGE = pathlib.Path(ks.__file__).parent
 ROOT = pathlib.Path(__file__).parents[1]
-BLOCK = re.compile(r"^( *)```python( no_run)?\n(.*?)^\1```$", re.S | re.M)
-NOT_RUN = 6
+BLOCK = re.compile(
+    r"^( *)```python( no_run)?\n(.*?)^\1```$(?:\n+^\1```text\n(.*?)^\1```$)?",
+    re.S | re.M,
+)
+NOT_RUN = 18
 SMALLER = (
     (r"\((480, 480|512, 512), 3\)", "(32, 48, 3)"),
     (r"\(3, 6, 9, 12\)", "(1, 2)"),
@@ -34,7 +45,7 @@ SMALLER = (
 
 
 def _texts():
-    """`(place, text)` of each docstring and each Markdown file."""
+    """`(place, text)` of each docstring and each read-me file."""
     for path in sorted(PACKAGE.rglob("*.py")):
         place = path.relative_to(ROOT)
         tree = ast.parse(path.read_text())
@@ -48,18 +59,40 @@ def _texts():
             yield name, (ROOT / name).read_text()
 
 
+def _pages():
+    """`(place, text)` of each page, but for those that are made of code."""
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        place = path.relative_to(ROOT)
+        if place.parts[1] not in ("models", "reference", "_build"):
+            yield str(place), path.read_text()
+
+
+def _blocks(text):
+    """`(code, not_run, output)` of each; None where none is shown."""
+    found = (match.groups() for match in BLOCK.finditer(text))
+    return [
+        (textwrap.dedent(code), bool(not_run), output)
+        for _, not_run, code, output in found
+    ]
+
+
 BLOCKS = [
-    pytest.param(textwrap.dedent(body), not_run, id=f"{place}-{number}")
+    pytest.param(*block, id=f"{place}-{number}")
     for place, text in _texts()
-    for number, (_, not_run, body) in enumerate(BLOCK.findall(text))
+    for number, block in enumerate(_blocks(text))
 ]
+PAGES = {place: blocks for place, text in _pages() if (blocks := _blocks(text))}
 
 
 @pytest.mark.no_backend
 def test_all_blocks_are_found_and_those_not_run_are_counted():
-    fences = sum(text.count("```python") for _, text in _texts())
-    assert len(BLOCKS) == fences >= 14
-    assert sum(bool(block.values[1]) for block in BLOCKS) == NOT_RUN
+    texts = [text for _, text in (*_texts(), *_pages())]
+    fences = sum(text.count("```python") for text in texts)
+    found = [block.values for block in BLOCKS]
+    for blocks in PAGES.values():
+        found += blocks
+    assert len(found) == fences >= 60
+    assert sum(not_run for _, not_run, _ in found) == NOT_RUN
 
 
 @pytest.fixture
@@ -87,6 +120,7 @@ def names(tmp_path, monkeypatch):
         "ks": ks,
         "labels": np.zeros((2, 32, 48), "int32"),
         "model": model,
+        "np": np,
         "train": train,
         "val": val,
     }
@@ -106,11 +140,46 @@ def _write_images(folder):
     image.save(folder / "street.jpg")
 
 
-@pytest.mark.backends("torch")  # which has nothing to compile
-@pytest.mark.parametrize(("code", "not_run"), BLOCKS)
-def test_a_block_runs(code, not_run, names, request):
+def _smaller(code):
     for pattern, smaller in SMALLER:
         code = re.sub(pattern, smaller, code)
-    compiled = compile(code, request.node.callspec.id, "exec")
+    return code
+
+
+@pytest.mark.backends("torch")  # which has nothing to compile
+@pytest.mark.parametrize(("code", "not_run", "output"), BLOCKS)
+def test_a_block_runs(code, not_run, output, names, request):
+    compiled = compile(_smaller(code), request.node.callspec.id, "exec")
     if not not_run:
         exec(compiled, names)
+
+
+def _printed(code, place, names):
+    """What a block prints; an error that it ends with is its last line."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            exec(compile(code, place, "exec"), names)
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}")
+    return printed.getvalue()
+
+
+@pytest.mark.backends("torch")
+@pytest.mark.parametrize("place", PAGES)
+def test_the_blocks_of_a_page_run_and_print_what_it_shows(place, names):
+    same = doctest.OutputChecker().check_output
+    loosely = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for number, (code, not_run, output) in enumerate(PAGES[place]):
+        block = f"{place}, block {number}"
+        if not_run:
+            compile(code, block, "exec")
+        elif output is not None:
+            assert _smaller(code) == code, f"{block} is not shown as it runs"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                printed = _printed(code, block, names)
+            wanted = textwrap.dedent(output)
+            assert same(wanted, printed, loosely), f"{block}:\n{printed}"
+        else:
+            exec(compile(_smaller(code), block, "exec"), names)

@@ -20,7 +20,7 @@ from keras_setr.version import __version__
 _HUGGING_FACE = "hf://"
 
 # Who sets the terms of the images that the published models have seen.
-_DATA_TERMS = {
+DATA_TERMS = {
     "ade20k": "ADE20K: see https://ade20k.csail.mit.edu/terms/",
     "cityscapes": "Cityscapes, non-commercial: see "
     "https://www.cityscapes-dataset.com/license/",
@@ -66,7 +66,7 @@ def model_card(
     license = license or (preset.license if preset else None)
     data_terms = _markdown(data_license or "not known")
     if data_license is None and preset is not None:
-        data_terms = _DATA_TERMS.get(preset.dataset, preset.dataset)
+        data_terms = DATA_TERMS.get(preset.dataset, preset.dataset)
     digest = sha256 or (preset.sha256 if preset else None)
     head = ["---", "library_name: keras-hub"]
     if license:

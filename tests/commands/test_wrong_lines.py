@@ -273,15 +273,18 @@ def test_the_command_itself(argv, code, words, capsys):
         assert word in printed
 
 
-def lines_of_the_read_me():
-    text = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+def lines_of_the_documentation():
+    root = pathlib.Path(__file__).parents[2]
+    pages = ("commands", "deployment", "recipes")
+    files = [root / "README.md", *(root / f"docs/{p}.md" for p in pages)]
+    text = "\n".join(file.read_text() for file in files)
     block = re.findall(r"^keras-setr (\w+ [^#\n]+)", text, re.M)
     inline = re.findall(r"`keras-setr ([a-z]+ --[^`]+)`", text)
-    return [line.strip() for line in [*block, *inline]]
+    return sorted({line.strip() for line in [*block, *inline]})
 
 
-@pytest.mark.parametrize("line", lines_of_the_read_me())
-def test_the_lines_of_the_read_me_are_right(line, folder):
+@pytest.mark.parametrize("line", lines_of_the_documentation())
+def test_the_lines_of_the_documentation_are_right(line, folder):
     for name in ("DIR", "camvid", "leftImg8bit/test", "photos", "runs/a"):
         (folder / name).mkdir(parents=True)
     for name in ("PRESET", "runs/a/preset"):
@@ -296,6 +299,6 @@ def test_the_lines_of_the_read_me_are_right(line, folder):
     main.parse(module, argv, "keras-setr")
 
 
-def test_the_read_me_has_every_command():
-    commands = {line.split()[0] for line in lines_of_the_read_me()}
+def test_the_documentation_has_every_command():
+    commands = {line.split()[0] for line in lines_of_the_documentation()}
     assert commands == set(main.COMMANDS)

@@ -8,6 +8,7 @@ pixels from NumPy's elementwise arithmetic alone. Both give the same bits on
 every platform; transcendental functions, sums and drawing libraries do not.
 """
 
+import json
 import operator
 import os
 import pathlib
@@ -111,7 +112,7 @@ class StreetScenes:
 
         Files are `images/scene_0000.png` and `masks/scene_0000.png`, or
         `images/train/..` and `masks/train/..` with `subset="train"`. The
-        class names go to `classes.txt`, one a line.
+        class names and their colours go to `classes.json`.
 
         Args:
             directory: path, made where missing.
@@ -131,9 +132,12 @@ class StreetScenes:
             with written_whole(images / name) as partial:
                 Image.fromarray(image).save(partial)
             save_labels(masks / name, label, self.classes)
-        names = "\n".join(self.classes.names) + "\n"
-        with written_whole(directory / "classes.txt") as partial:
-            partial.write_text(names, encoding="utf-8")
+        classes = {
+            "names": self.classes.names,
+            "palette": self.classes.palette,
+        }
+        with written_whole(directory / "classes.json") as partial:
+            partial.write_text(json.dumps(classes), encoding="utf-8")
         return directory
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_setr.data.folder.folder import SegmentationFolder
 from keras_setr.data.scenes.street_scenes import StreetScenes
 
 pytestmark = pytest.mark.no_backend
@@ -88,8 +89,8 @@ def test_write_lays_files_out_as_a_segmentation_folder(tmp_path, subset):
     image, label = scenes[1]
     np.testing.assert_array_equal(Image.open(images / names[1]), image)
     np.testing.assert_array_equal(Image.open(masks / names[1]), label)
-    listed = (tmp_path / "streets" / "classes.txt").read_text().split("\n")
-    assert listed == [*scenes.classes.names, ""]
+    folder = SegmentationFolder(tmp_path / "streets")
+    assert folder.classes == scenes.classes  # the names and the colours
 
 
 def test_drawing_loops_over_no_pixels():
