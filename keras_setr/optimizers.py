@@ -1,5 +1,6 @@
-"""Optimizers with a rate per part of the model, and polynomial decay."""
+"""Optimizers with a rate per part of the model, and how rates decay."""
 
+import math
 import re
 from typing import Any
 
@@ -17,45 +18,66 @@ from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import string
 
+_OF_DECAYS = {
+    "initial_learning_rate": number(0),
+    "decay_steps": optional(integer(1)),
+    "end_learning_rate": number(0),
+    "warmup_steps": integer(0),
+}
 
-@keras.saving.register_keras_serializable(package="keras_setr")
-class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Polynomial learning-rate decay (paper, section 4.1).
 
-    lr(t) = (base - end) * (1 - t / T)^power + end for step t of T, and `end`
-    from there on.
+class Decay(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up, and then a fall to a floor; base of those below.
+
+    With W steps of warm-up among all T
+
+        lr(t) = base * (t + 1) / (W + 1)                           for t < W,
+        lr(t) = (base - end) * left((t - W) / (T - W)) + end       up to T,
+
+    and `end` from there on. Subclasses have `left`, which falls from 1 to 0.
 
     Args:
         initial_learning_rate: float. base.
         decay_steps: int. T, counted from the optimiser's first step; where
             our optimizers accumulate gradients, a step is an update. `None`:
             each `fit` of a `SETRSegmenter` spreads the decay over the steps
-            that it is going to run; without one the rate is constant.
-        end_learning_rate: float. 1e-4 in the published configurations.
-        power: float.
+            that it is going to run; without one the rate stays at base.
+        end_learning_rate: float. The floor.
+        warmup_steps: int. W, less than T.
     """
 
-    @checked(
-        initial_learning_rate=number(0),
-        decay_steps=optional(integer(1)),
-        end_learning_rate=number(0),
-        power=number(0),
-    )
     def __init__(
         self,
         initial_learning_rate: float,
-        decay_steps: int | None = None,
-        end_learning_rate: float = 1e-4,
-        power: float = 0.9,
+        decay_steps: int | None,
+        end_learning_rate: float,
+        warmup_steps: int,
     ) -> None:
         super().__init__()
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
         # A base below the published floor decays to nothing, not upwards.
         self.end_learning_rate = end_learning_rate
-        self.power = power
+        self.warmup_steps = warmup_steps
         self._variable: Any = None
         self._span = (0, decay_steps)
+        self._check_warmup(decay_steps, "decay_steps")
+
+    def _check_warmup(self, steps, what):
+        if steps is not None and self.warmup_steps >= steps:
+            raise ValueError(
+                "warmup_steps must be fewer than all that the rate is spread "
+                f"over. Received: warmup_steps={self.warmup_steps} of "
+                f"{what}={steps}."
+            )
+
+    def left(self, progress: Any) -> Any:
+        """The share of the fall that is left.
+
+        Args:
+            progress: tensor in 0..1.
+        """
+        raise NotImplementedError
 
     @property
     def span(self) -> tuple[int, int | None]:
@@ -83,6 +105,7 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     def spread(self, first_step: int, steps: int) -> None:
         """Decay over `steps` from `first_step` on, if T was left open."""
         if self.decay_steps is None:
+            self._check_warmup(steps, "the steps of this fit")
             self.span = (first_step, steps)
 
     def __call__(self, step: Any) -> Any:
@@ -98,22 +121,90 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         """
         base = multiplier * self.initial_learning_rate
         first_step, steps = self.span
-        if steps is None:
-            return ops.convert_to_tensor(base, "float32")
         if self._variable is not None:
             first_step, steps = self._variable[0], self._variable[1]
-        end = min(self.end_learning_rate * min(1.0, multiplier), base)
         t = ops.cast(step, "float32") - first_step
-        left = 1.0 - ops.clip(t / steps, 0.0, 1.0)
-        return (base - end) * ops.power(left, self.power) + end
+        if steps is None:
+            rate = ops.convert_to_tensor(base, "float32")
+        else:
+            end = min(self.end_learning_rate * min(1.0, multiplier), base)
+            progress = (t - self.warmup_steps) / (steps - self.warmup_steps)
+            left = self.left(ops.clip(progress, 0.0, 1.0))
+            rate = (base - end) * left + end
+        if not self.warmup_steps:
+            return rate
+        rising = base * (t + 1.0) / (self.warmup_steps + 1)
+        return ops.where(t < self.warmup_steps, rising, rate)
 
     def get_config(self):
         return {
             "initial_learning_rate": self.initial_learning_rate,
             "decay_steps": self.decay_steps,
             "end_learning_rate": self.end_learning_rate,
-            "power": self.power,
+            "warmup_steps": self.warmup_steps,
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class PolynomialDecay(Decay):
+    """Polynomial learning-rate decay (paper, section 4.1).
+
+    lr(t) = (base - end) * (1 - t / T)^power + end for step t of T, behind a
+    linear warm-up if need be; see `Decay`.
+
+    Args:
+        initial_learning_rate, decay_steps, warmup_steps: as for `Decay`.
+        end_learning_rate: float. 1e-4 in the published configurations.
+        power: float.
+    """
+
+    @checked(**_OF_DECAYS, power=number(0))
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int | None = None,
+        end_learning_rate: float = 1e-4,
+        power: float = 0.9,
+        warmup_steps: int = 0,
+    ) -> None:
+        super().__init__(
+            initial_learning_rate, decay_steps, end_learning_rate, warmup_steps
+        )
+        self.power = power
+
+    def left(self, progress: Any) -> Any:
+        return ops.power(1.0 - progress, self.power)
+
+    def get_config(self):
+        return {**super().get_config(), "power": self.power}
+
+
+@keras.saving.register_keras_serializable(package="keras_setr")
+class CosineDecay(Decay):
+    """Cosine learning-rate decay (arXiv 1608.03983) without restarts.
+
+    lr(t) = (base - end) * (1 + cos(pi t / T)) / 2 + end for step t of T,
+    behind a linear warm-up if need be; see `Decay`.
+
+    Args:
+        initial_learning_rate, decay_steps, end_learning_rate, warmup_steps:
+            as for `Decay`.
+    """
+
+    @checked(**_OF_DECAYS)
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int | None = None,
+        end_learning_rate: float = 0.0,
+        warmup_steps: int = 0,
+    ) -> None:
+        super().__init__(
+            initial_learning_rate, decay_steps, end_learning_rate, warmup_steps
+        )
+
+    def left(self, progress: Any) -> Any:
+        return (1.0 + ops.cos(math.pi * progress)) / 2.0
 
 
 @checked(num_layers=integer(1), decay=number(maximum=1, above=0))
@@ -233,7 +324,7 @@ class _RatePerVariable:
         multiplier = self._multipliers[index]
         if multiplier != 1.0:
             schedule = schedule_of(self)
-            if isinstance(schedule, PolynomialDecay):
+            if isinstance(schedule, Decay):
                 learning_rate = schedule.multiplied(multiplier, self.iterations)
             else:
                 learning_rate = learning_rate * multiplier

@@ -9,6 +9,9 @@ import time
 import keras
 import numpy as np
 
+from keras_setr.optimizers import AdamW
+from keras_setr.optimizers import CosineDecay
+from keras_setr.optimizers import PolynomialDecay
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands.messages import CommandError
@@ -203,37 +206,38 @@ def compile_model(model, args, total_steps, parts):
     """Set up the training; `parts` steps make an update."""
     if args.frozen_layers:
         model.backbone.freeze(args.frozen_layers)
+    common = {"loss": args.loss, "ema": args.ema}
     accumulate = parts if parts > 1 else None
     is_sgd = args.optimizer == "sgd"
     if is_sgd or args.layer_decay or args.preset:
         model.compile(
             "auto" if is_sgd else args.optimizer,
             learning_rate=args.learning_rate or (0.01 if is_sgd else None),
-            loss=args.loss,
+            head_multiplier=args.head_multiplier,
             layer_decay=args.layer_decay,
             gradient_accumulation_steps=accumulate,
-            ema=args.ema,
+            schedule=args.schedule,
+            warmup_steps=args.warmup,
+            **common,
         )
         return
-    learning_rate = args.learning_rate or 0.01
     # Without pretrained weights a transformer learns far faster with AdamW.
-    warmup = max(1, total_steps // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(1, total_steps - warmup),
-        warmup_target=learning_rate,
-        warmup_steps=warmup,
-    )
-    # With accumulation this schedule counts steps, too, not updates.
+    rate, warmup = args.learning_rate or 0.01, args.warmup
+    if warmup is None:
+        warmup = total_steps // parts // 10
+    if args.schedule == "poly":
+        schedule = PolynomialDecay(rate, None, 0.0, 1.0, warmup_steps=warmup)
+    else:
+        schedule = CosineDecay(rate, warmup_steps=warmup)
     model.compile(
-        keras.optimizers.AdamW(
+        AdamW(
             schedule,
             weight_decay=0.05,
+            learning_rate_multipliers={"head": args.head_multiplier or 1.0},
             clipnorm=1.0,
             gradient_accumulation_steps=accumulate,
         ),
-        loss=args.loss,
-        ema=args.ema,
+        **common,
     )
 
 

@@ -53,6 +53,9 @@ _FOLDER = {
     "scale_range": (0.5, 2.0),
     "epochs": 100,
     "optimizer": "sgd",
+    "schedule": None,
+    "warmup": None,
+    "head_multiplier": None,
     "layer_decay": None,
     "loss": "ce",
     "frozen_layers": 0,
@@ -262,6 +265,27 @@ def add_options(parser):
         type=options.one_of(("sgd", "adamw"), "optimizer"),
         metavar="NAME",
         help="sgd or adamw",
+    )
+    add(
+        "--schedule",
+        type=options.one_of(("poly", "cosine"), "schedule"),
+        metavar="NAME",
+        help="poly or cosine, how the rate decays; poly by default, and cosine "
+        "for adamw without --preset",
+    )
+    add(
+        "--warmup",
+        type=integer(0),
+        metavar="STEPS",
+        help="updates in which the rate rises before it decays; none by "
+        "default, and a tenth of all for adamw without --preset",
+    )
+    add(
+        "--head-multiplier",
+        type=number(above=0),
+        metavar="FACTOR",
+        help="of the decoder's rate; 10 by default, and 1 for adamw without "
+        "--preset",
     )
     add(
         "--layer-decay",

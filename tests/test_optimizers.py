@@ -8,6 +8,7 @@ from keras import ops
 import keras_setr as ks
 from keras_setr.optimizers import SGD
 from keras_setr.optimizers import AdamW
+from keras_setr.optimizers import CosineDecay
 from keras_setr.optimizers import PolynomialDecay
 from keras_setr.optimizers import layer_decay_multipliers
 from keras_setr.optimizers import schedule_of
@@ -61,6 +62,69 @@ def test_a_schedule_without_length_is_constant():
 def test_a_base_below_the_floor_does_not_grow():
     schedule = PolynomialDecay(1e-5, 10)
     assert rate(schedule, 10) == pytest.approx(1e-5)
+
+
+def test_a_cosine_falls_slowly_at_both_ends():
+    schedule = CosineDecay(0.4, 60, end_learning_rate=0.1)
+    # 0.3 * (1 + cos(pi t / 60)) / 2 + 0.1 at t = 0, 20, 30, 60: of the
+    # cosine 1, 1/2, 0 and -1.
+    for step, expected in ((0, 0.4), (20, 0.325), (30, 0.25), (60, 0.1)):
+        assert rate(schedule, step) == pytest.approx(expected, rel=1e-5)
+    assert rate(schedule, 900) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "schedule, half",
+    (
+        (PolynomialDecay(0.6, 12, 0.0, 2.0, warmup_steps=2), 0.15),
+        (CosineDecay(0.6, 12, warmup_steps=2), 0.3),
+    ),
+)
+def test_a_rate_rises_before_it_decays_over_the_rest(schedule, half):
+    # Thirds of 0.6; then 10 steps, half of which are over at 2 + 5.
+    for step, expected in ((0, 0.2), (1, 0.4), (2, 0.6), (7, half), (12, 0)):
+        assert rate(schedule, step) == pytest.approx(expected, abs=1e-6)
+    again = type(schedule).from_config(schedule.get_config())
+    assert again.get_config() == schedule.get_config()
+    assert rate(again, 1) == rate(schedule, 1)
+
+
+def test_a_warm_up_is_that_of_each_part_and_spreads_with_the_decay():
+    schedule = CosineDecay(0.6, warmup_steps=2)
+    assert rate(schedule, 1) == pytest.approx(0.4)
+    assert rate(schedule, 10_000) == pytest.approx(0.6)
+    # From step 100 on over 12: half of the way is step 100 + 2 + 5.
+    schedule.spread(100, 12)
+    for multiplier, step, expected in (
+        (10.0, 100, 2.0),
+        (0.5, 101, 0.2),
+        (0.5, 107, 0.15),
+    ):
+        found = schedule.multiplied(multiplier, step)
+        assert float(ops.convert_to_numpy(found)) == pytest.approx(expected)
+
+
+def test_a_warm_up_longer_than_the_training_is_refused():
+    with pytest.raises(ValueError, match="warmup_steps=12 of decay_steps=12"):
+        PolynomialDecay(0.1, 12, warmup_steps=12)
+    with pytest.raises(ValueError, match="warmup_steps=5 of .* this fit=4"):
+        CosineDecay(0.1, warmup_steps=5).spread(0, 4)
+
+
+def test_adamw_warms_up_by_layers_and_counts_updates():
+    # Two batches an update; Adam's first step is lr * sign(g). Rates of the
+    # first two updates 0.1 and 0.2, of "block_1" half as much.
+    optimizer = AdamW(
+        CosineDecay(0.3, 100, warmup_steps=2),
+        0.0,
+        learning_rate_multipliers={"block_1": 0.5},
+        gradient_accumulation_steps=2,
+    )
+    head, block = variable("head", 5.0), variable("block_1", 5.0)
+    for _ in range(4):
+        optimizer.apply([ops.ones((1,))] * 2, [head, block])
+    np.testing.assert_allclose(ops.convert_to_numpy(head), [4.7], rtol=1e-5)
+    np.testing.assert_allclose(ops.convert_to_numpy(block), [4.85], rtol=1e-5)
 
 
 def variable(name, value):

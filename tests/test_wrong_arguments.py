@@ -209,6 +209,7 @@ CALLS = {
         head_multiplier="number or None",
         layer_decay="number or None",
         gradient_accumulation_steps="count or None",
+        warmup_steps="integer or None",
         ema="number or None",
     ),
     "predict": Call(
@@ -492,6 +493,15 @@ CALLS = {
         decay_steps="count or None",
         end_learning_rate="not negative",
         power="not negative",
+        warmup_steps="index",
+    ),
+    "CosineDecay": Call(
+        optimizers.CosineDecay,
+        {"initial_learning_rate": 0.1},
+        initial_learning_rate="not negative",
+        decay_steps="count or None",
+        end_learning_rate="not negative",
+        warmup_steps="index",
     ),
     "overlay": Call(
         ks.visualization.overlay,

@@ -27,6 +27,8 @@ from keras_setr.models.verbs import inputs
 from keras_setr.models.verbs.runs import Run
 from keras_setr.optimizers import SGD
 from keras_setr.optimizers import AdamW
+from keras_setr.optimizers import CosineDecay
+from keras_setr.optimizers import Decay
 from keras_setr.optimizers import PolynomialDecay
 from keras_setr.optimizers import layer_decay_multipliers
 from keras_setr.optimizers import schedule_of
@@ -415,7 +417,7 @@ def _feed(model, data, expected, class_weights=None, again=True):
 def _spread_decay(model, run):
     """Spread a schedule that leaves its length open over this fit."""
     schedule = schedule_of(model.optimizer)
-    if not isinstance(schedule, PolynomialDecay) or schedule.decay_steps:
+    if not isinstance(schedule, Decay) or schedule.decay_steps:
         return
     if run.steps_per_epoch is None:
         raise ValueError(
@@ -444,6 +446,8 @@ def _automatic_optimizer(
     weight_decay,
     layer_decay,
     gradient_accumulation_steps,
+    schedule,
+    warmup_steps,
 ):
     """The optimizers of `compile`; see there."""
     multipliers = {"head": 10.0 if head_multiplier is None else head_multiplier}
@@ -458,19 +462,19 @@ def _automatic_optimizer(
         if gradient_accumulation_steps == 1
         else gradient_accumulation_steps,
     }
-    if name == "adamw":
-        schedule = PolynomialDecay(
-            6e-5 if learning_rate is None else learning_rate,
-            decay_steps=total_steps,
-            end_learning_rate=0.0,
-            power=1.0,
-        )
+    is_adamw = name == "adamw"
+    if learning_rate is None:
+        learning_rate = 6e-5 if is_adamw else 0.001
+    rates = {"decay_steps": total_steps, "warmup_steps": warmup_steps or 0}
+    if schedule == "cosine":
+        schedule = CosineDecay(learning_rate, **rates)
+    else:
+        if is_adamw:
+            rates.update(end_learning_rate=0.0, power=1.0)
+        schedule = PolynomialDecay(learning_rate, **rates)
+    if is_adamw:
         decay = 0.01 if weight_decay is None else weight_decay
         return AdamW(schedule, weight_decay=decay, **common)
-    schedule = PolynomialDecay(
-        0.001 if learning_rate is None else learning_rate,
-        decay_steps=total_steps,
-    )
     return SGD(schedule, momentum=0.9, l2=weight_decay or 0.0, **common)
 
 

@@ -81,6 +81,8 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         weight_decay=optional(number(0)),
         layer_decay=optional(number(maximum=1, above=0)),
         gradient_accumulation_steps=optional(integer(1)),
+        schedule=optional(choice("poly", "cosine")),
+        warmup_steps=optional(integer(0)),
         ema=optional(number(above=0, below=1)),
     )
     def compile(
@@ -95,6 +97,8 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         weight_decay: float | None = None,
         layer_decay: float | None = None,
         gradient_accumulation_steps: int | None = None,
+        schedule: str | None = None,
+        warmup_steps: int | None = None,
         ema: float | None = None,
         jit_compile: bool | str = "auto",
         **kwargs: Any,
@@ -112,8 +116,8 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         0, heads at 10 times the rate; `layer_decay=0.75` keeps the first
         layers of a pretrained encoder close to what they are.
 
-        The arguments from `learning_rate` to `gradient_accumulation_steps`
-        belong to these two automatic optimizers.
+        The arguments from `learning_rate` to `warmup_steps` belong to these
+        two automatic optimizers.
 
         Args:
             optimizer: `"auto"`, `"adamw"`, another name or a
@@ -142,6 +146,10 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
                 that batch norm sees each by itself. Any Keras optimizer takes
                 this argument, too, but schedules other than our optimizers'
                 count batches there.
+            schedule: `"poly"`, as said above, or `"cosine"`, a cosine to 0.
+                Defaults to `"poly"`.
+            warmup_steps: int. Updates in which the rate rises to
+                `learning_rate` before it decays. Defaults to 0.
             ema: float in (0, 1), such as 0.999. Keep an exponential moving
                 average of the weights and of batch norm's statistics, by
                 min(ema, (1 + n) / (10 + n)) at update n, with any optimizer.
@@ -163,6 +171,8 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
             weight_decay=weight_decay,
             layer_decay=layer_decay,
             gradient_accumulation_steps=gradient_accumulation_steps,
+            schedule=schedule,
+            warmup_steps=warmup_steps,
         )
         fitting.check_ema(self, ema)
         super().compile(**options, **kwargs)

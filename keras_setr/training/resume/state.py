@@ -14,7 +14,7 @@ from keras import ops
 from keras.src.random import seed_generator
 
 from keras_setr.models.verbs.division import variable_scope
-from keras_setr.optimizers import PolynomialDecay
+from keras_setr.optimizers import Decay
 from keras_setr.optimizers import schedule_of
 
 # Entries of a description: how many steps the learning rate takes to decay.
@@ -126,7 +126,7 @@ def restore_decay_span(model, saved):
 
 def _schedule(model):
     schedule = schedule_of(model.optimizer)
-    return schedule if isinstance(schedule, PolynomialDecay) else None
+    return schedule if isinstance(schedule, Decay) else None
 
 
 def describe(model, **further):

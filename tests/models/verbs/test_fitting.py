@@ -189,6 +189,30 @@ def test_a_schedule_with_a_length_of_its_own_keeps_it():
     assert schedule.span == (0, 40)
 
 
+@pytest.mark.parametrize("optimizer", ("auto", "adamw"))
+def test_a_cosine_with_warm_up_is_spread_over_a_fit(optimizer):
+    model = tiny.smallest()
+    model.compile(
+        optimizer,
+        learning_rate=0.01,
+        schedule="cosine",
+        warmup_steps=3,
+        layer_decay=0.5,
+        head_multiplier=4.0,
+        gradient_accumulation_steps=2,
+        **tiny.UNCOMPILED,
+    )
+    schedule = schedule_of(model.optimizer)
+    assert type(schedule) is ks.optimizers.CosineDecay
+    assert schedule.warmup_steps == 3
+    assert model.optimizer.multiplier("decode_head/kernel") == 4.0
+    assert model.optimizer.multiplier("block_1/kernel") == 0.5
+    # 8 batches of one image are 4 updates.
+    data = tiny.images(4), tiny.labels(4)
+    model.fit(*data, batch_size=1, epochs=2, verbose=0)
+    assert schedule.span == (0, 4)
+
+
 def test_a_fit_of_unknown_length_asks_for_the_number_of_steps(untrained):
     endless = dataset(tiny.images(), tiny.labels()).repeat()
     with pytest.raises(ValueError, match="steps_per_epoch.*total_steps"):
