@@ -3,6 +3,7 @@
 from keras_setr.data.batches.batches import batch_files
 from keras_setr.data.batches.batches import batches_from
 from keras_setr.data.batches.batches import segmentation_batches
+from keras_setr.data.batches.mixing import Mixing
 from keras_setr.data.batches.plan import BatchPlan
 from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
@@ -21,6 +22,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "EvaluationTransform",
+    "Mixing",
     "PublishedDataset",
     "SegmentationFolder",
     "StreetScenes",

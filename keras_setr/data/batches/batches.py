@@ -40,7 +40,7 @@ def segmentation_batches(
             `grain.IterDataset` and `PyDataset` in one.
         initial_step: int. The batch to start with; see `batches_from`.
         **options: `shuffle`, `seed`, `steps_per_epoch`, `drop_remainder`,
-            `cache` and `shard` of `BatchPlan`.
+            `cache`, `shard` and `mixing` of `BatchPlan`.
 
     Returns:
         The batches; their `position` has the `plan` and a method `seek(step)`.

@@ -13,10 +13,12 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import function
 from keras_setr.arguments import having
+from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.arguments import sequence
+from keras_setr.data.batches.mixing import Mixing
 from keras_setr.facts.label_rule import UNLABELLED
 
 # Of the fields that have a default.
@@ -27,6 +29,7 @@ OPTION_RULES = {
     "drop_remainder": flag(),
     "cache": flag(),
     "shard": optional(sequence(integer(0), length=2)),
+    "mixing": optional(instance("a keras_setr.data.Mixing", Mixing)),
 }
 
 
@@ -41,9 +44,10 @@ class BatchPlan:
     """The batches of a training, each fixed by the seed and its number.
 
     Epoch `e` goes through the pairs in an order drawn from `(seed, e)`, and
-    pair `i` is then augmented by a generator made of `(seed, e, i)`. So a
-    batch depends on nothing but its number: not on who reads it, with how
-    many threads, or on what was read before.
+    pair `i` is then augmented by a generator made of `(seed, e, i)`, and mixed
+    with others by further ones made of the same. So a batch depends on
+    nothing but its number: not on who reads it, with how many threads, or on
+    what was read before.
 
     Batches are numbered from the start of the training, in passes of
     `num_batches`. By default each pass is an epoch, and ends with a short
@@ -71,6 +75,8 @@ class BatchPlan:
             `run.shard` of `keras_setr.distribute()`. Only the rows of each
             batch that this worker computes are read; the others are black
             images without labels, which `fit` leaves out.
+        mixing: `Mixing`, by which augmented samples are mixed with those of
+            other pairs, augmented in their own way.
 
     Raises:
         ValueError: an argument does not fit, or no batch would come out.
@@ -85,6 +91,7 @@ class BatchPlan:
     drop_remainder: bool = False
     cache: bool = False
     shard: tuple | None = None
+    mixing: Mixing | None = None
 
     _read_pair: ClassVar[Callable]
 
@@ -149,13 +156,19 @@ class BatchPlan:
     @property
     def settings(self) -> dict[str, Any]:
         """What makes a batch what it is, as far as JSON can say it."""
-        return {
+        settings = {
             "pairs": self.num_pairs,
             "batch_size": self.batch_size,
             "image_shape": self.image_shape,
             "shuffle": self.shuffle,
             "seed": self.seed,
         }
+        weights = getattr(self.transform, "class_weights", None)
+        if weights is not None:
+            settings["class_weights"] = weights
+        if self.mixing is not None:
+            settings["mixing"] = dataclasses.asdict(self.mixing)
+        return settings
 
     @checked(step=integer(0))
     def files(self, step: int) -> Any:
@@ -230,8 +243,22 @@ class BatchPlan:
         if index < 0:
             image = np.zeros(self.image_shape, self.image_dtype)
             return image, np.full(self.image_shape[:2], UNLABELLED, np.int32)
-        image, label = self._read_pair(int(index))
         rng = np.random.default_rng((self.seed, epoch, index))
+        sample = self._augmented(index, rng)
+        if self.mixing is not None:
+            rng = np.random.default_rng((self.seed, epoch, index, 1))
+
+            def draw():
+                other = int(rng.integers(self.num_pairs))
+                return self._augmented(other, rng)
+
+            sample = self.mixing(*sample, rng, draw)
+        image, label = sample
+        return image, label.astype(np.int32)
+
+    def _augmented(self, index, rng):
+        """Pair `index` by the transform."""
+        image, label = self._read_pair(int(index))
         try:
             image, label = self.transform(image, label, rng)
         except Exception as error:
@@ -247,7 +274,7 @@ class BatchPlan:
                 f"source. Received: {image.shape} of {image.dtype} and "
                 f"{label.shape} for {self._file_name(index)}."
             )
-        return image, label.astype(np.int32)
+        return image, label
 
     def _file_name(self, index):
         if hasattr(self.source, "file_name"):

@@ -1,6 +1,7 @@
 """What every set of pairs offers: batches to train on, and a look at it."""
 
 import bisect
+import dataclasses
 import itertools
 import operator
 from collections.abc import Callable
@@ -91,6 +92,19 @@ class SegmentationSource:
     def check(self) -> None:
         """Raise an error that names what is wrong with the files, if known."""
 
+    def class_pixels(self) -> np.ndarray:
+        """How many pixels each class has; all labels are read.
+
+        Returns:
+            `(K,)` int64 array.
+        """
+        number = self.num_classes
+        counts = np.zeros(256, "int64")
+        for index in range(len(self)):
+            _, label = self[index]
+            counts += np.bincount(label.ravel(), minlength=256)
+        return counts[:number]
+
     @checked(patch_size=integer(1, 512))
     def proposed_crop_size(self, patch_size: int = 16) -> tuple[int, int]:
         """A size to train at that fits the images: what `batches` takes.
@@ -121,6 +135,7 @@ class SegmentationSource:
         crop_size=optional(pair(1)),
         augment=optional(_AUGMENT),
         model=optional(_MODEL),
+        balanced_crops=optional(number(0)),
         check=flag(),
     )
     def batches(
@@ -130,6 +145,7 @@ class SegmentationSource:
         augment: bool | Callable[..., Any] | None = None,
         *,
         model: Any = None,
+        balanced_crops: float | None = None,
         reader: str = "tf.data",
         initial_step: int = 0,
         check: bool = True,
@@ -160,14 +176,19 @@ class SegmentationSource:
                 train on; if that was not said, they are.
             model: the model that they are for. The crops then have its size,
                 or, where it takes any, whole patches of it.
+            balanced_crops: float, p. Each crop lies over a pixel of a class
+                that is drawn among those of its image, in proportion to f^-p
+                with f the class's share of all pixels: 1 makes up for all
+                rareness, 0 draws classes alike. By default crops lie
+                anywhere.
             reader, initial_step: see `segmentation_batches`.
             check: bool. Read all files first and raise what `check()` finds.
             **options: `shuffle`, `seed`, `steps_per_epoch`, `drop_remainder`,
-                `cache` and `shard` of `BatchPlan`. Here, `shuffle` defaults
-                to `training`, or, if that was not said, to whether the pairs
-                are augmented; `drop_remainder` to True when shuffling more
-                than one batch, as other pairs are left out in each epoch, and
-                all batches have one shape.
+                `cache`, `shard` and `mixing` of `BatchPlan`. Here, `shuffle`
+                defaults to `training`, or, if that was not said, to whether
+                the pairs are augmented; `drop_remainder` to True when
+                shuffling more than one batch, as other pairs are left out in
+                each epoch, and all batches have one shape.
 
         Raises:
             ValueError: an argument does not fit, or the check failed.
@@ -189,6 +210,8 @@ class SegmentationSource:
             # RGB masks, is found before several threads would each do so.
             self[0]
         transform = self._transform(augment, crop_size, model)
+        if balanced_crops is not None:
+            transform = self._balanced(transform, balanced_crops)
         plan = BatchPlan(self, batch_size, transform, **options)
         return read(plan, reader, initial_step)
 
@@ -210,6 +233,19 @@ class SegmentationSource:
             rgb = self.channels == 3 and self.image_dtype == "uint8"
             return TrainingTransform(crop_size, photometric=rgb)
         return EvaluationTransform(crop_size)
+
+    def _balanced(self, transform, power):
+        if not isinstance(transform, TrainingTransform):
+            raise ValueError(
+                "balanced_crops places the crops of a TrainingTransform, the "
+                "default augmentation to train with. Received: "
+                f"balanced_crops={power} with {transform!r}."
+            )
+        pixels = self.class_pixels()
+        # A class that is nowhere is never drawn.
+        shares = np.maximum(pixels, 1) / max(pixels.sum(), 1)
+        weights = tuple(float(share**-power) for share in shares)
+        return dataclasses.replace(transform, class_weights=weights)
 
     def _crop_size_of(self, model):
         """The size that a model takes, or one that fits images and patches."""
@@ -318,6 +354,9 @@ class JoinedSources(SegmentationSource):
         """Raise what is wrong with the first source that has something."""
         for source in self.sources:
             source.check()
+
+    def class_pixels(self) -> np.ndarray:
+        return sum(source.class_pixels() for source in self.sources)
 
     def _locate(self, index):
         """The source that holds pair `index`, and its number there."""

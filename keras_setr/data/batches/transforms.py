@@ -134,6 +134,42 @@ def draw_crop(label, rng, crop_size, category_limit=0.75):
     return box
 
 
+def draw_balanced_crop(label, rng, crop_size, class_weights):
+    """A random box of `crop_size` over a pixel of a class that is drawn.
+
+    The class is drawn among those of the label, by their weights, and the
+    pixel among those of the class; of all boxes in the label that hold it
+    one is drawn. Without any such class it is a box like any other.
+
+    Args:
+        crop_size: `(H, W)`.
+        class_weights: sequence of K numbers.
+
+    Returns:
+        `(rows, columns)`, slices within the label.
+    """
+    pixels = np.bincount(label.ravel(), minlength=len(class_weights))
+    shown = pixels[: len(class_weights)] > 0
+    weights = np.where(shown, class_weights, 0.0)
+    if not weights.any():
+        return draw_crop(label, rng, crop_size, category_limit=1)
+    chosen = rng.choice(len(weights), p=weights / weights.sum())
+    place = rng.integers(pixels[chosen])
+    pixel = np.unravel_index(
+        np.flatnonzero(label == chosen)[place], label.shape
+    )
+    starts = (
+        int(rng.integers(max(at - crop + 1, 0), min(at, side - crop) + 1))
+        if side > crop
+        else 0
+        for at, crop, side in zip(pixel, crop_size, label.shape)
+    )
+    return tuple(
+        slice(start, min(start + crop, side))
+        for start, crop, side in zip(starts, crop_size, label.shape)
+    )
+
+
 def _is_varied(label, category_limit):
     # Three times as fast as np.bincount; (256, 1) in OpenCV 4, (256,) in 5.
     pixels = cv2.calcHist([label], [0], None, [256], [0, 256]).ravel()
@@ -249,6 +285,7 @@ _SIZE = pair(1)
     category_limit=number(0),
     flip=number(0, 1),
     photometric=flag(),
+    class_weights=optional(sequence(number(0), minimum_length=1)),
 )
 @dataclasses.dataclass(frozen=True)
 class TrainingTransform:
@@ -267,6 +304,10 @@ class TrainingTransform:
         category_limit: float. See `random_crop`.
         flip: float. Probability of mirroring.
         photometric: bool. Whether colours are distorted.
+        class_weights: sequence of K numbers. Places each crop over a pixel of
+            a class that is drawn by them among those of the image, in place
+            of the `category_limit`; see `draw_balanced_crop`. None by
+            default.
     """
 
     crop_size: tuple
@@ -275,6 +316,7 @@ class TrainingTransform:
     category_limit: float = 0.75
     flip: float = 0.5
     photometric: bool = True
+    class_weights: tuple | None = None
 
     def __post_init__(self):
         low, high = self.scale_range
@@ -292,7 +334,12 @@ class TrainingTransform:
         ratio = rng.uniform(*self.scale_range)
         size = resized_size(label.shape, ratio, self.base_scale)
         label = resize_label(label, size)
-        box = draw_crop(label, rng, self.crop_size, self.category_limit)
+        if self.class_weights is None:
+            box = draw_crop(label, rng, self.crop_size, self.category_limit)
+        else:
+            box = draw_balanced_crop(
+                label, rng, self.crop_size, self.class_weights
+            )
         image, label = resize_region(image, size, box), label[box]
         image, label = random_flip(image, label, rng, self.flip)
         if self.photometric:

@@ -249,6 +249,18 @@ class SegmentationFolder(SegmentationSource):
         """
         return FolderReport.of(self._contents, self.pairs)
 
+    def class_pixels(self) -> np.ndarray:
+        """How many pixels each class has, by what `scan` counts.
+
+        Returns:
+            `(K,)` int64 array.
+        """
+        counts = np.zeros(256, "int64")
+        for scan in self.scan():
+            for label, count in self._contents.label_counts(scan).items():
+                counts[label] += count
+        return counts[: self.num_classes]
+
     def class_weights(self) -> tuple[float, ...]:
         """A weight per class, from the shares of the pixels.
 

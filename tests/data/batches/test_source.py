@@ -57,6 +57,46 @@ def test_training_batches_are_shuffled_whole_and_of_the_default_size():
     assert seen == [0, 1, 2, 3, 4] and len(batches) == 3
 
 
+class Striped(Numbers):
+    """Of 24 columns 16 of label 0, 4 of 1, 3 of 2 and one unlabelled."""
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        label[:, 16:20], label[:, 20:23], label[:, 23] = 1, 2, 255
+        return image, label
+
+
+def test_balanced_crops_weigh_classes_by_their_shares():
+    source = Striped(0, 2, num_classes=4)
+    assert source.class_pixels().tolist() == [512, 128, 96, 0]
+    joined = JoinedSources((source, Striped(0, 1, num_classes=4)))
+    assert joined.class_pixels().tolist() == [768, 192, 144, 0]
+
+    def transform(power, **options):
+        batches = source.batches(
+            2, balanced_crops=power, reader="threads", **options
+        )
+        return batches.position.plan.transform
+
+    # 512, 128 and 96 of 736 pixels; what no image shows counts as one.
+    expected = (736 / 512, 736 / 128, 736 / 96, 736)
+    assert transform(1).class_weights == pytest.approx(expected)
+    roots = tuple(weight**0.5 for weight in expected)
+    assert transform(0.5).class_weights == pytest.approx(roots)
+    assert transform(0).class_weights == (1, 1, 1, 1)
+    assert transform(None).class_weights is None
+    own = ks.data.TrainingTransform((8, 8), flip=0.0)
+    assert transform(0, augment=own).flip == 0.0
+    plan = source.batches(2, balanced_crops=0, reader="threads").position.plan
+    assert plan.settings["class_weights"] == (1, 1, 1, 1)
+
+
+def test_balanced_crops_need_crops_that_are_drawn():
+    for augment in (False, lambda image, label, rng: (image, label)):
+        with pytest.raises(ValueError, match="balanced_crops=1 with"):
+            Numbers(0, 5).batches(2, augment=augment, balanced_crops=1)
+
+
 def test_integers_of_numpy_are_integers():
     numbers = np.array([2, 16, 7, 3])
     batches = Numbers(0, 5).batches(

@@ -6,6 +6,7 @@ from keras_setr.data.batches.transforms import CustomTransform
 from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
 from keras_setr.data.batches.transforms import center_crop
+from keras_setr.data.batches.transforms import draw_balanced_crop
 from keras_setr.data.batches.transforms import pad_to
 from keras_setr.data.batches.transforms import photometric_distortion
 from keras_setr.data.batches.transforms import random_crop
@@ -337,3 +338,63 @@ def test_other_channels_and_16_bits_pass_through(channels, dtype):
         assert (cut[labels == 255] == 0).all()
     with pytest.raises(ValueError, match="8-bit RGB.*photometric=False"):
         TrainingTransform((48, 56))(image, label, generator())
+
+
+def rare():
+    """Label 0 with four pixels of 2 in a corner, and 255 in a column."""
+    label = np.zeros((20, 30), "uint8")
+    label[18:, 28:] = 2
+    label[:, 0] = 255
+    return label
+
+
+def test_a_balanced_crop_holds_the_class_that_is_drawn():
+    label, tops = rare(), set()
+    for seed in range(60):
+        box = draw_balanced_crop(label, generator(seed), (8, 10), (0, 5, 1))
+        assert label[box].shape == (8, 10) and (label[box] == 2).any()
+        tops.add((box[0].start, box[1].start))
+    # Rows 18 and 19 are in boxes from 11 and 12 on, the last of which holds
+    # both; columns 28 and 29 in those from 19 and 20 on.
+    assert tops == {(11, 19), (11, 20), (12, 19), (12, 20)}
+
+
+def test_classes_are_drawn_by_their_weights():
+    label = rare()
+    weights = (1.0, 0.0, 3.0)
+    shown = [
+        (label[draw_balanced_crop(label, generator(s), (2, 3), weights)] == 2)
+        for s in range(400)
+    ]
+    # Three of four, and some of those of class 0 that lie beside it.
+    assert 0.68 < np.mean([part.any() for part in shown]) < 0.82
+
+
+def test_a_balanced_crop_of_what_is_smaller_or_unlabelled_is_any():
+    box = draw_balanced_crop(rare(), generator(), (40, 10), (0, 0, 1))
+    assert box[0] == slice(0, 20) and box[1].stop - box[1].start == 10
+    nothing = np.full((20, 30), 255, "uint8")
+    for weights in ((1, 1, 1), (0, 0, 0)):
+        boxes = {
+            draw_balanced_crop(nothing, generator(s), (20, 10), weights)[
+                1
+            ].start
+            for s in range(80)
+        }
+        assert boxes == set(range(21))
+
+
+def test_training_on_balanced_crops_keeps_image_and_label_aligned():
+    image, label = blocks()
+    label[:12, :12] = 3
+    image[:12, :12] = (9, 9, 9)
+    transform = TrainingTransform(
+        (24, 24),
+        scale_range=(1, 1),
+        photometric=False,
+        class_weights=(0, 0, 0, 1),
+    )
+    for seed in range(20):
+        crop, labels = transform(image, label, generator(seed))
+        assert (labels == 3).any()
+        np.testing.assert_array_equal((crop == 9).all(-1), labels == 3)
