@@ -117,6 +117,7 @@ class FolderRun:
     batch_size=optional(integer(1)),
     verbose=VERBOSE,
     confidence=flag(),
+    entropy=flag(),
     shard=optional(sequence(integer(0), length=2)),
 )
 def segment_files(
@@ -128,6 +129,7 @@ def segment_files(
     batch_size: int | None = None,
     verbose: bool | int | str = "auto",
     confidence: bool = False,
+    entropy: bool = False,
     shard: tuple[int, int] | None = None,
     **views: Any,
 ) -> FolderRun:
@@ -143,14 +145,16 @@ def segment_files(
         files: sequence of paths of images.
         save: callable `save(path, image, labels)`, which writes what is made
             of an image, `(H, W, C)`, and its labels, `(H, W)`, or with
-            `confidence` `(labels, confidence)`. It is called in the order of
-            the files, from a thread of its own.
+            `confidence` and `entropy` `(labels, confidence, entropy)`, those
+            that were asked for. It is called in the order of the files, from
+            a thread of its own.
         done: callable, whether the files of a path are there already; such
             paths are passed over.
         batch_size: int. Windows in a forward pass.
         verbose: `"auto"` or 1 for a progress bar with the images per second
             and the time left, 2 for a line at the end, 0 for silence.
-        confidence: bool. Ask for the probability of each label, too.
+        confidence, entropy: bool. Ask for the probability of each label, and
+            for the entropy of all probabilities, too.
         shard: `(worker, num_workers)`, for several workers that share the
             files: this one takes every num_workers-th, from its own number
             on.
@@ -162,8 +166,8 @@ def segment_files(
         refuses, are reported on stderr and listed there.
     """
     options = Views(**views).options()
-    if confidence:
-        options["confidence"] = True
+    extras = {"confidence": confidence, "entropy": entropy}
+    options.update({name: True for name, asked in extras.items() if asked})
     load = getattr(model, "load_image", load_image)
     files = list(files)
     if shard is not None:

@@ -3,7 +3,10 @@
     keras-setr segment PRESET PATH [PATH ...] --out DIR
 
 Writes NAME_labels.png, whose values are the class labels, and
-NAME_overlay.png; with --confidence also NAME_confidence.png, 0..255 for 0..1.
+NAME_overlay.png; with --confidence also NAME_confidence.png, 0..255 for 0..1;
+with --sort-by entropy NAME_entropy.png, 0..255 for 0 to that of a guess, and
+entropy.csv, a list of all images with their mean, the least certain first:
+those that teach a model most once they are labelled.
 Folders below a PATH are mirrored. An image that cannot be read is reported and
 skipped, and the exit code is 1 at the end. Run it again after an interruption:
 what is written already is kept. With another preset or other options all is
@@ -12,6 +15,9 @@ command, share the images.
 """
 
 import argparse
+import csv
+import io
+import math
 import os
 import pathlib
 
@@ -26,12 +32,16 @@ AFTER_INTERRUPT = "What is written is kept, and the same command goes on"
 DEFAULTS = {
     **options.VIEW_DEFAULTS,
     "confidence": False,
+    "sort_by": None,
     "overwrite": False,
     "shard": None,
     "alpha": 0.5,
 }
 RECORD = "keras_setr_segment.json"
-_ENDINGS = ("_labels.png", "_overlay.png", "_confidence.png")
+_ENDINGS = ("_labels.png", "_overlay.png", "_confidence.png", "_entropy.png")
+_LIST = "entropy.csv"
+# Lines of it that are printed.
+_SHOWN = 5
 
 
 def add_options(parser):
@@ -58,6 +68,13 @@ def add_options(parser):
     )
     options.add_views(parser)
     add("--confidence", action="store_true", help="write confidence maps")
+    add(
+        "--sort-by",
+        type=options.one_of(("entropy",), "order"),
+        metavar="WHAT",
+        help="entropy, in nats, of the mean probabilities over all views: "
+        "write maps and a list of the images",
+    )
     add("--overwrite", action="store_true", help="write all files anew")
     add(
         "--shard",
@@ -97,6 +114,8 @@ def plan(args):
         "alpha": args.alpha,
         **options.views(args),
     }
+    if args.sort_by:
+        settings["sort_by"] = args.sort_by
     # How many windows run at a time changes nothing.
     settings.pop("batch_size", None)
     record = outputs.OutputFolder(out, RECORD, settings)
@@ -192,6 +211,26 @@ def choose_names(found, out, kept, settle_for_any=False):
     return chosen
 
 
+def write_list(path, means):
+    """Write a CSV of files and their means, the largest first.
+
+    Args:
+        path: path.
+        means: dict of file -> mean entropy in nats.
+    """
+    from keras_setr.files.whole import written_whole
+
+    order = sorted(means, key=lambda file: (-means[file], file))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("file", "entropy"))
+    table.writerows((file, f"{means[file]:.4f}") for file in order)
+    with written_whole(path) as partial:
+        partial.write_text(text.getvalue(), encoding="utf-8")
+    shown = ", ".join(f"{f} {means[f]:.3f}" for f in order[:_SHOWN])
+    print(f"least certain, of {len(order)} in {path}: {shown}")
+
+
 def run(args: argparse.Namespace, given: dict) -> int:
     record, chosen = plan(args)
     out = record.folder
@@ -212,14 +251,22 @@ def run(args: argparse.Namespace, given: dict) -> int:
     def target(file, ending):
         return out / f"{chosen[str(file)]}{ending}"
 
+    asked = {
+        "confidence": args.confidence,
+        "entropy": args.sort_by == "entropy",
+    }
+    # What is white in the map of each.
+    largest = {"confidence": 1.0, "entropy": math.log(model.num_classes)}
+
     def save(file, image, result):
-        labels, confidence = result if args.confidence else (result, None)
+        wanted = [name for name in asked if asked[name]]
+        labels, *maps = result if wanted else (result,)
         picture = ks.visualization.overlay(image, labels, classes, args.alpha)
         with written_whole(target(file, "_overlay.png")) as partial:
             picture.save(partial)
-        if confidence is not None:
-            grey = (255 * confidence).round().astype("uint8")
-            ks.data.save_labels(target(file, "_confidence.png"), grey)
+        for name, values in zip(wanted, maps):
+            grey = (255 / largest[name] * values).round().astype("uint8")
+            ks.data.save_labels(target(file, f"_{name}.png"), grey)
         # Last: where it is, the others are too.
         ks.data.save_labels(target(file, "_labels.png"), labels, classes)
 
@@ -231,7 +278,7 @@ def run(args: argparse.Namespace, given: dict) -> int:
         map(pathlib.Path, chosen),
         save,
         done=None if args.overwrite else done,
-        confidence=args.confidence,
+        **asked,
         # Names are chosen for all images, so that no two workers share one.
         shard=args.shard,
         **options.views(args),
@@ -240,4 +287,16 @@ def run(args: argparse.Namespace, given: dict) -> int:
         f"{result.written} images segmented, {len(result.failed)} skipped, "
         f"{result.kept} there already, in {args.out}"
     )
+    if args.sort_by:
+        means = {
+            file: float(
+                ks.data.load_mask(target(file, "_entropy.png")).mean()
+                * largest["entropy"]
+                / 255
+            )
+            for file in chosen
+            # Another worker's may be still to come.
+            if done(pathlib.Path(file))
+        }
+        write_list(out / _LIST, means)
     return 1 if result.failed else 0
