@@ -123,6 +123,48 @@ def test_frozen_layers_stay_and_have_no_optimizer_state():
     assert len(model.optimizer.variables) == 1 + 2 * trained
 
 
+@pytest.mark.parametrize("frozen", ("freeze", "trainable", "norm"))
+def test_a_frozen_batch_norm_keeps_its_statistics_and_normalises_by_them(
+    frozen,
+):
+    model = tiny.build("fcn", auxiliary_stage=None)
+    tiny.set_weights_by_path(model)
+    backbone = model.backbone
+    layers = backbone.layers
+    if frozen == "freeze":
+        # The stem and the first of four stages.
+        backbone.freeze(1)
+        layers = [la for la in layers if not la.trainable]
+    elif frozen == "trainable":
+        backbone.trainable = False
+    else:
+        layers = [model.get_layer("decode_head").convolutions[0].norm]
+        layers[0].trainable = False
+    model.compile(learning_rate=0.05, metrics=None, **tiny.UNCOMPILED)
+
+    def statistics():
+        return {
+            v.path: array(v).copy()
+            for v in model.weights
+            if v.name in ("moving_mean", "moving_variance")
+        }
+
+    kept = {v.path for layer in layers for v in layer.weights}
+    before = statistics()
+    model.fit(tiny.images(), tiny.labels(), verbose=0)
+    after = statistics()
+    unchanged = {p for p in after if np.array_equal(after[p], before[p])}
+    assert unchanged == set(after) & kept
+    assert unchanged and set(after) - kept
+    if frozen == "trainable":
+        x = ops.cast(tiny.images(), "float32")
+        trained, tested = (
+            array(tiny.outputs(backbone, x, training=training))
+            for training in (True, False)
+        )
+        np.testing.assert_allclose(trained, tested, atol=1e-5)
+
+
 def test_depth_0_is_the_embeddings_alone():
     backbone = tiny.backbone(use_final_norm=True)
     backbone.freeze(0)
