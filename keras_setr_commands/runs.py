@@ -1,5 +1,6 @@
 """What `keras-setr train` trains: a folder's model, or a recipe's."""
 
+import argparse
 import dataclasses
 import importlib.util
 import json
@@ -12,6 +13,8 @@ import numpy as np
 from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import CosineDecay
 from keras_setr.optimizers import PolynomialDecay
+from keras_setr.optimizers import layer_decay_multipliers
+from keras_setr_commands import defaults
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands.messages import CommandError
@@ -19,7 +22,6 @@ from keras_setr_commands.messages import in_options
 from keras_setr_commands.messages import say
 from keras_setr_commands.train import NEW_PATCH_SIZE
 
-_BATCH_SIZE = 8
 _LABEL_OPTIONS = (
     "--colors",
     "--crop",
@@ -70,17 +72,29 @@ def folder_run(ks, args, devices):
     say(in_options(str(report), _LABEL_OPTIONS))
     options.check_folder(folder, report)
     train, val = folder.split(args.fraction, seed=args.seed)
+    found = defaults.find(vars(args), len(train))
+    if found:
+        say(defaults.describe(found, len(train)))
+    said_batch = args.batch_size
+    args = argparse.Namespace(**{**vars(args), **found})
     crop = args.crop or folder.proposed_crop_size(_patch_size(ks, args))
     crop = tuple(crop)
     model = build_model(ks, args, crop, folder)
-    batch_size = min(args.batch_size or _BATCH_SIZE, len(train))
-    batch_size, parts = fit_into_memory(ks, model, args, batch_size, devices)
+    batch_size = min(args.batch_size, len(train))
+    batch_size, parts = fit_into_memory(
+        ks, model, args, batch_size, devices, is_said=bool(said_batch)
+    )
+    mixing = ks.data.Mixing(
+        args.mosaic or 0, args.cutmix or 0, args.copy_paste or 0
+    )
     augment = ks.data.TrainingTransform(
         crop, scale_range=tuple(args.scale_range)
     )
     batches = train.batches(
         batch_size,
         augment=augment,
+        balanced_crops=args.balanced_crops,
+        mixing=mixing if mixing != ks.data.Mixing() else None,
         seed=args.seed,
         cache=True,
         shard=devices.shard,
@@ -103,6 +117,7 @@ def folder_run(ks, args, devices):
         epochs=args.epochs,
         tests={"mean_iou": {}},
         settings={
+            **found,
             "backend": keras.config.backend(),
             "crop": crop,
             "batch_size": batch_size,
@@ -170,7 +185,7 @@ def build_model(ks, args, crop, folder):
     return model_class(backbone, **found)
 
 
-def fit_into_memory(ks, model, args, batch_size, devices):
+def fit_into_memory(ks, model, args, batch_size, devices, is_said):
     """Parts of a batch, and rematerialisation, as the free memory allows.
 
     What was said is done as it was said.
@@ -182,7 +197,7 @@ def fit_into_memory(ks, model, args, batch_size, devices):
     if said is not None:
         model.backbone.rematerialize = said
     # Gradients are not accumulated over several replicas of TensorFlow.
-    whole = args.batch_size or args.accumulate or devices.num_devices > 1
+    whole = is_said or args.accumulate or devices.num_devices > 1
     compile_model(model, args, total_steps=1, parts=args.accumulate or 1)
     plan = ks.training.plan_memory(model, batch_size)
     if said is None:
@@ -206,34 +221,38 @@ def compile_model(model, args, total_steps, parts):
     """Set up the training; `parts` steps make an update."""
     if args.frozen_layers:
         model.backbone.freeze(args.frozen_layers)
-    common = {"loss": args.loss, "ema": args.ema}
     accumulate = parts if parts > 1 else None
-    is_sgd = args.optimizer == "sgd"
-    if is_sgd or args.layer_decay or args.preset:
+    warmup = args.warmup
+    if 0 < warmup < 1:
+        warmup = int(warmup * total_steps / parts)
+    common = {"loss": args.loss, "ema": args.ema}
+    if args.optimizer == "sgd" or args.preset:
         model.compile(
-            "auto" if is_sgd else args.optimizer,
-            learning_rate=args.learning_rate or (0.01 if is_sgd else None),
+            "auto" if args.optimizer == "sgd" else args.optimizer,
+            learning_rate=args.learning_rate,
             head_multiplier=args.head_multiplier,
             layer_decay=args.layer_decay,
             gradient_accumulation_steps=accumulate,
             schedule=args.schedule,
-            warmup_steps=args.warmup,
+            warmup_steps=warmup,
             **common,
         )
         return
-    # Without pretrained weights a transformer learns far faster with AdamW.
-    rate, warmup = args.learning_rate or 0.01, args.warmup
-    if warmup is None:
-        warmup = total_steps // parts // 10
+    rates = {"end_learning_rate": 0.0, "warmup_steps": warmup}
     if args.schedule == "poly":
-        schedule = PolynomialDecay(rate, None, 0.0, 1.0, warmup_steps=warmup)
+        schedule = PolynomialDecay(args.learning_rate, power=1.0, **rates)
     else:
-        schedule = CosineDecay(rate, warmup_steps=warmup)
+        schedule = CosineDecay(args.learning_rate, **rates)
+    multipliers = {"head": args.head_multiplier}
+    if args.layer_decay:
+        multipliers |= layer_decay_multipliers(
+            model.backbone.depths, model.backbone.num_layers, args.layer_decay
+        )
     model.compile(
         AdamW(
             schedule,
             weight_decay=0.05,
-            learning_rate_multipliers={"head": args.head_multiplier or 1.0},
+            learning_rate_multipliers=multipliers,
             clipnorm=1.0,
             gradient_accumulation_steps=accumulate,
         ),

@@ -14,7 +14,8 @@ end to end in seconds: a small model of its structure on generated images.
 It trains on all devices that it finds. Killed and started again by the same
 command, it goes on where it was, and so it does with more --epochs or --steps;
 options that are not said again stay as they were. --out holds checkpoints, log
-and previews.
+and previews. Of a folder what is not said depends on the number of images and
+on --preset; a line tells what it is.
 
 Of a folder the weights with the best mean IoU on whole validation images are
 kept, of a recipe the last, as published. At the end they are saved as a
@@ -37,6 +38,7 @@ from keras_setr_commands.settings import Settings
 # Where nothing is pretrained.
 NEW_PATCH_SIZE = 16
 AFTER_INTERRUPT = "The same command goes on from the last checkpoint"
+# What is None here and in `defaults.TABLE` depends on the images.
 _FOLDER = {
     **options.LABEL_DEFAULTS,
     "num_classes": None,
@@ -50,14 +52,18 @@ _FOLDER = {
     "resnet": "50",
     "filters": None,
     "drop_path": 0.0,
-    "scale_range": (0.5, 2.0),
-    "epochs": 100,
-    "optimizer": "sgd",
+    "scale_range": None,
+    "balanced_crops": None,
+    "mosaic": None,
+    "cutmix": None,
+    "copy_paste": None,
+    "epochs": None,
+    "optimizer": None,
     "schedule": None,
     "warmup": None,
     "head_multiplier": None,
     "layer_decay": None,
-    "loss": "ce",
+    "loss": None,
     "frozen_layers": 0,
 }
 _RECIPE = {
@@ -145,8 +151,8 @@ def add_options(parser):
         "--batch-size",
         type=integer(1),
         metavar="N",
-        help="images of an update; 8 by default, in parts where the memory "
-        "that is free asks for it",
+        help="images of an update; what is not said is read in parts where "
+        "the memory that is free asks for it",
     )
     add("--learning-rate", type=number(above=0), metavar="RATE")
     add(
@@ -259,6 +265,24 @@ def add_options(parser):
         metavar=("LOW", "HIGH"),
         help="of the random resize before the crop",
     )
+    add(
+        "--balanced-crops",
+        type=number(0),
+        metavar="POWER",
+        help="crops over a pixel of a class that is drawn by its share of all "
+        "pixels to minus POWER, 0.5 for example",
+    )
+    for name, what in (
+        ("mosaic", "four crops share one"),
+        ("cutmix", "a box of a crop shows another"),
+        ("copy-paste", "half of the classes of another crop lie over one"),
+    ):
+        add(
+            f"--{name}",
+            type=number(0, 1),
+            metavar="SHARE",
+            help=f"how often {what}; never by default",
+        )
     add("--epochs", type=integer(1), metavar="N")
     add(
         "--optimizer",
@@ -270,22 +294,19 @@ def add_options(parser):
         "--schedule",
         type=options.one_of(("poly", "cosine"), "schedule"),
         metavar="NAME",
-        help="poly or cosine, how the rate decays; poly by default, and cosine "
-        "for adamw without --preset",
+        help="poly or cosine, how the rate decays",
     )
     add(
         "--warmup",
         type=integer(0),
         metavar="STEPS",
-        help="updates in which the rate rises before it decays; none by "
-        "default, and a tenth of all for adamw without --preset",
+        help="updates in which the rate rises before it decays",
     )
     add(
         "--head-multiplier",
         type=number(above=0),
         metavar="FACTOR",
-        help="of the decoder's rate; 10 by default, and 1 for adamw without "
-        "--preset",
+        help="of the decoder's rate",
     )
     add(
         "--layer-decay",
@@ -399,7 +420,7 @@ def _check_model(parser, given):
 
 
 def _check_folder(parser, args):
-    low, high = args["scale_range"]
+    low, high = args["scale_range"] or (1, 1)
     if low > high:
         parser.error(
             "--scale-range must be LOW and HIGH, LOW at most HIGH. Received: "

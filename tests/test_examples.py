@@ -1,5 +1,6 @@
 """The commands and examples as their users run them, on a few small scenes."""
 
+import csv
 import hashlib
 import json
 import pathlib
@@ -157,6 +158,25 @@ def test_train_evaluate_and_segment_hand_on_a_preset(folder, tmp_path, capsys):
     (photos / "cut.png").unlink()
     run("segment", preset, photos, "--out", out, *views)
     assert "0 images segmented, 0 skipped, 1 there" in capsys.readouterr().out
+    # Of several images a list, also where they were segmented before.
+    Image.fromarray(image[:40]).save(photos / "half.png")
+    doubt = tmp_path / "doubt"
+    for count in (2, 0):
+        run("segment", preset, photos, "--out", doubt, "--sort-by", "entropy")
+        printed = capsys.readouterr().out
+        assert f"{count} images segmented" in printed
+        assert f"least certain, of 2 in {doubt}" in printed
+        with open(doubt / "entropy.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        means = {row["file"]: float(row["entropy"]) for row in rows}
+        assert list(means.values()) == sorted(means.values(), reverse=True)
+        for name in ("a/good one", "half"):
+            grey = np.asarray(Image.open(doubt / f"{name}_entropy.png"))
+            mean = means[str(photos / f"{name}.png")]
+            # White is a guess among 10 classes.
+            expected = grey.mean() / 255 * np.log(10)
+            assert mean == pytest.approx(expected, abs=1e-4) and mean > 0
+    (photos / "half.png").unlink()
     # What another preset has written does not stand for this one.
     run("segment", tmp_path / "more" / "preset", photos, "--out", out)
     printed = capsys.readouterr().out

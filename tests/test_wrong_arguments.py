@@ -338,6 +338,9 @@ CALLS = {
         flip="rate",
         photometric="flag",
     ),
+    "Mixing": Call(
+        ks.data.Mixing, mosaic="rate", cutmix="rate", copy_paste="rate"
+    ),
     "EvaluationTransform": Call(
         ks.data.EvaluationTransform, {}, crop_size="size"
     ),

@@ -6,6 +6,7 @@ import types
 import pytest
 
 from keras_setr.training.preflight import memory
+from keras_setr_commands import defaults
 from keras_setr_commands import runs
 from keras_setr_commands.train import DEFAULTS
 from tests import tiny
@@ -22,8 +23,10 @@ def ks():
 
 
 def fit(ks, model, size, devices=ONE, **said):
-    args = argparse.Namespace(**{**DEFAULTS, **said})
-    return runs.fit_into_memory(ks, model, args, size, devices)
+    said = {**DEFAULTS, **said}
+    args = argparse.Namespace(**said | defaults.find(said, 20))
+    is_said = said["batch_size"] is not None
+    return runs.fit_into_memory(ks, model, args, size, devices, is_said)
 
 
 def test_a_batch_is_cut_where_little_memory_is_free(ks, monkeypatch, capsys):

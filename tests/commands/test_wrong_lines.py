@@ -62,6 +62,8 @@ LINES = {
     "train --data data --out o --fraction 0": "--fraction: above 0 '0'",
     "train --data data --out o --scale-range 2 0.5": "LOW at most HIGH 2 0.5",
     "train --data data --out o --scale-range 0 2": "--scale-range: above 0",
+    "train --data data --out o --balanced-crops -1": "--balanced-crops",
+    "train --data data --out o --cutmix 1.5": "--cutmix: 0..1 or 1.5",
     "train --data data --out o --dim 100 --heads 3": "--heads divide 3 100",
     "train --data data --out o --drop-path 1": "--drop-path: '1'",
     "train --data data --out o --layer-decay 2": "--layer-decay: at most 1",
@@ -124,6 +126,7 @@ LINES = {
     "segment preset empty --out o": "empty holds no image .jpg",
     "segment preset data --out text.txt": "--out: is a file",
     "segment preset data --out o --alpha 2": "--alpha: 0..1 or 0 '2'",
+    "segment preset data --out o --sort-by entrpy": "no order entropy?",
     "segment preset data --out o --confidance": "--confidence?",
     # === submit ===
     "submit preset --images data --out o": "required: --dataset",
