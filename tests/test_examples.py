@@ -293,6 +293,8 @@ def test_train_takes_other_patches_and_lora_and_goes_on(
     )
     line = ("--preset", tmp_path / "whole" / "preset", "--epochs", 1)
     line += ("--patch-size", 8, "--lora-rank", 2, "--ema", 0.9)
+    line += ("--schedule", "cosine", "--warmup", 1, "--balanced-crops", 0.5)
+    line += ("--mosaic", 0.5, "--cutmix", 0.5, "--copy-paste", 0.5)
     capsys.readouterr()
     run("train", *common, *line, "--out", tmp_path / "adapted")
     printed = capsys.readouterr().out
@@ -304,7 +306,7 @@ def test_train_takes_other_patches_and_lora_and_goes_on(
     run("train", "--out", tmp_path / "adapted", "--epochs", 2)
     printed = capsys.readouterr().out
     assert "trainable (LoRA of rank 2)" in printed
-    assert "epoch 1 of 2 done" in printed
+    assert "epoch 1 of 2 done" in printed and "by default" not in printed
     run("train", "--out", tmp_path / "adapted", "--lora-rank", 3, code=2)
     assert "started with --lora-rank 2" in capsys.readouterr().err
     run("train", "--out", tmp_path / "adapted", "--ema", 0.5, code=2)

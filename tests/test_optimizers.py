@@ -279,5 +279,6 @@ def test_both_survive_serialisation(cls):
         "decay_steps": 7,
         "end_learning_rate": 1e-3,
         "power": 0.8,
+        "warmup_steps": 0,
     }
     assert getattr(ks.optimizers, cls.__name__) is cls
