@@ -237,12 +237,25 @@ def unwrapped(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def _rate_of(optimizer):
+    """A schedule, a variable, or None of what is no optimizer of Keras."""
+    # Private in Keras 3.15.1, whose `learning_rate` is the rate of this step.
+    return getattr(unwrapped(optimizer), "_learning_rate", None)
+
+
 def schedule_of(optimizer: Any) -> Any:
     """The schedule of an optimizer's rate; None where the rate is a number."""
-    # Private in Keras 3.15.1, whose `learning_rate` is the rate of this step.
-    schedule = getattr(unwrapped(optimizer), "_learning_rate", None)
+    schedule = _rate_of(optimizer)
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return schedule
+    return None
+
+
+def constant_rate_of(optimizer: Any) -> float | None:
+    """The rate of an optimizer; None where it is no number."""
+    rate = _rate_of(optimizer)
+    if isinstance(rate, keras.Variable):
+        return float(keras.ops.convert_to_numpy(rate))
     return None
 
 

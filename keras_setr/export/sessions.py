@@ -4,7 +4,6 @@ A session gives the `text` of the file's record, or None, and `run(images,
 names)`, the outputs of some names as a dict of arrays.
 """
 
-import importlib
 import os
 import pathlib
 import zipfile
@@ -163,11 +162,6 @@ def open_session(path):
             "keras-setr export."
         )
     return session, ExportRecord.from_json(session.text, path)
-
-
-def is_installed(name):
-    """Whether a module can be imported, without importing it."""
-    return importlib.util.find_spec(name) is not None
 
 
 def images_like(images: np.ndarray, dtype: str) -> np.ndarray:

@@ -35,13 +35,6 @@ class ImageSpec:
     shape: tuple
     dtype: str
 
-    @property
-    def open_axes(self):
-        """Names of the open axes by their numbers; the batch is one."""
-        lengths = zip(("height", "width"), self.shape[:2])
-        axes = [name for name, length in lengths if length is None]
-        return ("batch", *axes)
-
 
 def _outputs(served):
     """A function to the outputs in order."""

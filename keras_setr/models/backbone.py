@@ -390,17 +390,15 @@ class SETRBackbone(Encoder):
                 f"{rank} for an encoder with LoRA of rank {self.lora['rank']}."
             )
         keras_hub.models.Backbone.enable_lora(self, rank, list(names))
-        self._lora_names = list(names)
+        self._adapted = rank, tuple(names)
 
     @property
     def lora(self) -> dict[str, Any] | None:
         """`{"rank": .., "target_layer_names": ..}` of `enable_lora`."""
-        if not hasattr(self, "_lora_names"):
+        if not hasattr(self, "_adapted"):
             return None
-        return {
-            "rank": self._lora_rank,
-            "target_layer_names": list(self._lora_names),
-        }
+        rank, names = self._adapted
+        return {"rank": rank, "target_layer_names": list(names)}
 
     @checked(mode=choice("int8"))
     def quantize(self, mode: str = "int8", config: Any = None) -> None:

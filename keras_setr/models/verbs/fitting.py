@@ -30,6 +30,7 @@ from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import CosineDecay
 from keras_setr.optimizers import Decay
 from keras_setr.optimizers import PolynomialDecay
+from keras_setr.optimizers import constant_rate_of
 from keras_setr.optimizers import layer_decay_multipliers
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
@@ -480,11 +481,8 @@ def _automatic_optimizer(
 
 def _check_rate(optimizer):
     """Raise at a learning rate that no step can be made with."""
-    rate = getattr(unwrapped(optimizer), "_learning_rate", None)
-    if isinstance(rate, keras.Variable):
-        number(0).check(
-            "learning_rate of the optimizer", float(ops.convert_to_numpy(rate))
-        )
+    if (rate := constant_rate_of(optimizer)) is not None:
+        number(0).check("learning_rate of the optimizer", rate)
 
 
 def check_ema(model, ema):
