@@ -17,10 +17,12 @@ _WITHOUT_KERAS = {
     "Evaluation": "keras_setr.evaluation",
     "ExportedSegmenter": "keras_setr.export",
     "FolderRun": "keras_setr.submission",
+    "RasterRun": "keras_setr.rasters",
     "__version__": "keras_setr.version",
     "evaluate": "keras_setr.evaluation",
     "load_exported": "keras_setr.export",
     "segment_files": "keras_setr.submission",
+    "segment_raster": "keras_setr.rasters",
     "write_submission": "keras_setr.submission",
 }
 

@@ -7,6 +7,7 @@ from keras_setr import losses
 from keras_setr import metrics
 from keras_setr import models
 from keras_setr import optimizers
+from keras_setr import rasters
 from keras_setr import training
 from keras_setr import visualization
 from keras_setr import workers
@@ -19,6 +20,8 @@ from keras_setr.evaluation import evaluate
 from keras_setr.export import ExportedSegmenter
 from keras_setr.export import load_exported
 from keras_setr.models import *  # noqa: F403
+from keras_setr.rasters import RasterRun
+from keras_setr.rasters import segment_raster
 from keras_setr.submission import FolderRun
 from keras_setr.submission import segment_files
 from keras_setr.submission import write_submission
@@ -36,6 +39,7 @@ __all__ = [
     "FolderRun",
     "ModelRow",
     "ModelTable",
+    "RasterRun",
     "__version__",
     "callbacks",
     "checkpoints",
@@ -49,8 +53,10 @@ __all__ = [
     "models",
     "models_table",
     "optimizers",
+    "rasters",
     "recipes",
     "segment_files",
+    "segment_raster",
     "training",
     "visualization",
     "workers",

@@ -65,6 +65,7 @@ FLOORS = {
     ),
     "evaluation": (*GROUND, "classes", "confusion", "inference", "workers"),
     "submission": (*BOTTOM, "facts"),
+    "rasters": BOTTOM,
     "comparison": (*GROUND, "checkpoints", "facts", "models", "training"),
     "training": (
         *BOTTOM,
@@ -89,6 +90,7 @@ WITHOUT_KERAS = (
     "files",
     "inference",
     "opencv",
+    "rasters",
     "submission",
     "tables",
     "version",

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
+from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
@@ -24,6 +26,7 @@ from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import ImageProgress
 from keras_setr.inference import Views
+from keras_setr.inference import Windowed
 from keras_setr.inference import sliding_window
 from keras_setr.inference.images import ValueRange
 from keras_setr.inference.images import as_given
@@ -136,6 +139,42 @@ class ExportedSegmenter:
         )
         return as_given(list(results), x, single, any(extras.values()))
 
+    @checked(
+        views=instance("inference.Views", Views),
+        batch_size=optional(integer(1)),
+    )
+    def windowed(self, views: Views, batch_size: int | None = None) -> Windowed:
+        """As `SETRSegmenter.windowed`.
+
+        Args:
+            views, batch_size: as there.
+
+        Raises:
+            ValueError: the file gives labels alone, or has other windows.
+        """
+        if not {"logits", "probabilities"} & set(self.record.outputs):
+            raise ValueError(
+                f"{self.path} gives labels alone, and windows are averaged by "
+                "probabilities. Export with outputs=('labels', "
+                "'probabilities')."
+            )
+        return Windowed(
+            self._forward,
+            self._resolve_views(views),
+            batch_size or _BATCH_SIZE,
+            self.record.channels,
+            self.num_classes,
+            self.classes,
+            self._value_range(),
+            lambda: _checksum(self.path),
+        )
+
+    def _value_range(self):
+        dtype = self.record.image_dtype
+        return ValueRange(
+            None if dtype == "float32" else int(np.iinfo(dtype).max)
+        )
+
     def load_image(self, path: str | os.PathLike[str]) -> np.ndarray:
         """An image file as the model's own `load_image` reads it.
 
@@ -161,10 +200,8 @@ class ExportedSegmenter:
                 f"{self.path} gives labels alone. Received: {wanted[0]}. "
                 "Export with outputs=('labels', 'probabilities')."
             )
-        dtype = self.record.image_dtype
-        limit = None if dtype == "float32" else int(np.iinfo(dtype).max)
         images = iterate_images(
-            x, self.record.channels, ValueRange(limit), self.load_image
+            x, self.record.channels, self._value_range(), self.load_image
         )
         if is_sure:
             images = self._of_one_window(images, views)
@@ -243,6 +280,15 @@ class ExportedSegmenter:
         # Up to a constant for each pixel the logits, and no mean and no
         # softmax of classes sees the constant.
         return np.log(np.maximum(scores, np.finfo(np.float32).tiny))
+
+
+def _checksum(path):
+    """Of a file, or of all files of a folder, in order."""
+    found = 0
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            found = zlib.crc32(file.read_bytes(), found)
+    return found
 
 
 @checked(path=path_rule())

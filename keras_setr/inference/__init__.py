@@ -10,7 +10,8 @@ to NumPy or on a device; nothing here knows a model.
 - `devices`, `on_device`: the same, but for the views, where the logits are;
   these two need Keras, the others do not;
 - `images`: what people hand over, as single images;
-- `ahead`: what reads the next images meanwhile.
+- `ahead`: what reads the next images meanwhile;
+- `windowed`: a model, to those who cut the windows themselves.
 """
 
 from keras_setr.inference.ahead import ahead
@@ -28,6 +29,7 @@ from keras_setr.inference.views import View
 from keras_setr.inference.views import Views
 from keras_setr.inference.views import covering_size
 from keras_setr.inference.views import window_starts
+from keras_setr.inference.windowed import Windowed
 
 __all__ = [
     "ImageProgress",
@@ -39,6 +41,7 @@ __all__ = [
     "VIEW_OPTIONS",
     "View",
     "Views",
+    "Windowed",
     "ahead",
     "count_windows",
     "covering_size",

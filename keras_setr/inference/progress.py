@@ -24,10 +24,14 @@ class ImageProgress:
     Args:
         total: int, or None where that is not known.
         verbose: 0, 1 or 2, as in Keras: silent, a bar, a line at the end.
+        unit: str. What is counted.
     """
 
-    def __init__(self, total: int | None, verbose: bool | int | str) -> None:
+    def __init__(
+        self, total: int | None, verbose: bool | int | str, unit: str = "image"
+    ) -> None:
         self._total = total
+        self._unit = unit
         # "auto" as in Keras, which takes it for 1.
         self._verbose = 1 if verbose == "auto" else int(verbose)
         self._started = time.perf_counter()
@@ -63,8 +67,9 @@ class ImageProgress:
         self._shown_at = seconds
         total = done if last else self._total
         rate = (done if images is None else images) / max(seconds, 1e-9)
-        parts = [_count(done, total), _time(done, total, seconds)]
-        named = [("images_per_second", rate), *figures]
+        time_left = _time(done, total, seconds, self._unit)
+        parts = [_count(done, total), time_left]
+        named = [(f"{self._unit}s_per_second", rate), *figures]
         parts += [f"{name}: {value:.4f}" for name, value in named]
         self._write(" - ".join(parts), "\n" if last else "")
 
@@ -84,9 +89,9 @@ def _count(done, total):
     return f"{done}/{total} [{'=' * filled:.<{_WIDTH}}]"
 
 
-def _time(done, total, seconds):
+def _time(done, total, seconds, unit):
     """The time left, or at the end that of each image."""
     if total and 0 < done < total:
         minutes, rest = divmod(int(seconds / done * (total - done)), 60)
         return f"{minutes}:{rest:02} left"
-    return f"{seconds:.0f}s {1000 * seconds / max(done, 1):.0f}ms/image"
+    return f"{seconds:.0f}s {1000 * seconds / max(done, 1):.0f}ms/{unit}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import zlib
 
 import keras
 import numpy as np
@@ -99,6 +100,21 @@ class Predictor:
             views,
             self.resolve_batch_size(batch_size, views.window_size),
             self.blending(views.window_size),
+        )
+
+    def windowed(self, views, batch_size):
+        """As `SETRSegmenter.windowed`."""
+        model = self._model
+        views = self.resolve_views(views)
+        return inference.Windowed(
+            self.forward(views.window_size),
+            views,
+            self.resolve_batch_size(batch_size, views.window_size),
+            model.backbone.image_shape[-1],
+            model.num_classes,
+            model.classes,
+            inputs.value_range_of(model.preprocessor),
+            lambda: _checksum(model),
         )
 
     def load_image(self, path):
@@ -251,3 +267,12 @@ class Predictor:
             return ops.cast(logits, "float32")
 
         return free_logits
+
+
+def _checksum(model):
+    """Of all weights, in their order."""
+    found = zlib.crc32(type(model).__name__.encode())
+    for variable in model.weights:
+        values = ops.convert_to_numpy(variable.value)
+        found = zlib.crc32(values.tobytes(), found)
+    return found

@@ -16,6 +16,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
 from keras_setr.arguments import flag
+from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import mapping
 from keras_setr.arguments import number
@@ -552,6 +553,21 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         return self._predictor.count(
             samples, inference.Views(**views), batch_size, ignore_class
         )
+
+    @checked(
+        views=instance("inference.Views", inference.Views),
+        batch_size=optional(integer(1)),
+    )
+    def windowed(
+        self, views: inference.Views, batch_size: int | None = None
+    ) -> inference.Windowed:
+        """The model for those who cut the windows, as `segment_raster`.
+
+        Args:
+            views: `keras_setr.inference.Views`.
+            batch_size: int. As for `predict`.
+        """
+        return self._predictor.windowed(views, batch_size)
 
     def load_image(self, path: str | os.PathLike[str]) -> np.ndarray:
         """An image file as `predict` and `segment` read it.

@@ -1,0 +1,27 @@
+"""Rasters larger than the memory: aerial images, satellite scenes, slides.
+
+- `plan`: how a raster is cut into bands, and what they take;
+- `adapters`, `paths`: what is read and written, of other libraries and files;
+- `progress`: how far a run has come;
+- `segmenting`: all of it with a model.
+
+Keras is not needed: models of `load_exported` segment rasters, too.
+"""
+
+from keras_setr.rasters.adapters import SlideLevel
+from keras_setr.rasters.plan import RasterPlan
+from keras_setr.rasters.plan import plan_raster
+from keras_setr.rasters.segmenting import RasterRun
+from keras_setr.rasters.segmenting import segment_raster
+
+__all__ = [
+    "RasterPlan",
+    "RasterRun",
+    "SlideLevel",
+    "plan_raster",
+    "segment_raster",
+]
+
+
+def __dir__():
+    return __all__
