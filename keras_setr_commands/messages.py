@@ -25,6 +25,8 @@ OPTIONS = {
     "learning_rate": "--learning-rate",
     "leave_out": "--leave-out",
     "masks": "--masks",
+    "memory": "--memory",
+    "nodata": "--nodata",
     "name": "--subset",
     "num_classes": "--num-classes",
     "reduce_zero_label": "--reduce-zero-label",

@@ -203,6 +203,9 @@ IMAGE_SUFFIXES = (
     ".gif",
     ".npy",
 )
+# Of one file that `keras-setr segment` writes.
+RASTER_SUFFIXES = (".tif", ".tiff", ".npy")
+RASTER_OUTPUTS = ("labels", "probabilities", "entropy")
 WEIGHT_SUFFIXES = (
     ".pth",
     ".pt",

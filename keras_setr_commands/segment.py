@@ -12,6 +12,12 @@ skipped, and the exit code is 1 at the end. Run it again after an interruption:
 what is written already is kept. With another preset or other options all is
 written anew. Several workers, each with its own --shard and otherwise the same
 command, share the images.
+
+    keras-setr segment PRESET RASTER --out FILE.tif
+
+segments one raster, which may be larger than the memory, into a GeoTIFF that
+lies where it lies, or a .npy. The same command goes on after an interruption,
+and --shard shares its bands.
 """
 
 import argparse
@@ -24,6 +30,7 @@ import pathlib
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands import outputs
+from keras_setr_commands import raster
 from keras_setr_commands.loading import load_model
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import say
@@ -31,6 +38,7 @@ from keras_setr_commands.messages import say
 AFTER_INTERRUPT = "What is written is kept, and the same command goes on"
 DEFAULTS = {
     **options.VIEW_DEFAULTS,
+    **raster.DEFAULTS,
     "confidence": False,
     "sort_by": None,
     "overwrite": False,
@@ -62,9 +70,9 @@ def add_options(parser):
     add(
         "--out",
         required=True,
-        type=options.new_folder,
+        type=raster.new_output,
         metavar="DIR",
-        help="folder for the results",
+        help="folder for the results, or the file of a raster's",
     )
     options.add_views(parser)
     add("--confidence", action="store_true", help="write confidence maps")
@@ -88,10 +96,13 @@ def add_options(parser):
         metavar="SHARE",
         help="opacity of the colours, 0..1",
     )
+    raster.add_options(parser)
 
 
 def check(parser, given):
     options.check_views(parser, given)
+    if raster.check(parser, given):
+        return
     for path in given["paths"]:
         if os.path.isdir(path) and not next(find_images([path]), None):
             parser.error(
@@ -232,6 +243,9 @@ def write_list(path, means):
 
 
 def run(args: argparse.Namespace, given: dict) -> int:
+    if raster.is_file(args.out):
+        raster.run(args)
+        return 0
     record, chosen = plan(args)
     out = record.folder
 

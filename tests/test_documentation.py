@@ -31,16 +31,11 @@ import keras_setr.arguments
 
 PACKAGE = pathlib.Path(ks.__file__).parent
 ROOT = pathlib.Path(__file__).parents[1]
-<<<<<<< HEAD
 BLOCK = re.compile(
     r"^( *)```python( no_run)?\n(.*?)^\1```$(?:\n+^\1```text\n(.*?)^\1```$)?",
     re.S | re.M,
 )
-NOT_RUN = 18
-=======
-BLOCK = re.compile(r"^( *)```python( no_run)?\n(.*?)^\1```$", re.S | re.M)
-NOT_RUN = 7
->>>>>>> a842888 (Rasters larger than the memory are segmented by bands, resumably and by several workers)
+NOT_RUN = 19
 SMALLER = (
     (r"\((480, 480|512, 512), 3\)", "(32, 48, 3)"),
     (r"\(3, 6, 9, 12\)", "(1, 2)"),

@@ -15,6 +15,7 @@ from keras_setr import workers
 from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
+from keras_setr.arguments import flag
 from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
@@ -85,6 +86,7 @@ class RasterRun:
     memory=integer(1),
     resume=optional(path_rule()),
     shard=SHARD,
+    dry_run=flag(),
     batch_size=optional(integer(1)),
     verbose=VERBOSE,
 )
@@ -99,6 +101,7 @@ def segment_raster(
     memory: int = 10**9,
     resume: str | os.PathLike[str] | None = None,
     shard: tuple[int, int] | None = None,
+    dry_run: bool = False,
     batch_size: int | None = None,
     verbose: bool | int | str = "auto",
     **views: Any,
@@ -143,6 +146,7 @@ def segment_raster(
         shard: `(worker, num_workers)`, for several workers that share the
             raster: this one takes its share of the bands, from its own number
             on. All make the same call otherwise.
+        dry_run: bool. Check everything, print the plan and do nothing.
         batch_size: int. Windows in a forward pass. Defaults to the model's.
         verbose: `"auto"` or 1 for the plan and a progress bar, 2 for the plan
             and a line at the end, 0 for silence.
@@ -186,6 +190,10 @@ def segment_raster(
             _progress_path(resume, sink, target, plan.shard),
             _settings(model, windowed, plan, read, nodata),
         )
+        if dry_run:
+            if verbose:
+                workers.say(plan)
+            return RasterRun(plan, 0, progress.done, False)
         return _Run(windowed, read, target, plan, progress, nodata).run(verbose)
 
 
@@ -402,7 +410,8 @@ class _Run:
         left = min(part.left for part in parts)
         right = max(part.columns[-1] for part in parts) + w
         top = end = parts[0].top
-        pixels = empty = None
+        pixels: Any = None
+        empty: Any = None
         for tops in parts[0].bands():
             first, before = parts[0].top + tops[0], end
             end = parts[0].top + tops[-1] + h

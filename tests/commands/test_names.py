@@ -8,6 +8,8 @@ from keras_setr.data.folder.layouts import IMAGE_EXTENSIONS
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
 from keras_setr.losses.sums import NAMES as LOSSES
+from keras_setr.rasters.paths import SUFFIXES as RASTER_SUFFIXES
+from keras_setr.rasters.plan import OUTPUTS as RASTER_OUTPUTS
 from keras_setr.submission import TEST_SERVERS
 from keras_setr_commands import names
 
@@ -32,3 +34,5 @@ def test_names_are_those_of_the_package():
     assert set(names.WEIGHT_SUFFIXES) == set(SUFFIXES)
     assert names.FORMATS == {f.name: f.suffix for f in FORMATS.values()}
     assert names.EXPORT_OUTPUTS == OUTPUTS
+    assert names.RASTER_SUFFIXES == RASTER_SUFFIXES
+    assert names.RASTER_OUTPUTS == RASTER_OUTPUTS
