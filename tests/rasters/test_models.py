@@ -6,7 +6,7 @@ import pytest
 import keras_setr as ks
 from tests import tiny
 
-SIZE = (41, 67)
+SIZE = (41, 101)
 
 
 @pytest.fixture(scope="module")
