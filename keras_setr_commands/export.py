@@ -7,6 +7,10 @@ name without an ending is the folder of a SavedModel. The file takes images as
 they are and gives labels. It is run in its own runtime and kept only if its
 labels are the model's. keras-setr segment, evaluate and submit take it for a
 preset.
+
+With --int8 --calibration DIR it computes by integers, on some tens of images
+of whose like it will see; if they have masks, the line at the end tells what
+mean IoU it costs.
 """
 
 import argparse
@@ -15,6 +19,7 @@ from typing import Any
 
 from keras_setr_commands import names
 from keras_setr_commands import options
+from keras_setr_commands.messages import say
 
 AFTER_INTERRUPT = "No file was written; the same command starts anew"
 DEFAULTS = {
@@ -22,6 +27,9 @@ DEFAULTS = {
     "image_size": None,
     "outputs": ("labels",),
     "image": None,
+    "int8": False,
+    "calibration": None,
+    "float_parts": "auto",
 }
 
 
@@ -57,6 +65,22 @@ def add_options(parser):
         metavar="FILE",
         help="the image to compare the labels of",
     )
+    group = parser.add_argument_group("int8, of ONNX and OpenVINO")
+    group.add_argument("--int8", action="store_true", help="by integers")
+    group.add_argument(
+        "--calibration",
+        type=options.folder,
+        metavar="DIR",
+        help="images, with masks or without, whose values are measured",
+    )
+    group.add_argument(
+        "--float-parts",
+        type=options.one_of(names.FLOAT_PARTS, "part"),
+        nargs="*",
+        metavar="NAME",
+        help=f"what stays in float, of {', '.join(names.FLOAT_PARTS)}; by "
+        "default what it takes for 99 %% of equal labels",
+    )
 
 
 def check(parser, given):
@@ -83,6 +107,15 @@ def check(parser, given):
         (options.new_file if ending else options.new_folder)(out)
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument OUT: {error}")
+    if ("int8" in given) != ("calibration" in given):
+        parser.error("--int8 and --calibration must be given together")
+    if "float_parts" in given and "int8" not in given:
+        parser.error("--float-parts goes with --int8")
+    if "int8" in given and ending not in names.INT8_SUFFIXES:
+        parser.error(
+            "argument OUT: must end in "
+            f"{' or '.join(names.INT8_SUFFIXES)} for --int8. Received: {out!r}"
+        )
     outputs = given.get("outputs", ("labels",))
     if "labels" not in outputs:
         parser.error("--outputs must have labels among them")
@@ -104,6 +137,30 @@ def run(args: argparse.Namespace, given: dict) -> None:
         channels = found.backbone.image_shape[-1]
         resized["image_shape"] = (*args.image_size, channels)
     model = ks.SETRSegmenter.from_preset(args.preset, **resized)
+    int8: dict[str, Any] = {}
+    if args.int8:
+        int8 = {
+            "quantize": "int8",
+            "calibration": _calibration(args.calibration, model.num_classes),
+            "float_parts": args.float_parts,
+        }
     model.export(
-        args.out, args.format, outputs=tuple(args.outputs), image=args.image
+        args.out,
+        args.format,
+        outputs=tuple(args.outputs),
+        image=args.image,
+        **int8,
     )
+
+
+def _calibration(directory, num_classes):
+    """Images with their labels, or the folder as one of images alone."""
+    import keras_setr as ks
+
+    try:
+        folder = ks.data.SegmentationFolder(directory, num_classes=num_classes)
+        folder.check()
+    except (OSError, ValueError) as error:
+        say(f"{directory} is taken for images without masks: {error}")
+        return directory
+    return folder

@@ -224,5 +224,7 @@ FORMATS = {
     "openvino": ".xml",
     "torch": ".pt2",
 }
+INT8_SUFFIXES = (".onnx", ".xml")
+FLOAT_PARTS = ("attention", "ends", "decoder")
 EXPORT_OUTPUTS = ("labels", "probabilities", "confidence", "logits")
 EXPORT_SUFFIXES = tuple(suffix for suffix in FORMATS.values() if suffix)

@@ -5,6 +5,8 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
+import shutil
+import tempfile
 import time
 from typing import Any
 
@@ -17,6 +19,10 @@ from keras_setr.export.formats import OUTPUTS
 from keras_setr.export.formats import format_of
 from keras_setr.export.formats import packages_of
 from keras_setr.export.graph import Served
+from keras_setr.export.quantizing import Int8Report
+from keras_setr.export.quantizing import choose
+from keras_setr.export.quantizing import read_samples
+from keras_setr.export.quantizing import seconds_in_turns
 from keras_setr.export.record import ExportRecord
 from keras_setr.export.sessions import images_like
 from keras_setr.export.sessions import open_session
@@ -134,6 +140,60 @@ def export_model(
     )
 
 
+def export_int8(
+    model: Any,
+    path: str | os.PathLike[str],
+    format: str | None,
+    image_size: Any,
+    outputs: tuple[str, ...],
+    image: Any,
+    calibration: Any,
+    float_parts: Any,
+) -> Int8Report:
+    """As `SETRSegmenter.export(quantize="int8")`, arguments being checked."""
+    path = pathlib.Path(path)
+    chosen = FORMATS[format or format_of(path)]
+    _check_path(path, chosen)
+    _check_quantizer(chosen)
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / f"float{chosen.suffix}"
+        report = export_model(
+            model, source, chosen.name, image_size, outputs, image
+        )
+        record = dataclasses.replace(report.record, precision="int8")
+        samples = read_samples(calibration, record, model.load_image)
+        try:
+            found, parts, equal, points = choose(
+                source, pathlib.Path(folder), record, samples, float_parts
+            )
+        # Quantizers have no error in common.
+        except Exception as error:
+            raise ValueError(
+                f"{path} was not written: {chosen.quantizer} failed: "
+                f"{' '.join(str(error).split())[:300]}."
+            ) from error
+        float_seconds, seconds = seconds_in_turns(
+            (source, found), samples.test[0][0]
+        )
+        with _written(path, chosen) as partial:
+            shutil.copyfile(found, partial)
+            if chosen.name == "openvino":
+                weights = found.with_suffix(".bin")
+                shutil.copyfile(weights, partial.with_suffix(".bin"))
+        return Int8Report(
+            path,
+            record,
+            _size_of(found),
+            report.size,
+            seconds,
+            float_seconds,
+            equal,
+            points,
+            parts,
+            len(samples.test),
+        )
+
+
 # === What is refused before anything is computed ===
 
 
@@ -190,6 +250,22 @@ def _check_backend(path, format):
         raise ImportError(
             f"{format.title} export on the {backend} backend needs "
             f"{', '.join(missing)}: pip install keras-setr[{extra}]."
+        )
+
+
+def _check_quantizer(format):
+    able = [f for f in FORMATS.values() if f.quantizer]
+    if format not in able:
+        raise ValueError(
+            "int8 files are made of "
+            f"{' and '.join(f.title for f in able)}. Received: {format.title}; "
+            f"pass a path that ends in {' or '.join(f.suffix for f in able)}."
+        )
+    package, _, _ = format.quantizer.partition(".")
+    if importlib.util.find_spec(package) is None:
+        raise ImportError(
+            f"int8 files of {format.title} need {package}: pip install "
+            "keras-setr[int8]."
         )
 
 

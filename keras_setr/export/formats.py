@@ -15,6 +15,8 @@ class Format:
         backends: tuple of str. Backends of Keras that write it.
         runtime: str. The module that runs it.
         extra: str. The extra of this package that installs what is needed.
+        quantizer: str. The module that makes an int8 file of a float one;
+            empty where none does.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Format:
     backends: tuple[str, ...]
     runtime: str
     extra: str
+    quantizer: str = ""
 
 
 FORMATS = {
@@ -35,6 +38,7 @@ FORMATS = {
             ("tensorflow", "jax", "torch"),
             "onnxruntime",
             "export",
+            "onnxruntime.quantization",
         ),
         Format(
             "tf_saved_model",
@@ -59,6 +63,7 @@ FORMATS = {
             ("tensorflow", "jax", "torch"),
             "openvino",
             "openvino",
+            "nncf",
         ),
         Format("torch", "torch.export", ".pt2", ("torch",), "torch", "torch"),
     )

@@ -142,8 +142,11 @@ def read_samples(given: Any, record: ExportRecord, load: Callable) -> Samples:
                 "calibration must be a folder of images, or images. Received: "
                 f"{folder}, which is no folder."
             )
-        files = (file for file in sorted(folder.rglob("*")) if file.is_file())
-        given = _readable(files, load)
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        given = _readable(_spread(files), load)
+    elif hasattr(given, "__getitem__") and hasattr(given, "__len__"):
+        sequence = given
+        given = (sequence[place] for place in _spread(range(len(sequence))))
     found = []
     for element in given:
         pair = isinstance(element, (tuple, list)) and len(element) == 2
@@ -164,6 +167,12 @@ def read_samples(given: Any, record: ExportRecord, load: Callable) -> Samples:
         [im for n, (im, _) in enumerate(found) if n % _KEPT_FOR_TEST],
         found[::_KEPT_FOR_TEST],
     )
+
+
+def _spread(items):
+    """As many as are used, at equal distances."""
+    count = min(MOST_IMAGES, len(items))
+    return [items[n * len(items) // count] for n in range(count)]
 
 
 def _readable(files, load):

@@ -36,6 +36,7 @@ class ExportRecord:
         dynamic: tuple of str. Axes of the images that may have any length, of
             `"batch"`, `"height"` and `"width"`.
         backend: str. That of Keras which wrote it.
+        precision: str. `"float32"`, or `"int8"` of its products.
     """
 
     model: str
@@ -48,6 +49,7 @@ class ExportRecord:
     outputs: tuple[str, ...]
     dynamic: tuple[str, ...]
     backend: str
+    precision: str = "float32"
 
     @property
     def num_classes(self) -> int:

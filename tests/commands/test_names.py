@@ -7,6 +7,7 @@ from keras_setr.checkpoints.tensors import SUFFIXES
 from keras_setr.data.folder.layouts import IMAGE_EXTENSIONS
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
+from keras_setr.export.quantizing import FLOAT_PARTS
 from keras_setr.losses.sums import NAMES as LOSSES
 from keras_setr.rasters.paths import SUFFIXES as RASTER_SUFFIXES
 from keras_setr.rasters.plan import OUTPUTS as RASTER_OUTPUTS
@@ -34,5 +35,9 @@ def test_names_are_those_of_the_package():
     assert set(names.WEIGHT_SUFFIXES) == set(SUFFIXES)
     assert names.FORMATS == {f.name: f.suffix for f in FORMATS.values()}
     assert names.EXPORT_OUTPUTS == OUTPUTS
+    assert names.FLOAT_PARTS == FLOAT_PARTS
+    assert names.INT8_SUFFIXES == tuple(
+        f.suffix for f in FORMATS.values() if f.quantizer
+    )
     assert names.RASTER_SUFFIXES == RASTER_SUFFIXES
     assert names.RASTER_OUTPUTS == RASTER_OUTPUTS

@@ -153,6 +153,14 @@ LINES = {
     "export preset model.h5": "is 'model.h5'",
     "export preset text.txt/o.onnx": "OUT: text.txt is a file",
     "export preset text.txt": "OUT: must end .onnx, folder 'text.txt'",
+    "export preset o.onnx --int8": "--int8 and --calibration together",
+    "export preset o.onnx --calibration data": "--int8 and --calibration",
+    "export preset o.pt2 --int8 --calibration data": ".onnx or .xml 'o.pt2'",
+    "export preset o.onnx --float-parts ends": "--float-parts goes with --int8",
+    "export preset o.onnx --int8 --calibration nowhere": "--calibration: must",
+    "export preset o.onnx --int8 --calibration data --float-parts head": (
+        "no part 'head'"
+    ),
     "segment model.onnx photo.jpg --out o": "'model.onnx' not exist",
     # === convert ===
     "convert weights.pth": "required: out",
