@@ -45,7 +45,7 @@ def check(kind, names, wanted):
     )
     if missing or strange:
         sys.exit(f"The {kind} lacks {missing} and should not have {strange}.")
-    print(f"{kind}: {len(wanted)} files of the packages, all of them")
+    print(f"{kind}: all of {len(wanted)} files")
 
 
 def install(wheel):

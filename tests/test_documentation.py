@@ -120,7 +120,6 @@ def names(tmp_path, monkeypatch):
         "ks": ks,
         "labels": np.zeros((2, 32, 48), "int32"),
         "model": model,
-        "np": np,
         "train": train,
         "val": val,
     }

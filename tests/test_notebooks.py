@@ -5,6 +5,7 @@ steps and with smaller models than as they are.
 """
 
 import pathlib
+import re
 
 import keras
 import nbclient
@@ -12,14 +13,22 @@ import nbformat
 import pytest
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
+DOCS = EXAMPLES.parent / "docs"
 NOTEBOOKS = {
+    "quickstart": "torch",
     "finetune_folder": "torch",
     "cityscapes_kaggle_tpu": "jax",  # which it sets itself
     "evaluate_and_visualise": "torch",
+    "export": "torch",
 }
 SMALLER = {"hidden_dim=128": "hidden_dim=16", "filters=48": "filters=8"}
 # Part of a notebook -> what stands in its place.
 SHORTER = {
+    "quickstart": {
+        "Scenes(160": "Scenes(16",
+        "epochs=8": "epochs=1",
+        **SMALLER,
+    },
     "finetune_folder": {
         "Scenes(160": "Scenes(16",
         "EPOCHS = 6": "EPOCHS = 1",
@@ -29,6 +38,11 @@ SHORTER = {
     "evaluate_and_visualise": {
         "Scenes(160": "Scenes(16",
         "Scenes(6": "Scenes(3",
+        "epochs=6": "epochs=1",
+        **SMALLER,
+    },
+    "export": {
+        "Scenes(120": "Scenes(16",
         "epochs=6": "epochs=1",
         **SMALLER,
     },
@@ -68,6 +82,21 @@ def test_a_notebook_was_run_from_top_to_bottom(name):
     _, cells = read(name)
     counts = [cell.execution_count for cell in cells]
     assert counts == list(range(1, len(cells) + 1))
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_opens_on_colab_and_kaggle(name):
+    (address,) = re.findall(
+        r'^REPOSITORY = "https://github.com/(.+)"$',
+        (DOCS / "conf.py").read_text(),
+        re.M,
+    )
+    file = f"{address}/blob/main/examples/{name}.ipynb"
+    notebook, _ = read(name)
+    for text in (notebook.cells[0].source, (DOCS / "notebooks.md").read_text()):
+        assert f"https://colab.research.google.com/github/{file})" in text
+        assert f"welcome?src=https://github.com/{file})" in text
 
 
 @pytest.mark.parametrize(

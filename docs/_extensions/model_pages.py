@@ -2,6 +2,7 @@
 
 import pathlib
 
+from links import linked
 from reference_pages import write
 
 import keras_setr as ks
@@ -20,8 +21,8 @@ def write_pages(app):
     rows = {row.name: row for row in ks.models_table()}
     for name, preset in PRESETS.items():
         write(folder / f"{name}.md", _page(preset, rows[name]))
-    write(folder / "table.md", ks.models_table().markdown())
-    write(folder / "recipes.md", _recipes())
+    write(folder / "table.md", linked(ks.models_table().markdown()))
+    write(folder / "recipes.md", linked(_recipes()))
     for path in folder.glob("*.md"):
         if path.stem not in (*PRESETS, "table", "recipes"):
             path.unlink()
