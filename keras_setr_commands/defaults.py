@@ -56,6 +56,9 @@ TABLE = (
     Default("head_multiplier", 10.0, _PAPER),
     Default("loss", "ce", _PAPER),
     Default("scale_range", (0.5, 2.0), _PAPER),
+    # Whole images take as long as a few epochs of their crops.
+    Default("validate_every", 5, "not measured", images=1000),
+    Default("validate_every", 1, "not measured"),
 )
 
 

@@ -33,6 +33,14 @@ _LABEL_OPTIONS = (
     "--num-classes",
     "--reduce-zero-label",
 )
+# Arguments of the models of `names.MODELS`.
+_WITHOUT_AUXILIARY = {
+    "naive": {"auxiliary_layers": ()},
+    "pup": {"auxiliary_layers": ()},
+    "mla": {"auxiliary": None},
+    "fcn": {"auxiliary_stage": None},
+    "semantic_fpn": {},
+}
 
 
 @dataclasses.dataclass
@@ -41,9 +49,9 @@ class Run:
 
     `val` are whole images, `val_batches` crops of them for the loss, or
     `None`. `tests` maps the name of a test to the arguments of `ks.evaluate`;
-    "mean_iou" also scores the model while it trains. `folder` is what masks
-    were read by, or `None`, and `settings` are the options that were found out
-    rather than said.
+    "mean_iou" also scores the model while it trains, after every so many
+    epochs. `folder` is what masks were read by, or `None`, and `settings` are
+    the options that were found out rather than said.
     """
 
     model: object
@@ -54,6 +62,7 @@ class Run:
     tests: dict
     settings: dict
     folder: object | None = None
+    validate_every: int = 1
 
 
 # === A folder ===
@@ -126,6 +135,7 @@ def folder_run(ks, args, devices):
             "rematerialize": bool(model.backbone.rematerialize),
         },
         folder=folder,
+        validate_every=args.validate_every,
     )
 
 
@@ -162,6 +172,8 @@ def build_model(ks, args, crop, folder):
         found.update(neck_filters=args.filters, head_filters=(half, half))
     elif args.filters:
         found.update(filters=args.filters, auxiliary_filters=args.filters)
+    if not args.auxiliary:
+        found.update(_WITHOUT_AUXILIARY[args.model])
     if args.preset:
         model = model_class.from_preset(
             args.preset, patch_size=args.patch_size, **image, **found
@@ -361,12 +373,14 @@ def fit(ks, run, out, args):
     run.model.fit(
         run.batches,
         validation_data=run.val_batches,
+        validation_freq=run.validate_every,
         epochs=run.epochs,
         callbacks=[
             FirstStep(),
             *ks.callbacks(
                 out,
                 validation=run.val,
+                validate_every=run.validate_every,
                 checkpoint_every=args.checkpoint_every,
                 patience=args.patience,
                 tensorboard=args.tensorboard,

@@ -2,6 +2,7 @@
 
     keras-setr train --data DIR --out runs/a [--model pup] [options]
     keras-setr train --recipe NAME --data-dir DIR --out runs/b
+    keras-setr train --recipe NAME --data DIR --preset PRESET --out runs/c
     keras-setr train --recipe NAME --smoke
     keras-setr train --list
 
@@ -30,6 +31,7 @@ import pathlib
 import tempfile
 import time
 
+from keras_setr_commands import folder_recipes
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands.messages import say
@@ -51,6 +53,7 @@ _FOLDER = {
     "heads": 6,
     "resnet": "50",
     "filters": None,
+    "auxiliary": True,
     "drop_path": 0.0,
     "scale_range": None,
     "balanced_crops": None,
@@ -65,6 +68,7 @@ _FOLDER = {
     "layer_decay": None,
     "loss": None,
     "frozen_layers": 0,
+    "validate_every": None,
 }
 _RECIPE = {
     "smoke": False,
@@ -111,6 +115,7 @@ _FREE = {
     "patience",
     "tensorboard",
     "checkpoint_every",
+    "validate_every",
     "multi_scale",
     "devices",
     "eager",
@@ -128,7 +133,9 @@ def add_options(parser):
     )
     add(
         "--recipe",
-        type=options.one_of(names.RECIPES, "recipe"),
+        type=options.one_of(
+            (*names.RECIPES, *folder_recipes.RECIPES), "recipe"
+        ),
         metavar="NAME",
         help="one of --list",
     )
@@ -257,6 +264,12 @@ def add_options(parser):
         help="50 or 101, of fcn and semantic_fpn",
     )
     add("--filters", type=integer(2), metavar="N", help="of the decoder")
+    add(
+        "--auxiliary",
+        action=argparse.BooleanOptionalAction,
+        help="heads that only train, as the published ones have; yes by "
+        "default",
+    )
     add("--drop-path", type=number(0, below=1), metavar="RATE")
     add(
         "--scale-range",
@@ -326,6 +339,12 @@ def add_options(parser):
         metavar="N",
         help="first ones of --preset",
     )
+    add(
+        "--validate-every",
+        type=integer(1),
+        metavar="EPOCHS",
+        help="how often whole validation images are segmented",
+    )
     add = parser.add_argument_group("with --recipe").add_argument
     add("--smoke", action="store_true", help="try it out in seconds")
     add("--data-dir", metavar="DIR", help="of TFDS; defaults to its own")
@@ -373,6 +392,8 @@ def check(parser, given):
                 f"the run in {given['out']} was on {given['data']}, which "
                 "does not exist any more; say --data"
             )
+    if given.get("recipe") in folder_recipes.RECIPES:
+        _take_folder_recipe(parser, given)
     if ("data" in given) == ("recipe" in given):
         parser.error("give either --data or --recipe")
     if "out" not in given and not given.get("smoke"):
@@ -391,6 +412,19 @@ def check(parser, given):
                 f"Received: {given['out']}; name a new one, such as runs/a"
             )
         _check_folder(parser, {**DEFAULTS, **given})
+
+
+def _take_folder_recipe(parser, given):
+    """Its options in place of its name; what is said beside it prevails."""
+    recipe = folder_recipes.RECIPES[given.pop("recipe")]
+    for name in ("data", "preset"):
+        if name not in given:
+            parser.error(
+                f"--recipe {recipe.name} goes with --{name}: "
+                f"{getattr(recipe, name)}"
+            )
+    for name, value in recipe.options.items():
+        given.setdefault(name, value)
 
 
 def _check_group(parser, given):
@@ -471,6 +505,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
 
     if args.list:
         print(ks.recipes)
+        print(*folder_recipes.RECIPES.values(), sep="\n")
         return
     start = time.monotonic()
     out = pathlib.Path(args.out or tempfile.mkdtemp())

@@ -289,12 +289,13 @@ def test_train_takes_other_patches_and_lora_and_goes_on(
     run(
         "train",
         *(*common, "--out", tmp_path / "whole", "--crop", 32, 48),
-        *("--epochs", 1, *SIZE),
+        *("--epochs", 1, "--no-auxiliary", *SIZE),
     )
     line = ("--preset", tmp_path / "whole" / "preset", "--epochs", 1)
     line += ("--patch-size", 8, "--lora-rank", 2, "--ema", 0.9)
     line += ("--schedule", "cosine", "--warmup", 1, "--balanced-crops", 0.5)
     line += ("--mosaic", 0.5, "--cutmix", 0.5, "--copy-paste", 0.5)
+    line += ("--validate-every", 3)
     capsys.readouterr()
     run("train", *common, *line, "--out", tmp_path / "adapted")
     printed = capsys.readouterr().out
@@ -314,3 +315,4 @@ def test_train_takes_other_patches_and_lora_and_goes_on(
     preset = str(tmp_path / "adapted" / "preset")
     model = ks.SETRPUP.from_preset(preset)
     assert model.backbone.patch_size == 8 and model.backbone.lora is None
+    assert model.auxiliary_layers == ()
