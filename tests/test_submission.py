@@ -202,6 +202,34 @@ def test_workers_share_files_without_an_overlap(ade20k):
         submission.segment_files(Painter(3), files, print, shard=(4, 4))
 
 
+def test_maps_that_are_asked_for_are_the_models(ade20k):
+    class Doubting(Painter):
+        def segment(self, images, confidence=False, entropy=False, **options):
+            labels = super().segment(images, **options)
+            maps = ["c"] * confidence + ["e"] * entropy
+            return [(one, *maps) for one in labels] if maps else labels
+
+    files = sorted((ade20k / "images").iterdir())
+    for asked, expected in (
+        ({}, None),
+        ({"entropy": True}, ["e"]),
+        ({"confidence": True, "entropy": True}, ["c", "e"]),
+    ):
+        saved = []
+        submission.segment_files(
+            Doubting(150),
+            files[:1],
+            lambda path, image, result: saved.append(result),
+            verbose=0,
+            **asked,
+        )
+        (result,) = saved
+        if expected is None:
+            assert result.shape == (2, 3)
+        else:
+            assert list(result[1:]) == expected
+
+
 def test_files_are_written_while_others_are_segmented(ade20k):
     second_group = threading.Event()
 
