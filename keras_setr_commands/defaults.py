@@ -6,6 +6,7 @@ with it.
 """
 
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Default:
         )
 
 
-_NEW = {"pretrained": False, "optimizer": "adamw"}
-_TUNED = {"pretrained": True, "optimizer": "adamw"}
+_NEW: dict[str, Any] = {"pretrained": False, "optimizer": "adamw"}
+_TUNED: dict[str, Any] = {"pretrained": True, "optimizer": "adamw"}
 _PAPER = "the paper, section 4.1"
 
 TABLE = (

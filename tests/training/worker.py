@@ -75,7 +75,7 @@ def train(run, out, epochs=2, callbacks=()):
     with run:
         model = tiny.smallest()
         tiny.set_weights_by_path(model)
-        model.compile(learning_rate=0.05)
+        model.compile(learning_rate=0.05, ema=0.9)
         train, val = Pairs(), Pairs()
         options = {"augment": False, "check": False, "shard": run.shard}
         options["model"] = model

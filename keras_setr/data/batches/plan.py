@@ -244,7 +244,7 @@ class BatchPlan:
             image = np.zeros(self.image_shape, self.image_dtype)
             return image, np.full(self.image_shape[:2], UNLABELLED, np.int32)
         rng = np.random.default_rng((self.seed, epoch, index))
-        sample = self._augmented(index, rng)
+        image, label = self._augmented(index, rng)
         if self.mixing is not None:
             rng = np.random.default_rng((self.seed, epoch, index, 1))
 
@@ -252,8 +252,7 @@ class BatchPlan:
                 other = int(rng.integers(self.num_pairs))
                 return self._augmented(other, rng)
 
-            sample = self.mixing(*sample, rng, draw)
-        image, label = sample
+            image, label = self.mixing(image, label, rng, draw)
         return image, label.astype(np.int32)
 
     def _augmented(self, index, rng):
