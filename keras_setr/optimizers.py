@@ -306,8 +306,9 @@ class _RatePerVariable:
         # Paths and names are read here: update_step sees raw tf.Variables
         # under TensorFlow, which have none.
         self._multipliers = [self.multiplier(v.path) for v in variables]
-        self._is_decayed = [self._use_weight_decay(v) for v in variables]
         super().build(variables)
+        # Keras 3.16-dev tells it of a built optimizer alone.
+        self._is_decayed = [self._use_weight_decay(v) for v in variables]
 
     def multiplier(self, path: str) -> float:
         """The learning-rate factor of the variable with this path."""
