@@ -138,7 +138,8 @@ def _facts(preset, row):
     yield "Licence of the weights", preset.license
     yield (
         "Trained on",
-        f"{preset.dataset}, crops of {sides[0]} x {sides[1]}",
+        f"{preset.dataset}, {'crops' if preset.decoder else 'images'} of "
+        f"{sides[0]} x {sides[1]}",
     )
     terms = DATA_TERMS.get(preset.dataset)
     if terms:
@@ -173,6 +174,7 @@ def _figures(preset, row):
             *(f"- `{name}`" for name in users),
         ]
     recipe = ks.recipes[row.recipe] if row.recipe else None
+    measured = recipe and recipe.measured
     lines = [
         "## Figures",
         "",
@@ -180,7 +182,8 @@ def _figures(preset, row):
         "",
         "| Test | Published | Measured |",
         "|---|---|---|",
-        f"| single scale | {percent(preset.miou)} | not run |",
+        f"| single scale | {percent(preset.miou)} | "
+        f"{percent(measured, missing='not run')} |",
         "| multi-scale, with flips | "
         f"{percent(preset.miou_multi_scale)} | not run |",
     ]
