@@ -153,7 +153,7 @@ def export_int8(
     """As `SETRSegmenter.export(quantize="int8")`, arguments being checked."""
     path = pathlib.Path(path)
     chosen = FORMATS[format or format_of(path)]
-    _check_path(path, chosen)
+    _check_path(path, chosen, format)
     _check_quantizer(chosen)
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder) / f"float{chosen.suffix}"

@@ -8,6 +8,11 @@ One row for each cell: the share of equal labels, seconds of an image in the
 format's own runtime beside those in Keras, and the size of the file; or why
 there is none. By default models are tiny, with random weights. Each backend
 runs in a process of its own.
+
+--int8 adds the files by integers, calibrated on coloured clouds or on the
+images below `--calibration DIR`: their share of labels equal to the float
+file's, and seconds beside it. Random weights say nothing about the labels of
+trained ones.
 """
 
 import argparse
@@ -74,6 +79,8 @@ def cells(args):
         keras.utils.set_random_seed(0)
         model = build(decoder, args)
         for format in args.formats:
+            if args.int8:
+                rows += int8_cell(args, model, decoder, format)
             with tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder) / f"model{FORMATS[format].suffix}"
                 try:
@@ -101,6 +108,49 @@ def cells(args):
     return rows
 
 
+def int8_cell(args, model, decoder, format):
+    """The row of a format's int8 file, where it has one."""
+    import numpy as np
+
+    from keras_setr.export.formats import FORMATS
+    from keras_setr.inference import resize_to
+
+    if not FORMATS[format].quantizer:
+        return []
+    calibration = args.calibration
+    if calibration is None:
+        rng = np.random.default_rng(0)
+        coarse = rng.uniform(0, 255, (8, 6, 8, 3)).astype(np.float32)
+        calibration = [
+            resize_to(one, args.size).round().astype(np.uint8) for one in coarse
+        ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / f"model{FORMATS[format].suffix}"
+        try:
+            report = model.export(
+                path,
+                format,
+                verbose=False,
+                quantize="int8",
+                calibration=calibration,
+            )
+        except (ValueError, ImportError) as error:
+            verdict = str(error).split(". ")[0].replace(folder, "")
+            return [[decoder, f"{format} int8", verdict[:70], *[""] * 4]]
+    kept = " ".join(report.float_parts) or "nothing"
+    return [
+        [
+            decoder,
+            f"{format} int8",
+            f"{kept} in float",
+            f"{100 * report.equal:.4f}",
+            f"{report.seconds:.4f}",
+            f"{report.float_seconds:.4f} float",
+            f"{report.size / 1e6:.2f}",
+        ]
+    ]
+
+
 def main():
     from keras_setr.export.formats import FORMATS
     from keras_setr.tables import text_table
@@ -117,13 +167,15 @@ def main():
     add("--patch", type=int, default=8)
     add("--filters", type=int, default=16)
     add("--classes", type=int, default=19)
+    add("--int8", action="store_true")
+    add("--calibration", metavar="DIR")
     args = parser.parse_args()
     if len(args.backends) == 1 and "EXPORTS_CHILD" in os.environ:
         print(json.dumps(cells(args)))
         return
     titles = [
         *("backend", "decoder", "format", "verdict", "equal %"),
-        *("s/image", "in Keras", "MB"),
+        *("s/image", "beside", "MB"),
     ]
     rows = [titles]
     given = sys.argv[1:]
