@@ -151,7 +151,7 @@ class MaskValues:
         return ", ".join(
             f"{name}={value}"
             for name, value in self.folder_options().items()
-            if value
+            if value and value != (255,)
         )
 
 

@@ -14,7 +14,6 @@ from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
 from keras_setr_commands.messages import load_package
 from keras_setr_commands.messages import one_line
-from keras_setr_commands.messages import say
 
 COMMANDS = {
     "train": "train on a folder of images and masks, or a published recipe",
@@ -77,8 +76,6 @@ def run(command, argv=None, name=None):
 
     def work():
         if not options.is_exported(given.get("preset")):
-            backend = os.environ.get("KERAS_BACKEND")
-            say(f"loading Keras{f' on {backend}' if backend else ''} ..")
             load_package(debug)
         return module.run(
             argparse.Namespace(**{**module.DEFAULTS, **given}), given

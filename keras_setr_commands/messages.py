@@ -75,11 +75,13 @@ def without_logs():
 
 
 def load_package(debug=False):
-    """Import the package with Keras.
+    """Import the package with Keras, which takes a while.
 
     Args:
         debug: bool. With all that is logged on the way.
     """
+    backend = os.environ.get("KERAS_BACKEND")
+    say(f"loading Keras{f' on {backend}' if backend else ''} ..")
     with contextlib.nullcontext() if debug else without_logs():
         importlib.import_module("keras_setr.public")
 

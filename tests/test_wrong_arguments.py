@@ -32,6 +32,7 @@ SIZES = (0, -16, (16,), (16, 16, 16), (0, 16), (16, -1), "16", 1.5, {}, ())
 KINDS = {
     "count": ("an integer of at least 1", (0, -1, None, *INTEGERS)),
     "count or None": ("an integer of at least 1", (0, -1, *INTEGERS)),
+    "patch or None": ("an integer in 1..512", (0, 513, *INTEGERS)),
     "index": ("an integer of at least 0", (-1, None, *INTEGERS)),
     "integer or None": ("an integer", INTEGERS),
     "classes": ("an integer of at least 2", (0, 1, -3, None, *INTEGERS)),
@@ -198,7 +199,7 @@ CALLS = {
         preset="path",
         load_weights="flag",
         num_classes="classes or None",
-        patch_size="count or None",
+        patch_size="patch or None",
         file="path or None",
         skip_mismatch="flag",
         verbose="flag",

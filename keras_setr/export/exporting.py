@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_setr.arguments import shown
 from keras_setr.classes import Classes
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
@@ -370,8 +371,13 @@ def _test_images(model, size, record, image):
     """`(2, H, W, C)`: an image and its mirror image."""
     if image is None:
         image = _clouds(size, record)
-    elif getattr(image, "ndim", None) != 3:
+    elif isinstance(image, (str, os.PathLike)):
         image = model.load_image(image)
+    elif getattr(image, "ndim", None) != 3:
+        raise ValueError(
+            "image must be a path or an array (H, W, C). Received: "
+            f"{shown(image)}."
+        )
     image = resize_to(images_like(np.asarray(image), record.image_dtype), size)
     return np.stack([image, image[:, ::-1]])
 

@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 from PIL import ImageOps
 
+from keras_setr.arguments import shown
+
 # Names that datasets of dicts give their parts, those of TFDS among them. A
 # `label` beside a mask is the class of the whole image.
 IMAGE_FIELDS = ("image", "images", "image_left")
@@ -164,6 +166,11 @@ def iterate_images(x, channels, value_range, load):
             if isinstance(element, (tuple, list, Mapping)):
                 element, *_ = unpack(element)
             element = to_array(element)
+            if not hasattr(element, "ndim"):
+                raise ValueError(
+                    "x must hold images, paths of images or batches. Received "
+                    f"after {count} images: {shown(element)}."
+                )
             images = element if element.ndim == 4 else [element]
             name = None
         for image in images:
@@ -244,7 +251,14 @@ def is_single(x):
 
 
 def check_batch(x):
-    """Raise where an array is none of images `(B, H, W, C)`."""
+    """Raise at what holds no images, and at arrays of another rank."""
+    if isinstance(x, (bytes, set, Mapping)) or not (
+        hasattr(x, "__iter__") or hasattr(x, "__getitem__")
+    ):
+        raise ValueError(
+            "x must be images: an array, a list of paths and arrays, or a "
+            f"dataset. Received: {shown(x)}."
+        )
     if getattr(x, "ndim", 4) != 4:
         raise ValueError(
             "A batch of images must have shape (batch, height, width, "

@@ -38,8 +38,9 @@ class ImageProgress:
         self._shown_at = 0.0
         self._length = 0
         if self._verbose == 1:
-            # The first images may take a while.
-            self._write(_count(0, total))
+            # The first images may take a while; an error in place of them
+            # is written over it.
+            self._write(_count(0, total), "\r")
 
     @property
     def seconds(self) -> float:

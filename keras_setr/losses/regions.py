@@ -86,6 +86,11 @@ class Tversky(PixelLoss):
         name: str = "tversky",
     ) -> None:
         super().__init__(ignore_class, class_weights, name)
+        if not (alpha or beta):
+            raise ValueError(
+                "alpha and beta must not both be 0, as nothing would count "
+                f"against a class. Received: alpha={alpha}, beta={beta}."
+            )
         self.alpha = alpha
         self.beta = beta
         self.gamma = gamma

@@ -91,6 +91,11 @@ class SumOfLosses(PixelLoss):
                 "weights must hold one number per loss. Received: "
                 f"{len(weights)} for {len(losses)} losses."
             )
+        if not any(weights):
+            raise ValueError(
+                "weights must not all be 0. Received: "
+                f"{tuple(weights)} for {len(losses)} losses."
+            )
         self.losses = losses
         self.weights = weights
 

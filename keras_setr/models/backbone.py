@@ -380,6 +380,7 @@ class SETRBackbone(Encoder):
         Raises:
             ValueError: for other names, and where it was done before.
         """
+        integer(1, self.hidden_dim).check("rank", rank)
         known = self.default_lora_layer_names()
         names = known if target_layer_names is None else target_layer_names
         for name in names:

@@ -180,7 +180,7 @@ class SETRSegmenter(SegmenterVerbs):
         preset=path(),
         num_classes=optional(num_classes()),
         image_shape=optional(IMAGE_SHAPE),
-        patch_size=optional(integer(1)),
+        patch_size=optional(integer(1, 512)),
     )
     def from_preset(
         cls,

@@ -12,6 +12,7 @@ from keras_setr.arguments import flag
 from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import path
+from keras_setr.files.text import read_text
 from keras_setr.tables import printable
 
 # Blue for training, vermilion for validation: distinct for all readers.
@@ -83,8 +84,7 @@ def training_curves(log: str | os.PathLike[str]) -> Any:
 
 def _read(log):
     """`{name: (E,) float64}`, NaN for what a row leaves empty."""
-    with open(log, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(read_text(log).splitlines()))
     names = list(rows[0]) if rows else []
     if "epoch" not in names or len(names) < 2:
         raise ValueError(

@@ -41,6 +41,7 @@ INK = (32, 32, 36)
 _EDGE = (150, 150, 150)
 
 
+@checked(classes=instance("Classes", Classes))
 def color_map(labels: np.ndarray, classes: Classes) -> np.ndarray:
     """Labels `(H, W)` in their class colours, `(H, W, 3)` uint8.
 

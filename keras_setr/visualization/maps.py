@@ -102,7 +102,7 @@ def entropy_map(
             infinity.
     """
     entropy = np.asarray(entropy)
-    if entropy.ndim != 2 or entropy.dtype.kind != "f":
+    if entropy.ndim != 2 or not entropy.size or entropy.dtype.kind != "f":
         raise ValueError(
             "entropy must be floats (H, W). Received: "
             f"{entropy.dtype} {entropy.shape}; it is the second of what "

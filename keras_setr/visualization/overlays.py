@@ -18,6 +18,7 @@ from keras_setr.arguments import mapping
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
+from keras_setr.arguments import shown
 from keras_setr.arguments import string
 from keras_setr.classes import Classes
 from keras_setr.files.images import load_image
@@ -202,11 +203,19 @@ def sheet(
         A `PIL.Image`. Unlabelled pixels are darkened.
     """
     pictures, present = [], set[int]()
-    for image, labels in pairs:
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(
+                "pairs must each be (image, labels). Received as pair "
+                f"{index}: {shown(pair)}."
+            )
+        image, labels = pair
         present.update(int(value) for value in np.unique(labels))
         mixed = blend(as_rgb(image), labels, classes, alpha)
         height = max(round(mixed.shape[0] * width / mixed.shape[1]), 1)
         pictures.append(Image.fromarray(mixed).resize((width, height)))
+    if not pictures:
+        raise ValueError("pairs must hold at least one pair. Received: none.")
     rows = [
         pictures[first : first + columns]
         for first in range(0, len(pictures), columns)
@@ -262,10 +271,25 @@ def shown_image(image):
             "image must be a path, a PIL.Image or an array (H, W, C). "
             f"Received: an array {image.shape}."
         )
+    if image.dtype != np.uint8:
+        _check_range(image)
     # Pipelines give float images; Keras keeps them in 0..255 as well.
     if image.dtype != np.uint16 or image.max() <= 255:
         image = np.clip(np.rint(image), 0, 255).astype("uint8")
     return as_rgb(image)
+
+
+def _check_range(image):
+    """Raise at values that are no brightness in 0..255."""
+    highest = 65535 if image.dtype == np.uint16 else 255
+    least, most = (image.min(), image.max()) if image.size else (0, 0)
+    scaled = image.dtype.kind == "f" and 0 < most <= 1
+    if scaled and (image % 1).any() or not 0 <= least <= most <= highest:
+        raise ValueError(
+            f"image must hold values in 0..{highest}, all of them numbers. "
+            f"Received: values in {least}..{most}; "
+            + ("multiply them by 255." if scaled else "undo the scaling.")
+        )
 
 
 def check_size(name, labels, image):

@@ -117,9 +117,9 @@ class FolderContents:
     @property
     def classes(self):
         classes = self.labels.classes(self.num_classes, self.label_colors())
-        return dataclasses.replace(classes, masks=self._mask_values())
+        return dataclasses.replace(classes, masks=self.mask_values())
 
-    def _mask_values(self):
+    def mask_values(self):
         """What `Classes` remember; `None` where raw values are labels."""
         rule = self.labels.rule
         # In another folder some may be missing, and the others would move up.

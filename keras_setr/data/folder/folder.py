@@ -366,12 +366,12 @@ class SegmentationFolder(SegmentationSource):
                 another folder.
 
         Returns:
-            `SegmentationFolder`; itself where `classes` remember nothing, or
-            where it was told itself how masks are read.
+            `SegmentationFolder`; itself where `classes` remember nothing or
+            the same, or where it was told itself how masks are read.
         """
         masks, labels = classes.masks, self._contents.labels
         told = labels.colors is not None or not labels.rule.reads_labels
-        if masks is None or told:
+        if masks is None or told or self._contents.mask_values() == masks:
             return self
         options = masks.folder_options()
         colors = options.pop("colors")

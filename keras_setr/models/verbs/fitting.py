@@ -21,6 +21,7 @@ from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
 from keras_setr.metrics import by_name
 from keras_setr.models import keras_internals
+from keras_setr.models.verbs import compiled
 from keras_setr.models.verbs import division
 from keras_setr.models.verbs import feeding
 from keras_setr.models.verbs import inputs
@@ -50,6 +51,9 @@ def compile_options(model, optimizer, loss, metrics, jit_compile, **automatic):
         optimizer, loss, metrics, jit_compile: as for `SETRSegmenter.compile`.
         **automatic: those that belong to the automatic optimizers.
     """
+    compiled.check_loss(loss, model.num_classes)
+    compiled.check_metrics(metrics, model.num_classes)
+    jit_compile = compiled.JIT.check("jit_compile", jit_compile)
     if isinstance(optimizer, str) and optimizer in ("auto", "adamw"):
         optimizer = _automatic_optimizer(optimizer, model.backbone, **automatic)
     elif given := {k: v for k, v in automatic.items() if v is not None}:
@@ -60,6 +64,7 @@ def compile_options(model, optimizer, loss, metrics, jit_compile, **automatic):
             + ", ".join(f"{k}={v}" for k, v in given.items())
             + "."
         )
+    compiled.check_optimizer(optimizer)
     _check_accumulation(model, optimizer)
     _check_rate(optimizer)
     if isinstance(loss, str) and loss == "auto":

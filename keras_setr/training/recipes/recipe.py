@@ -100,7 +100,7 @@ def _pretrained_on(name):
     whole=flag(),
     fitted_into=optional(pair(1)),
     image_scale=number(above=0),
-    patch_size=optional(integer(1)),
+    patch_size=optional(integer(1, 512)),
     lora_rank=optional(integer(1)),
     small_shape=optional(
         mapping(string(), either(integer(1), sequence(integer(1))))

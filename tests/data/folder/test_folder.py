@@ -81,7 +81,9 @@ def test_classes_remember_how_masks_were_read(folder_of_three, told):
 
 def test_a_colour_that_is_missing_moves_no_other(tmp_path):
     mask = np.array([[RED, GREEN, BLUE]], "uint8")
-    classes = SegmentationFolder(write(tmp_path / "a", {"a": mask})).classes
+    folder = SegmentationFolder(write(tmp_path / "a", {"a": mask}))
+    classes = folder.classes
+    assert folder.read_as(classes) is folder
     # Sorted: blue 0, green 1, red 2.
     other = SegmentationFolder(write(tmp_path / "b", {"b": mask[:, :2]}))
     assert other[0][1].tolist() == [[1, 0]]

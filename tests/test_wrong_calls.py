@@ -1,0 +1,534 @@
+"""Wrong calls that no rule of a single argument tells: whole calls.
+
+Each is refused at once, with an error of ours that holds the words beside it:
+what it is about, the rule, what came.
+"""
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+import keras_setr as ks
+from keras_setr import losses
+from keras_setr import metrics
+from tests import tiny
+
+pytestmark = pytest.mark.no_backend
+
+MODEL, FCN, RESNET = tiny.build("naive"), tiny.build("fcn"), tiny.resnet()
+IMAGE = np.zeros((16, 24, 3), "uint8")
+LABELS = np.zeros((16, 24), "uint8")
+LOGITS = np.zeros((1, 2, 3, 3), "float32")
+CLASSES = ks.Classes.numbered(5)
+STEM = {"num_blocks": (1, 1), "output_stride": 8, "filters": 4}
+draw = ks.visualization
+
+
+def encoder(**options):
+    shape = {"num_layers": 1, "hidden_dim": 4, "num_heads": 1, "patch_size": 8}
+    return ks.SETRBackbone(**{**shape, **options})
+
+
+def compile(*args, **options):
+    # On `MODEL` itself: what is refused changes nothing.
+    return MODEL.compile(*args, **options)
+
+
+def evaluate(dataset, **options):
+    return ks.evaluate(MODEL, dataset, verbose=0, **options)
+
+
+def written(name, content):
+    pathlib.Path(name).write_bytes(content)
+    return name
+
+
+# === Encoders and decoders ===
+CALLS = {
+    "a stem by name": (
+        lambda: encoder(stem="resnet50"),
+        "stem must ResNetBackbone 'resnet50'",
+    ),
+    "a stem that is a transformer": (
+        lambda: encoder(stem=MODEL.backbone),
+        "stem must ResNetBackbone <SETRBackbone",
+    ),
+    "a stem's class": (
+        lambda: encoder(stem=ks.ResNetBackbone),
+        "stem must ResNetBackbone <class",
+    ),
+    "a stem's unknown argument": (
+        lambda: encoder(stem={"depth": 50}),
+        "ResNetBackbone 'depth' num_blocks",
+    ),
+    "a stem's wrong stride": (
+        lambda: encoder(stem={**STEM, "output_stride": 7}),
+        "output_stride must 8, 16 or 32 7",
+    ),
+    "patches that a stem does not divide": (
+        lambda: encoder(stem=STEM, patch_size=12),
+        "patch_size multiple output_stride=8 12",
+    ),
+    "patches below a stem's pixels": (
+        lambda: encoder(stem=STEM, patch_size=4),
+        "patch_size multiple output_stride=8 4",
+    ),
+    "heads that do not divide": (
+        lambda: encoder(hidden_dim=5, num_heads=2),
+        "num_heads must divide hidden_dim num_heads=2 hidden_dim=5",
+    ),
+    "rotary positions of three values": (
+        lambda: encoder(hidden_dim=6, num_heads=2, rotary_base=100.0),
+        "multiple of 4 rotary 3",
+    ),
+    "a shape without channels": (
+        lambda: encoder(image_shape=(16, 24)),
+        "image_shape (height, width, channels) (16, 24)",
+    ),
+    "a shape with unknown channels": (
+        lambda: encoder(image_shape=(16, 24, None)),
+        "image_shape (16, 24, None)",
+    ),
+    "a shape between patches": (
+        lambda: encoder(image_shape=(17, 24, 3)),
+        "multiples patch_size=8 (17, 24) (24, 24)",
+    ),
+    "an unknown interpolation": (
+        lambda: encoder(position_interpolation="linear"),
+        "position_interpolation 'bilinear' 'linear'",
+    ),
+    "a stage without blocks": (
+        lambda: tiny.resnet(num_blocks=(1, 0, 1, 1)),
+        "num_blocks at least 1 (1, 0, 1, 1)",
+    ),
+    "no stage": (
+        lambda: tiny.resnet(num_blocks=()),
+        "num_blocks at least 1 ()",
+    ),
+    "a stride beyond the stages": (
+        lambda: tiny.resnet(num_blocks=(1,)),
+        "output_stride at most 4 32",
+    ),
+    "a stride of 4": (
+        lambda: tiny.resnet(output_stride=4),
+        "output_stride must 8, 16 or 32 4",
+    ),
+    "late stages misspelt": (
+        lambda: tiny.resnet(late_stages="dilate"),
+        "late_stages 'dilate' mean 'dilated'?",
+    ),
+    "no norm": (lambda: tiny.resnet(norm=None), "norm 'batch' 'group' None"),
+    "a depth for the blocks": (
+        lambda: ks.ResNetBackbone(50),
+        "num_blocks sequence 50",
+    ),
+    "FCN on a transformer": (
+        lambda: ks.FCN(MODEL.backbone, 5),
+        "backbone ResNetBackbone <SETRBackbone",
+    ),
+    "Semantic FPN on nothing": (
+        lambda: ks.SemanticFPN(None, 5),
+        "backbone ResNetBackbone None",
+    ),
+    "PUP on a ResNet": (
+        lambda: ks.SETRPUP(RESNET, 5),
+        "backbone SETRBackbone <ResNetBackbone",
+    ),
+    "an auxiliary stage that is none": (
+        lambda: ks.FCN(RESNET, 5, auxiliary_stage=5),
+        "auxiliary_stage 1 4 5",
+    ),
+    "all features dropped": (
+        lambda: ks.FCN(RESNET, 5, dropout_rate=1.0),
+        "dropout_rate below 1 1.0",
+    ),
+    "classes as a list": (
+        lambda: ks.FCN(RESNET, 2, classes=["a", "b"]),
+        "classes keras_setr.Classes ['a', 'b']",
+    ),
+    "classes of another number": (
+        lambda: ks.SemanticFPN(RESNET, 4, classes=CLASSES),
+        "classes every class 5 num_classes=4",
+    ),
+    "a preprocessor by name": (
+        lambda: ks.FCN(RESNET, 5, preprocessor="none"),
+        "preprocessor 'auto' 'none'",
+    ),
+    "a short name of an argument": (
+        lambda: ks.SemanticFPN(RESNET, 5, aux_weight=0.4),
+        "'aux_weight' mean 'auxiliary_weight'?",
+    ),
+    # === Losses and compile ===
+    "weights for other classes": (
+        lambda: losses.PixelCrossEntropy(class_weights=[1, 1])(
+            np.zeros((1, 2, 3), int), LOGITS
+        ),
+        "class_weights one weight per class 2 3",
+    ),
+    "a loss on labels of another size": (
+        lambda: losses.Dice()(np.zeros((1, 4, 5), int), LOGITS),
+        "Dice y_true (B, H, W) (1, 4, 5) (1, 2, 3, 3)",
+    ),
+    "Tversky that counts no mistake": (
+        lambda: losses.Tversky(alpha=0, beta=0),
+        "alpha beta both 0",
+    ),
+    "a sum of nothing": (
+        lambda: losses.SumOfLosses([]),
+        "losses must sequence []",
+    ),
+    "a sum of names": (
+        lambda: losses.SumOfLosses(["ce", "dice"]),
+        "losses must ['ce', 'dice']",
+    ),
+    "a sum of Keras' losses": (
+        lambda: losses.SumOfLosses([keras.losses.MeanSquaredError()]),
+        "losses must keras_setr.losses",
+    ),
+    "more weights than losses": (
+        lambda: losses.SumOfLosses([losses.Dice()], [1, 2]),
+        "weights one number per loss 2 1",
+    ),
+    "a sum in which nothing counts": (
+        lambda: losses.SumOfLosses([losses.Dice()], [0]),
+        "weights must not all be 0",
+    ),
+    "weights of the loss for other classes": (
+        lambda: compile(loss=losses.Dice(class_weights=[1, 1])),
+        "class_weights of the loss 2 num_classes=5",
+    ),
+    "weights within a sum for other classes": (
+        lambda: compile(
+            loss=losses.SumOfLosses([losses.Focal(class_weights=[1] * 6)])
+        ),
+        "class_weights of the loss 6 num_classes=5",
+    ),
+    "a metric by a wrong name": (
+        lambda: compile(metrics=["mean_ioU"]),
+        "metrics name 'mean_ioU' mean 'mean_iou'?",
+    ),
+    "a metric of other classes": (
+        lambda: compile(metrics=[metrics.MeanIoU(3)]),
+        "metrics classes of the model mean_iou num_classes=3 5",
+    ),
+    "metrics that are none": (
+        lambda: compile(metrics=3),
+        "metrics must be 'auto' or a list 3",
+    ),
+    "XLA in words": (
+        lambda: compile(jit_compile="yes"),
+        "jit_compile 'auto' True or False 'yes'",
+    ),
+    "an optimizer misspelt": (
+        lambda: compile("adamww"),
+        "optimizer name 'adamww' mean 'adamw'",
+    ),
+    "an optimizer's class": (
+        lambda: compile(keras.optimizers.Adam),
+        "optimizer the class Adam pass Adam().",
+    ),
+    "a rate beside an optimizer": (
+        lambda: compile(keras.optimizers.Adam(), learning_rate=0.1),
+        "learning_rate automatic learning_rate=0.1",
+    ),
+    # === LoRA, presets, exports ===
+    "LoRA of more ranks than values": (
+        lambda: tiny.backbone().enable_lora(25),
+        "rank must be an integer in 1..24 25",
+    ),
+    "LoRA of layers that are none": (
+        lambda: tiny.backbone().enable_lora(2, ["query"]),
+        "target_layer_names 'qkv' 'query'",
+    ),
+    "LoRA of letters": (
+        lambda: tiny.backbone().enable_lora(2, "qkv"),
+        "target_layer_names sequence 'qkv'",
+    ),
+    "LoRA of a ResNet": (
+        lambda: tiny.resnet().enable_lora(2),
+        "enable_lora transformer ResNetBackbone",
+    ),
+    "more frozen layers than there are": (
+        lambda: MODEL.backbone.freeze(99),
+        "num_layers 1 3 99",
+    ),
+    "patches as a pair": (
+        lambda: ks.SETRNaive.from_preset("vit", patch_size=(8, 8)),
+        "patch_size integer in 1..512 (8, 8)",
+    ),
+    "patches that no image has": (
+        lambda: ks.SETRNaive.from_preset("vit", patch_size=4096),
+        "patch_size integer in 1..512 4096",
+    ),
+    "an export in capitals": (
+        lambda: MODEL.export("m.onnx", "ONNX"),
+        "format 'onnx' 'ONNX'",
+    ),
+    "an export of probabilities alone": (
+        lambda: MODEL.export("m.onnx", outputs=["probabilities"]),
+        "outputs labels among ['probabilities'] ['labels', 'probabilities']",
+    ),
+    "an export of labels twice": (
+        lambda: MODEL.export("m.onnx", outputs=["labels", "labels"]),
+        "outputs all different ['labels', 'labels']",
+    ),
+    "an export without a name": (
+        lambda: MODEL.export(""),
+        "filepath a path ''",
+    ),
+    "an export to a Keras file": (
+        lambda: MODEL.export("m.keras"),
+        "end in .onnx, SavedModel m.keras format=",
+    ),
+    "an export that is not there": (
+        lambda: ks.load_exported("m.onnx"),
+        "m.onnx does not exist .tflite",
+    ),
+    "an export from bytes": (lambda: ks.load_exported(b"m"), "path b'm'"),
+    # === Evaluating and segmenting ===
+    "a dataset by name": (
+        lambda: evaluate("data"),
+        "dataset (image, label) 'data'",
+    ),
+    "a dataset of images": (
+        lambda: evaluate([IMAGE]),
+        "dataset (image, label) item 0 ndarray (16, 24, 3)",
+    ),
+    "a dataset of triples": (
+        lambda: evaluate([(IMAGE, LABELS, LABELS)]),
+        "dataset (image, label) item 0 tuple",
+    ),
+    "a dataset of dicts": (
+        lambda: evaluate([{"image": IMAGE, "label": LABELS}]),
+        "dataset (image, label) item 0 dict",
+    ),
+    "a dataset that is empty": (
+        lambda: evaluate([]),
+        "dataset at least one empty",
+    ),
+    "labels that are no classes": (
+        lambda: evaluate([(IMAGE, LABELS + 7)]),
+        "label 0 holds label 7 num_classes=5 0..4",
+    ),
+    "labels of another size": (
+        lambda: evaluate([(IMAGE, LABELS[:3])]),
+        "label 0 height and width (16, 24) (3, 24)",
+    ),
+    "labels as fractions": (
+        lambda: evaluate([(IMAGE, LABELS.astype("float32"))]),
+        "label 0 integers float32 astype",
+    ),
+    "scales that are none": (
+        lambda: evaluate([(IMAGE, LABELS)], scales=[]),
+        "scales []",
+    ),
+    "a scale of 0": (
+        lambda: evaluate([(IMAGE, LABELS)], scales=(1, 0)),
+        "scales (1, 0)",
+    ),
+    "blending on a gpu": (
+        lambda: evaluate([(IMAGE, LABELS)], blend="gpu"),
+        "blend 'auto' 'device' 'host' 'gpu'",
+    ),
+    "no blending": (
+        lambda: evaluate([(IMAGE, LABELS)], blend=None),
+        "blend 'auto' None",
+    ),
+    "a protocol cut short": (
+        lambda: evaluate([(IMAGE, LABELS)], protocol="mmseg"),
+        "protocol 'mmsegmentation' 'mmseg'",
+    ),
+    "a stride beyond the window": (
+        lambda: evaluate([(IMAGE, LABELS)], stride=(17, 25)),
+        "stride (17, 25)",
+    ),
+    "evaluate the wrong way round": (
+        lambda: ks.evaluate([(IMAGE, LABELS)], MODEL),
+        "model must be a segmenter",
+    ),
+    "nothing to segment": (
+        lambda: MODEL.segment(None),
+        "x images a list None",
+    ),
+    "a number to segment": (lambda: MODEL.segment(3), "x images a list 3"),
+    "bytes to segment": (
+        lambda: MODEL.segment(b"image.png"),
+        "x images a list b'image.png'",
+    ),
+    "a dict to segment": (
+        lambda: MODEL.segment({"image": IMAGE}),
+        "x images a list {'image'",
+    ),
+    "a set to segment": (lambda: MODEL.segment({"a.png"}), "x images 'a.png'"),
+    "a list of nothing": (
+        lambda: MODEL.segment([None]),
+        "x images paths after 0 images None",
+    ),
+    "channels first": (
+        lambda: MODEL.segment(np.zeros((3, 16, 24), "uint8")),
+        "image 0 (height, width, 3) (3, 16, 24)",
+    ),
+    "an image of bits": (
+        lambda: MODEL.segment(IMAGE.astype(bool)),
+        "image 0 integers bool",
+    ),
+    "an image of 64 bits of nothing": (
+        lambda: MODEL.segment(IMAGE + np.inf),
+        "image 0 1152 infinite",
+    ),
+    "labels and probabilities at once": (
+        lambda: MODEL.segment(IMAGE, output="logits", confidence=True),
+        "confidence output='labels' 'logits'",
+    ),
+    # === Pictures ===
+    "an image in 0..1": (
+        lambda: draw.overlay(IMAGE + 0.5, LABELS),
+        "image 0..255 0.5..0.5 multiply",
+    ),
+    "an image around 0": (
+        lambda: draw.overlay(IMAGE - 1.5, LABELS),
+        "image 0..255 -1.5..-1.5 scaling",
+    ),
+    "an image that is no number": (
+        lambda: draw.overlay(IMAGE + np.nan, LABELS),
+        "image 0..255 numbers nan..nan",
+    ),
+    "an image of 17 bits": (
+        lambda: draw.overlay(IMAGE + np.int32(99999), LABELS),
+        "image 0..255 99999..99999",
+    ),
+    "images for an image": (
+        lambda: draw.overlay(IMAGE[None], LABELS),
+        "image (H, W, C) (1, 16, 24, 3)",
+    ),
+    "labels beside another image": (
+        lambda: draw.overlay(IMAGE, LABELS[:3]),
+        "labels height and width (16, 24) (3, 24)",
+    ),
+    "logits for labels": (
+        lambda: draw.overlay(IMAGE, np.zeros((16, 24, 5), "float32")),
+        "labels integers float32 (16, 24, 5) argmax",
+    ),
+    "labels by name": (
+        lambda: draw.overlay(IMAGE, "labels.png"),
+        "labels integers",
+    ),
+    "colours of no classes": (
+        lambda: draw.color_map(LABELS, None),
+        "classes must be Classes None",
+    ),
+    "a legend of a number": (lambda: draw.legend(5), "classes Classes 5"),
+    "a sheet of nothing": (
+        lambda: draw.sheet([], CLASSES),
+        "pairs at least one none",
+    ),
+    "a sheet of images": (
+        lambda: draw.sheet([IMAGE], CLASSES),
+        "pairs (image, labels) pair 0: ndarray of shape (16, 24, 3)",
+    ),
+    "a comparison of nothing": (
+        lambda: draw.comparison([], CLASSES),
+        "rows at least one none",
+    ),
+    "a row too short": (
+        lambda: draw.comparison([(IMAGE, LABELS)], CLASSES),
+        "row one item per title 3 2 row 0",
+    ),
+    "models without names": (
+        lambda: draw.model_comparison([MODEL], [IMAGE]),
+        "models a dict segmenter",
+    ),
+    "no models": (
+        lambda: draw.model_comparison({}, [IMAGE]),
+        "models segmenters {}",
+    ),
+    "truths of other images": (
+        lambda: draw.model_comparison({"a": MODEL}, [IMAGE], [LABELS] * 2),
+        "truths each image 2 1",
+    ),
+    "entropy of no image": (
+        lambda: draw.entropy_map(np.zeros((0, 3))),
+        "entropy (H, W) (0, 3)",
+    ),
+    "entropy below 0": (
+        lambda: draw.entropy_map(np.full((2, 3), -1.0)),
+        "entropy at least 0 -1.0..-1.0",
+    ),
+    "a layer that is none": (
+        lambda: draw.features(MODEL, IMAGE, layers=[9]),
+        "layers 1..3 [9]",
+    ),
+    "a stage that is none": (
+        lambda: draw.features(MODEL, IMAGE, stages=[9]),
+        "stages 1..2 [9]",
+    ),
+    "a size that the model has not": (
+        lambda: draw.features(MODEL, IMAGE, size=(17, 24)),
+        "size (16, 24) (17, 24)",
+    ),
+    "a point outside": (
+        lambda: draw.attention(MODEL, IMAGE, (99, 0)),
+        "point 0..15 0..23 (99, 0)",
+    ),
+    "a head that is none": (
+        lambda: draw.attention(MODEL, IMAGE, (0, 0), heads=[9]),
+        "heads 1..4 [9]",
+    ),
+    "a direction that is none": (
+        lambda: draw.attention(MODEL, IMAGE, (0, 0), direction="into"),
+        "direction 'from' 'to' 'into'",
+    ),
+    "attention of a ResNet": (
+        lambda: draw.attention(FCN, IMAGE, (0, 0)),
+        "transformer FCN",
+    ),
+    "curves of an empty file": (
+        lambda: draw.training_curves(written("log.csv", b"")),
+        "log.csv epoch 0 rows",
+    ),
+    "curves of a text": (
+        lambda: draw.training_curves(written("log.csv", b"hello\nworld\n")),
+        "log.csv epoch ['hello']",
+    ),
+    "curves of words": (
+        lambda: draw.training_curves(written("log.csv", b"epoch,loss\n0,x\n")),
+        "log.csv numbers 'x'",
+    ),
+    "curves of bytes": (
+        lambda: draw.training_curves(written("log.csv", b"\x00\xff\xfe\x01")),
+        "log.csv epoch 0 rows",
+    ),
+}
+LOSSES = ("", "CE", "ce dice", "ce-dice", "+ce", "2*", "*ce", "-1*ce", "ce*2")
+LOSSES += ("nan*ce", "1e400*ce", "ce++dice", "cross entropy")
+CALLS |= {
+    f"the loss {name!r}": (
+        lambda name=name: compile(loss=name),
+        f"loss must ce, dice, {name!r}",
+    )
+    for name in LOSSES
+}
+CALLS |= {
+    f"the loss {value!r:.20}": (
+        lambda value=value: compile(loss=value),
+        "loss must be 'auto', keras.Loss, or None. Received:",
+    )
+    for value in (3, True, ["ce"], {"logits": "ce"}, losses.Dice, MODEL)
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_wrong_call_says_what_would_do(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, words = CALLS[name]
+    with pytest.raises((ValueError, TypeError, FileNotFoundError)) as error:
+        call()
+    message = str(error.value)
+    for word in words.split():
+        assert word in message
+
+
+def test_there_are_many():
+    assert len(CALLS) >= 110
