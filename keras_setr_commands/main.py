@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train on a folder of images and masks, or a published recipe",
     "evaluate": "score a preset on labelled images",
     "segment": "segment images and folders",
+    "app": "serve a page to try a preset on, or write it as a Space",
     "submit": "write the files for a test server",
     "models": "compare the published models",
     "convert": "make a preset of weights from anywhere",

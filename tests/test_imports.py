@@ -45,6 +45,7 @@ FLOORS = {
     "optimizers": GROUND,
     "inference": GROUND,
     "visualization": (*GROUND, "classes", "files", "inference.resizing"),
+    "app": (*GROUND, "classes", "files", "version", "visualization"),
     "data": (
         *GROUND,
         "classes",
@@ -80,6 +81,7 @@ FLOORS = {
 # What an exported model is read, run, scored and drawn with, where Keras is
 # not installed: these import it where they use it.
 WITHOUT_KERAS = (
+    "app",
     "arguments",
     "classes",
     "confusion",
@@ -106,7 +108,14 @@ WITH_KERAS = (
     "inference/on_device.py",
 )
 # Imported where they are used, never on import of the package.
-LAZY = ("tensorflow", "torch", "jax", "matplotlib", "tensorflow_datasets")
+LAZY = (
+    "tensorflow",
+    "torch",
+    "jax",
+    "matplotlib",
+    "tensorflow_datasets",
+    "gradio",
+)
 # Subclasses of TFDS's builder; importing them registers them.
 BUILDERS = PACKAGE / "data" / "published" / "builders"
 BUILDERS_PACKAGE = "keras_setr.data.published.builders"

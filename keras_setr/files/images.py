@@ -209,6 +209,10 @@ def image_size(path, channels=3, dtype="uint8"):
         try:
             return samples_size(content, path)
         except Exception as error:
+            if isinstance(error, ValueError) and str(error).startswith(
+                str(path)
+            ):
+                raise
             raise ValueError(f"{path} cannot be decoded: {error}.") from error
     with open_pillow(path) as image:
         width, height = image.size
