@@ -16,6 +16,7 @@ import os
 
 from keras_setr_commands import options
 from keras_setr_commands.loading import load_model
+from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import say
 
 AFTER_INTERRUPT = "The same command serves it again"
@@ -84,11 +85,6 @@ def check(parser, given):
                 f"--space must be a new folder. Received: {given['space']}, "
                 "which holds something"
             )
-    elif importlib.util.find_spec("gradio") is None:
-        parser.error(
-            "the page needs Gradio, which is not installed: "
-            "pip install keras-setr[app]"
-        )
 
 
 def run(args: argparse.Namespace, given: dict) -> None:
@@ -104,6 +100,11 @@ def run(args: argparse.Namespace, given: dict) -> None:
             f"{args.space} --repo-type space"
         )
         return
+    if importlib.util.find_spec("gradio") is None:
+        raise CommandError(
+            "The page needs Gradio, which is not installed: "
+            "pip install keras-setr[app]"
+        )
     trial = app.Trial(load_model(args.preset), args.max_pixels)
     title = os.path.basename(os.path.normpath(args.preset))
     page = app.serve(

@@ -23,7 +23,6 @@ _FILES_SECONDS = (600, 3600)
 _CSS = """
 .message:not(:has(p)) {display: none}
 .message p {border-left: 4px solid #c2410c; padding: .4em .8em}
-.legend img {max-width: 100%; object-fit: contain; object-position: left top}
 """
 
 
@@ -97,7 +96,8 @@ def build_page(trial: Trial, title: str, max_megabytes: float = 32) -> Any:
         "concurrency_limit": 1,
         "api_visibility": "private",
     }
-    picture = {"interactive": False, "buttons": ["fullscreen"]}
+    # Gradio lays a picture's label over its upper left corner.
+    picture = {"interactive": False, "show_label": False}
     page = gr.Blocks(
         title=title, analytics_enabled=False, delete_cache=_FILES_SECONDS
     )
@@ -109,21 +109,28 @@ def build_page(trial: Trial, title: str, max_megabytes: float = 32) -> Any:
         with gr.Row(visible=False) as result:
             with gr.Column(scale=3):
                 overlay = gr.Image(
-                    label="Classes", elem_id="overlay", **picture
+                    elem_id="overlay",
+                    alt_text="The image under the colours of its classes",
+                    buttons=["fullscreen"],
+                    **picture,
                 )
                 alpha = gr.Slider(
                     0, 1, 0.5, step=0.05, label="Opacity of the colours"
                 )
             with gr.Column(scale=1, min_width=240):
+                gr.Markdown("Share of the pixels")
                 legend = gr.Image(
-                    label="Share of the pixels",
-                    elem_classes="legend",
-                    interactive=False,
+                    alt_text="The classes with their shares of the pixels",
                     buttons=[],
+                    **picture,
                 )
-                download = gr.DownloadButton("Download the labels (PNG)")
+                download = gr.DownloadButton("Download labels", size="md")
         attention = gr.Image(
-            label="Attention", elem_id="attention", visible=False, **picture
+            elem_id="attention",
+            alt_text="What the point attends to, head by head",
+            visible=False,
+            buttons=["fullscreen"],
+            **picture,
         )
         shown = [message, seen, overlay, legend, download, result, attention]
         for event in (file.upload, file.clear):
@@ -187,7 +194,8 @@ def serve(
             server_name=host,
             server_port=port,
             share=share,
-            max_file_size=round(max_megabytes * 1e6),
+            # Of 1024 * 1024 bytes, as Gradio counts them when it refuses.
+            max_file_size=round(max_megabytes * 2**20),
             state_session_capacity=_SESSIONS,
             css=_CSS,
             theme=gr.themes.Default(),

@@ -128,6 +128,16 @@ LINES = {
     "segment preset data --out o --alpha 2": "--alpha: 0..1 or 0 '2'",
     "segment preset data --out o --sort-by entrpy": "no order entropy?",
     "segment preset data --out o --confidance": "--confidence?",
+    # === app ===
+    "app": "required: preset",
+    "app nowhere": "preset: 'nowhere' none of these",
+    "app model.onnx": "'model.onnx' not exist",
+    "app preset --port 0": "--port: 1..65535 '0'",
+    "app preset --max-pixels 0": "--max-pixels: 1 '0'",
+    "app preset --max-megabytes 0": "--max-megabytes: above 0 '0'",
+    "app preset --space data": "--space new folder data, holds something",
+    "app preset --space text.txt": "--space: text.txt is a file",
+    "app preset --space o --port 80": "--port and --space not both",
     # === submit ===
     "submit preset --images data --out o": "required: --dataset",
     "submit preset --images data --out o --dataset citscapes": "cityscapes?",
