@@ -4,6 +4,7 @@ import pytest
 
 from keras_setr_commands import defaults
 from keras_setr_commands.defaults import Default
+from keras_setr_commands.folder_recipes import RECIPES
 from keras_setr_commands.train import DEFAULTS
 
 pytestmark = pytest.mark.no_backend
@@ -21,6 +22,7 @@ def test_every_option_of_the_table_has_a_value_in_every_training():
                 said = {"preset": preset, "optimizer": optimizer}
                 found = find(images, **said)
                 left_out = {"optimizer"} if optimizer else set()
+                left_out |= {"layer_decay", "ema"} - set(found)
                 assert set(found) == options - left_out
 
 
@@ -35,7 +37,17 @@ def test_what_is_said_is_left_alone_and_decides_about_the_rest():
     assert find()["schedule"] == "poly"
     assert find(optimizer="adamw")["schedule"] == "cosine"
     assert find(optimizer="adamw", preset="a")["schedule"] == "poly"
-    assert find(optimizer="adamw", preset="a")["learning_rate"] == 6e-5
+    assert find(5000, optimizer="adamw", preset="a")["learning_rate"] == 6e-5
+
+
+def test_few_images_fine_tune_as_it_was_measured():
+    recipe = RECIPES["setr_naive_dinov2_small_camvid"].options
+    found = find(367, preset="a")
+    for option in ("optimizer", "learning_rate", "head_multiplier", "ema"):
+        assert found[option] == recipe[option]
+    assert "ema" not in find(367) and "layer_decay" not in find(
+        1001, preset="a"
+    )
 
 
 def test_the_first_row_that_fits_the_images_counts(monkeypatch):
