@@ -311,10 +311,12 @@ def lines_of_the_documentation():
 def test_the_lines_of_the_documentation_are_right(line, folder):
     for name in ("DIR", "camvid", "leftImg8bit/test", "photos", "runs/a"):
         (folder / name).mkdir(parents=True)
+    (folder / "my_data").mkdir()
     for name in ("PRESET", "runs/a/preset"):
         (folder / name).mkdir()
         (folder / name / "config.json").write_text("{}")
-    for name in ("photos/1.png", "camvid.txt", "setr.pth"):
+    files = ("photos/1.png", "camvid.txt", "setr.pth", "setr.onnx", "town.tif")
+    for name in files:
         (folder / name).write_text("")
     settings = json.dumps({"data": str(folder / "DIR")})
     (folder / "runs/a/settings.json").write_text(settings)
