@@ -27,16 +27,16 @@ if __name__ == "__main__":
 '''
 _README = """\
 ---
-title: {title}
+title: "{title}"
 sdk: gradio
 sdk_version: {sdk_version}
 python_version: "3.11"
 app_file: app.py
 ---
 
-Drop an image to see its classes and their shares, and click a point to see
-what its patch attends to. The model is `{source}`, served by keras_setr
-{version}. Here: `pip install -r requirements.txt && python app.py`.
+Drop an image to see its classes and their shares. The model is `{source}`,
+served by keras_setr {version}. On another machine:
+`pip install -r requirements.txt && python app.py`.
 """
 
 

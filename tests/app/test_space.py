@@ -47,7 +47,7 @@ def test_a_space_of_a_folder_holds_a_copy_and_its_command_is_right(
     required = (tmp_path / "space/requirements.txt").read_text()
     assert required == f"keras-setr[app,torch]=={__version__}\n"
     assert (
-        "title: scenes\nsdk: gradio"
+        'title: "scenes"\nsdk: gradio'
         in (tmp_path / "space/README.md").read_text()
     )
 
