@@ -170,8 +170,9 @@ def _figures(taken, index):
 def _megabytes(path):
     if not path.is_file():
         return ""
-    files = [path, path.with_suffix(".bin")]
-    size = sum(file.stat().st_size for file in files if file.exists())
+    files = [path]
+    files += [path.with_suffix(".bin")] * (path.suffix == ".xml")
+    size = sum(file.stat().st_size for file in files)
     return f"{size / 1e6:.0f}"
 
 
