@@ -391,7 +391,7 @@ def choose(
         tried = [FLOAT_PARTS[:n] for n in range(len(FLOAT_PARTS) + 1)]
     session, _ = open_session(source)
     expected = _labels(session, samples)
-    best = None
+    results = []
     for number, parts in enumerate(tried):
         path = folder / f"int8_{number}{source.suffix}"
         quantize_file(source, path, record, samples.calibration, parts)
@@ -401,11 +401,10 @@ def choose(
             np.mean([(a == b).mean() for a, b in zip(expected, labels)])
         )
         points = _points(samples, expected, labels, record)
-        if best is None or equal > best[2]:
-            best = path, parts, equal, points
+        results.append((path, parts, equal, points))
         if equal >= LEAST_EQUAL if points is None else points >= -MOST_POINTS:
-            return path, parts, equal, points
-    return best
+            return results[-1]
+    return max(results, key=lambda result: result[2])
 
 
 def _labels(session, samples):

@@ -1,6 +1,8 @@
 """What a checkpoint holds under one naming."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 
 class Part:
@@ -15,7 +17,7 @@ class Part:
         namings: sequence of records with `prefixes` and `ignored`.
     """
 
-    namings = ()
+    namings: Sequence[Any] = ()
 
     def __init__(self, checkpoint, names, prefix):
         self.checkpoint = checkpoint
