@@ -5,13 +5,16 @@
 Writes overlay.png, legend.png, entropy.png, features.png, attention_from.png,
 attention_to.png, rollout.png and positions.png into DIR. With --beside PRESET
 also side_by_side.png, of two models; with --mask FILE, whose values are
-labels, errors.png and confusion.png; with --log FILE, a run's log.csv,
-curves.png. A model without attention has features alone to see inside.
+labels but for those of --ignore, errors.png and confusion.png; with --log FILE,
+a run's log.csv, curves.png. A model without attention has features alone to see
+inside.
 """
 
 import argparse
 import pathlib
 import sys
+
+import numpy as np
 
 from keras_setr_commands import options
 from keras_setr_commands.main import running
@@ -23,6 +26,7 @@ DEFAULTS = {
     "point": None,
     "beside": None,
     "mask": None,
+    "ignore": (),
     "log": None,
 }
 
@@ -48,6 +52,13 @@ def parse():
     )
     add("--beside", type=options.preset, metavar="PRESET")
     add("--mask", type=options.file, metavar="FILE")
+    add(
+        "--ignore",
+        type=options.integer(0, 255),
+        nargs="+",
+        metavar="VALUE",
+        help="of the mask, not compared; 255 never is",
+    )
     add("--log", type=options.file, metavar="FILE")
     options.add_common(parser)
     given = parser.parse(sys.argv[1:])
@@ -59,7 +70,10 @@ def figures(ks, args, model, image):
     """Yields `(name, PIL.Image or matplotlib figure)`, one after another."""
     draw = ks.visualization
     classes = model.classes or ks.Classes.numbered(model.num_classes)
-    truth = None if args.mask is None else ks.data.load_mask(args.mask)
+    truth = None
+    if args.mask is not None:
+        truth = ks.data.load_mask(args.mask)
+        truth = np.where(np.isin(truth, args.ignore), 255, truth)
 
     # === What it says (Figures 2 to 4) ===
     labels, entropy = model.segment(image, entropy=True)

@@ -276,7 +276,7 @@ def either(*rules):
 def nearest(name, known):
     """A question that offers what a name is near to; empty where nothing is."""
     near = difflib.get_close_matches(
-        str(name), [str(k) for k in known], n=2, cutoff=0.6
+        str(name), list(dict.fromkeys(map(str, known))), n=2, cutoff=0.6
     )
     return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
 

@@ -80,7 +80,7 @@ def test_figures_are_written_for_an_image(folder, tmp_path, monkeypatch):
         folder / "images" / scene,
         *("--model", tmp_path / "preset", "--beside", tmp_path / "fcn"),
         *("--mask", folder / "masks" / scene, "--log", tmp_path / "log.csv"),
-        *("--out", tmp_path / "out", "--point", 5, 70),
+        *("--out", tmp_path / "out", "--point", 5, 70, "--ignore", 3, 255),
     )
     outside = {"overlay", "legend", "entropy", "side_by_side", "errors"}
     inside = {"features", "attention_from", "attention_to", "rollout"}
