@@ -111,9 +111,10 @@ _CAMVID = FolderRecipe(
         "Over steps 51 to 100 the loss was 1.24 at this rate and 1.42 at four "
         "times it with half of it for the decoder.",
     ),
-    measured=None,
-    hardware="2 CPU cores",
-    minutes=None,
+    measured=76.58,
+    hardware="one CPU core with other jobs beside it, after 1,600 of its "
+    "2,400 steps",
+    minutes=69,
     date="2026-11-27",
 )
 
