@@ -7,6 +7,8 @@ command with all the options of the record; what is said beside them prevails.
 import dataclasses
 import textwrap
 
+from keras_setr_commands.options import spelled
+
 
 @dataclasses.dataclass(frozen=True)
 class FolderRecipe:
@@ -43,7 +45,9 @@ class FolderRecipe:
         )
 
     def __str__(self) -> str:
-        said = " ".join(map(_said, self.options.items()))
+        said = " ".join(
+            spelled(name, value) for name, value in self.options.items()
+        )
         measured = "not run"
         if self.measured is not None:
             measured = (
@@ -69,15 +73,6 @@ class FolderRecipe:
                 break_on_hyphens=False,
             )
         return "\n".join(lines)
-
-
-def _said(option):
-    name, value = option
-    name = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
-    values = value if isinstance(value, (list, tuple)) else (value,)
-    return " ".join([f"--{name}", *map(str, values)])
 
 
 _CAMVID = FolderRecipe(

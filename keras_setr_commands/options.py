@@ -55,6 +55,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
+def spelled(name, value):
+    """An option as a command line says it, as `--crop 160 160`."""
+    name = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    return " ".join([f"--{name}", *map(str, values)])
+
+
 def nearest(name, known):
     """A question that offers what is near to a name; empty where nothing is."""
     near = difflib.get_close_matches(str(name), known, n=2, cutoff=0.6)
