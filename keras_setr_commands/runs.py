@@ -5,7 +5,6 @@ import dataclasses
 import importlib.util
 import json
 import pathlib
-import time
 
 import keras
 import numpy as np
@@ -353,21 +352,6 @@ def _reader():
     return "tf.data" if installed else "threads"
 
 
-class FirstStep(keras.callbacks.Callback):
-    """Says that the first step takes longer, and how long the others do."""
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if not hasattr(self, "_started"):
-            say("first step: it takes longer than those after it ..")
-            self._started = time.monotonic()
-            self._said = False
-
-    def on_train_batch_end(self, batch, logs=None):
-        if not self._said:
-            self._said = True
-            say(f"first step done in {time.monotonic() - self._started:.0f} s")
-
-
 def fit(ks, run, out, args):
     """Train; the model is left with its best weights, or its last."""
     run.model.fit(
@@ -375,18 +359,15 @@ def fit(ks, run, out, args):
         validation_data=run.val_batches,
         validation_freq=run.validate_every,
         epochs=run.epochs,
-        callbacks=[
-            FirstStep(),
-            *ks.callbacks(
-                out,
-                validation=run.val,
-                validate_every=run.validate_every,
-                checkpoint_every=args.checkpoint_every,
-                patience=args.patience,
-                tensorboard=args.tensorboard,
-                **run.tests["mean_iou"],
-            ),
-        ],
+        callbacks=ks.callbacks(
+            out,
+            validation=run.val,
+            validate_every=run.validate_every,
+            checkpoint_every=args.checkpoint_every,
+            patience=args.patience,
+            tensorboard=args.tensorboard,
+            **run.tests["mean_iou"],
+        ),
     )
     if run.folder is not None:
         run.model.load_weights(str(out / "best.weights.h5"))

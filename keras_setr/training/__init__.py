@@ -1,6 +1,7 @@
 """Around `fit`: recipes, several devices, checkpoints and callbacks."""
 
 from keras_setr.training.callbacks.logs import CSVLog
+from keras_setr.training.callbacks.logs import FirstStep
 from keras_setr.training.callbacks.logs import Preflight
 from keras_setr.training.callbacks.logs import TimeLeft
 from keras_setr.training.callbacks.stopping import EarlyStopping
@@ -29,6 +30,7 @@ __all__ = [
     "Distribution",
     "EarlyStopping",
     "FiniteLoss",
+    "FirstStep",
     "GeneratedImages",
     "MemoryEstimate",
     "MemoryPlan",

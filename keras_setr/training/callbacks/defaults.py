@@ -103,6 +103,7 @@ def callbacks(
     directory = pathlib.Path(directory)
     found = [logs.Preflight()] if preflight else []
     found += [
+        logs.FirstStep(),
         stopping.FiniteLoss(),
         whole_images.SlidingWindowValidation(
             validation, validate_every, batch_size=batch_size, **views

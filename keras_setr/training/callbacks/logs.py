@@ -34,6 +34,28 @@ class Preflight(keras.callbacks.Callback):
         workers.say(describe_run(self.model, batch_size, image_size))
 
 
+class FirstStep(keras.callbacks.Callback):
+    """Says that the first step of a `fit` takes longer, and how long it took.
+
+    TensorFlow and JAX compile it, and Keras' own bar comes after it.
+    """
+
+    def on_train_begin(self, logs=None):
+        self._begun = self._is_done = False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not self._begun:
+            self._begun = True
+            self._started = time.monotonic()
+            workers.say("first step: it takes longer than those after it ..")
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self._is_done:
+            self._is_done = True
+            seconds = time.monotonic() - self._started
+            workers.say(f"first step done in {seconds:.0f} s")
+
+
 class CSVLog(keras.callbacks.Callback):
     """A row per epoch in a CSV file.
 

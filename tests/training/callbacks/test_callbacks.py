@@ -257,6 +257,19 @@ def test_a_run_is_described_before_its_first_step(model, capsys):
     assert ks.callbacks("run", preflight=False)[0] is not callback
 
 
+def test_the_first_step_of_each_fit_is_told_and_no_other(capsys):
+    callback = ks.training.FirstStep()
+    for _ in range(2):
+        callback.on_train_begin()
+        for batch in range(3):
+            callback.on_train_batch_begin(batch)
+            begun = capsys.readouterr().out
+            callback.on_train_batch_end(batch)
+            done = capsys.readouterr().out
+            assert begun.startswith("first step: ") == (batch == 0)
+            assert done == ("first step done in 0 s\n" if batch == 0 else "")
+
+
 def test_tensorboard_is_optional(model, tmp_path, monkeypatch):
     callback = ks.callbacks(tmp_path, tensorboard=True)[-3]
     callback.set_model(model)
@@ -275,6 +288,7 @@ def test_the_callbacks_come_in_the_order_in_which_they_need_each_other():
     ]
     assert names == [
         "Preflight",
+        "FirstStep",
         "FiniteLoss",
         "SlidingWindowValidation",
         "Previews",
