@@ -62,10 +62,12 @@ def load(ks, args, drawn):
         unseen = ks.data.StreetScenes(24, image_size=(128, 192), seed=1)
         unseen.write(drawn, subset="val")
         return ks.data.SegmentationFolder(drawn)
+    from keras_setr.tables import counted
+
     folder = ks.data.SegmentationFolder(
         args.data, **options.folder_options(args)
     )
-    say(f"reading {len(folder)} pairs of {args.data} ..")
+    say(f"reading {counted(len(folder), 'pair')} of {args.data} ..")
     return folder
 
 
@@ -88,6 +90,7 @@ def main(args):
 
     import keras_setr as ks
     from keras_setr.files.whole import written_whole
+    from keras_setr.tables import counted
 
     start = time.monotonic()
     keras.utils.set_random_seed(0)
@@ -174,7 +177,8 @@ def main(args):
             picture.save(partial)
     say(f"picture  {out / 'prediction.png'}")
     say(f"preset   {out / 'preset'}, loads with equal output")
-    say(f"mean IoU {result.mean_iou:.3f} on {len(val)} images not trained on")
+    tested = counted(len(val), "image")
+    say(f"mean IoU {result.mean_iou:.3f} on {tested} not trained on")
     say(f"time     {time.monotonic() - start:.0f} s")
     if args.data is not None:
         say(

@@ -13,6 +13,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
+from keras_setr.tables import counted
 
 
 def allowed_labels(num_classes, ignored, argument="ignore_class"):
@@ -46,7 +47,7 @@ def check_labels(labels, num_classes, ignore_class, name):
         raise ValueError(
             f"{name} holds label {labels[first]} at "
             f"{tuple(map(int, first))} and is wrong in "
-            f"{int(outside.sum())} of {labels.size} pixels, as "
+            f"{int(outside.sum())} of {counted(labels.size, 'pixel')}, as "
             f"{allowed_labels(num_classes, ignored)}. Map the value to a "
             "class or to ignore_class, or build the model with more classes."
         )
@@ -189,7 +190,8 @@ class Classes:
         if len(self.palette) != len(self.names):
             raise ValueError(
                 "palette must hold one colour per class name. Received: "
-                f"{len(self.palette)} colours for {len(self.names)} names."
+                f"{counted(len(self.palette), 'colour')} for "
+                f"{counted(len(self.names), 'name')}."
             )
 
     @classmethod

@@ -23,6 +23,7 @@ from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import ImageProgress
 from keras_setr.inference import Views
 from keras_setr.inference import ahead
+from keras_setr.tables import counted
 from keras_setr.tables import percent
 from keras_setr.tables import text_table
 
@@ -140,11 +141,10 @@ class Evaluation:
         titles, *lines, mean = text_table([header, *rows, ("mean", *means, "")])
         rule = "-" * len(titles)
         (accuracy,) = _percents(self.pixel_accuracy)
-        images = "image" if self.num_images == 1 else "images"
         total = (
             f"pixel accuracy {accuracy} % of "
-            f"{self.confusion_matrix.sum():,} pixels; {self.num_images} "
-            f"{images} in {self.seconds:.1f} s"
+            f"{self.confusion_matrix.sum():,} pixels; "
+            f"{counted(self.num_images, 'image')} in {self.seconds:.1f} s"
         )
         return "\n".join([titles, rule, *lines, rule, mean, total])
 
@@ -299,8 +299,9 @@ def _checked_classes(model, classes):
         return Classes.numbered(model.num_classes)
     if len(classes) != model.num_classes:
         raise ValueError(
-            f"classes must name the model's {model.num_classes} classes. "
-            f"Received: {len(classes)} names."
+            "classes must name the model's "
+            f"{counted(model.num_classes, 'class')}. Received: "
+            f"{counted(len(classes), 'name')}."
         )
     return classes
 
@@ -410,7 +411,7 @@ def _check(sample, num_classes, ignore_class):
     if image.dtype.kind == "f" and np.isnan(image).any():
         raise ValueError(
             f"{sample.image_name} holds NaN in {int(np.isnan(image).sum())} "
-            f"of {image.size} values; values must lie in 0..255."
+            f"of {counted(image.size, 'value')}; values must lie in 0..255."
         )
     if label.dtype.kind not in "iu":
         raise ValueError(

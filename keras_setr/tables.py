@@ -43,6 +43,19 @@ def printable(text, kept="\n"):
     )
 
 
+def counted(number, noun):
+    """ "1 image", "2 images": a number with what it counts.
+
+    Args:
+        number: int.
+        noun: str. A regular one, in the singular.
+    """
+    if number == 1:
+        return f"1 {noun}"
+    ending = "es" if noun.endswith(("s", "x", "tch")) else "s"
+    return f"{number} {noun}{ending}"
+
+
 def percent(value, unit="", missing="-"):
     """A figure in percent as it is printed, to two places.
 

@@ -517,7 +517,8 @@ def check_folder(folder, report, listed=True):
     problems = report.problems
     if not problems:
         return
-    count = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+    from keras_setr.tables import counted
+
     way_out = ""
     try:
         folder.check()
@@ -527,7 +528,7 @@ def check_folder(folder, report, listed=True):
                 ". --leave-out problems leaves out the pairs that have one"
             )
     raise CommandError(
-        f"{folder.directory} has {count}"
+        f"{folder.directory} has {counted(len(problems), 'problem')}"
         f"{', as listed above' if listed else ''}; the first: {problems[0]}"
         f"{way_out}"
     )

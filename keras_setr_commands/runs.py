@@ -13,6 +13,7 @@ from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import CosineDecay
 from keras_setr.optimizers import PolynomialDecay
 from keras_setr.optimizers import layer_decay_multipliers
+from keras_setr.tables import counted
 from keras_setr_commands import defaults
 from keras_setr_commands import names
 from keras_setr_commands import options
@@ -75,7 +76,7 @@ def folder_run(ks, args, devices):
         num_classes=args.num_classes,
         **options.folder_options(args),
     )
-    say(f"reading {len(folder)} pairs of {args.data} ..")
+    say(f"reading {counted(len(folder), 'pair')} of {args.data} ..")
     report = folder.report()
     say(in_options(str(report), _LABEL_OPTIONS))
     options.check_folder(folder, report)
@@ -216,7 +217,7 @@ def fit_into_memory(ks, model, args, batch_size, devices, is_said):
     if whole:
         return batch_size, args.accumulate or 1
     if plan.accumulation_steps > 1 or plan.rematerialize:
-        ways = [f"{plan.batch_size} images at a time"]
+        ways = [f"{counted(plan.batch_size, 'image')} at a time"]
         if plan.accumulation_steps > 1:
             ways[0] += f", {plan.accumulation_steps} times for each update"
         if plan.rematerialize:

@@ -251,6 +251,7 @@ def run(args: argparse.Namespace, given: dict) -> int:
 
     import keras_setr as ks
     from keras_setr.files.whole import written_whole
+    from keras_setr.tables import counted
 
     model = load_model(args.preset)
     classes = model.classes or ks.Classes.numbered(model.num_classes)
@@ -298,8 +299,9 @@ def run(args: argparse.Namespace, given: dict) -> int:
         **options.views(args),
     )
     print(
-        f"{result.written} images segmented, {len(result.failed)} skipped, "
-        f"{result.kept} there already, in {args.out}"
+        f"{counted(result.written, 'image')} segmented, "
+        f"{len(result.failed)} skipped, {result.kept} there already, in "
+        f"{args.out}"
     )
     if args.sort_by:
         means = {

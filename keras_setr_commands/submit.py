@@ -89,6 +89,7 @@ def record(args):
 
 def run(args: argparse.Namespace, given: dict) -> int:
     import keras_setr as ks
+    from keras_setr.tables import counted
 
     model = load_model(args.preset)
     record(args).start()
@@ -101,8 +102,8 @@ def run(args: argparse.Namespace, given: dict) -> int:
         **options.views(args),
     )
     print(
-        f"{result.written} images segmented, {result.kept} were there, "
-        f"{len(result.failed)} failed"
+        f"{counted(result.written, 'image')} segmented, "
+        f"{result.kept} were there, {len(result.failed)} failed"
     )
     if result.archive:
         print(f"to submit: {result.archive}")

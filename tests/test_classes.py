@@ -38,7 +38,7 @@ def test_what_says_nothing_of_masks_is_an_error(masks, message):
         (["road", ""], None, "names .*each a string"),
         (["road", " "], None, "' ' for label 1"),
         (["a", "b", "a"], None, "'a' for label 0 and for label 2"),
-        (["a", "b"], [(1, 2, 3)], "1 colours for 2 names"),
+        (["a", "b"], [(1, 2, 3)], "1 colour for 2 names"),
         (["a"], [(1, 2)], "palette .*each a sequence of 3"),
         (["a"], [(0.5, 0.0, 1.0)], "palette .*integer in 0..255"),
         (["a"], [(0, 0, 256)], "palette .*integer in 0..255"),

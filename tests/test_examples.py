@@ -148,7 +148,7 @@ def test_train_evaluate_and_segment_hand_on_a_preset(folder, tmp_path, capsys):
     run("segment", preset, photos, "--out", out, *views, code=1)
     printed = capsys.readouterr()
     assert "cut.png" in printed.err
-    assert "1 images segmented, 1 skipped" in printed.out
+    assert "1 image segmented, 1 skipped" in printed.out
     labels = np.asarray(Image.open(out / "a" / "good one_labels.png"))
     assert labels.shape == (70, 90) and labels.max() < 10
     assert (out / "a" / "good one_overlay.png").exists()
@@ -180,7 +180,7 @@ def test_train_evaluate_and_segment_hand_on_a_preset(folder, tmp_path, capsys):
     # What another preset has written does not stand for this one.
     run("segment", tmp_path / "more" / "preset", photos, "--out", out)
     printed = capsys.readouterr().out
-    assert "1 images segmented, 0 skipped, 0 there" in printed
+    assert "1 image segmented, 0 skipped, 0 there" in printed
     assert "results of another preset" in printed
 
 
@@ -212,7 +212,7 @@ def test_problems_are_told_before_a_training(folder, tmp_path, capsys):
     line = ("--data", data, "--out", tmp_path / "run", *SIZE)
     run("train", *line, code=2)
     printed, error = capsys.readouterr()
-    assert "1 problems:" in printed and mask.name in error
+    assert "1 problem:" in printed and mask.name in error
     assert "--leave-out problems leaves out the pairs" in error
     assert not (tmp_path / "run" / "settings.json").exists()
 
@@ -236,7 +236,7 @@ def test_submit_writes_a_servers_files(tmp_path, capsys):
         *("--protocol", "mmsegmentation", "--scales"),
     ]
     run("submit", *line, 0.25)
-    assert "1 images segmented, 0 were there" in capsys.readouterr().out
+    assert "1 image segmented, 0 were there" in capsys.readouterr().out
     labels = np.asarray(Image.open(tmp_path / "out" / "ADE_test_00000001.png"))
     assert labels.shape == (64, 96)
     assert 1 <= labels.min() and labels.max() <= 150

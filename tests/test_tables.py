@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from keras_setr.tables import counted
 from keras_setr.tables import listed
 from keras_setr.tables import percent
 from keras_setr.tables import printable
@@ -22,6 +23,13 @@ def test_names_stand_to_the_left_and_figures_to_the_right():
 def test_rows_of_different_lengths_are_an_error():
     with pytest.raises(ValueError):
         text_table([("a", "b"), ("a",)])
+
+
+def test_one_of_a_kind_is_no_plural():
+    assert counted(1, "image") == "1 image"
+    assert counted(0, "epoch") == "0 epochs"
+    assert counted(2, "class") == "2 classes"
+    assert counted(3, "batch") == "3 batches"
 
 
 def test_figures_have_two_places_and_none_where_there_is_none():

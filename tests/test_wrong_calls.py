@@ -376,7 +376,7 @@ CALLS = {
     ),
     "an image of 64 bits of nothing": (
         lambda: MODEL.segment(IMAGE + np.inf),
-        "image 0 1152 infinite",
+        "image 0 1152 infinity",
     ),
     "labels and probabilities at once": (
         lambda: MODEL.segment(IMAGE, output="logits", confidence=True),

@@ -13,6 +13,7 @@ from keras_setr.arguments import string
 from keras_setr.checkpoints.preset_folder import CARD
 from keras_setr.checkpoints.presets import PRESETS
 from keras_setr.files.whole import written_whole
+from keras_setr.tables import counted
 from keras_setr.tables import percent
 from keras_setr.tables import printable
 from keras_setr.version import __version__
@@ -76,7 +77,7 @@ def model_card(
     head += ["tags:", "- keras", "- setr", "- semantic-segmentation", "---"]
     height, width = backbone.native_size
     channels = backbone.image_shape[-1]
-    kind = "RGB" if channels == 3 else f"{channels} channels"
+    kind = "RGB" if channels == 3 else counted(channels, "channel")
     rows = [
         ("Model", f"`keras_setr.{name}`, keras_setr {__version__}"),
         ("Paper", "https://arxiv.org/abs/2012.15840"),

@@ -6,6 +6,7 @@ import re
 
 from keras_setr.arguments import check_names
 from keras_setr.arguments import integer
+from keras_setr.tables import counted
 
 _CLASSIFIERS = r"(decode_head|auxiliary_head_\d+)/classifier/"
 _NEW_DECODER = (
@@ -163,7 +164,7 @@ def plan_model(model_class, layout, given):
     if layout.model_class is None:
         initial = (_NEW_DECODER,)
     elif found["num_classes"] != num_classes:
-        change = f"{found['num_classes']} -> {num_classes} classes"
+        change = f"{found['num_classes']} -> {counted(num_classes, 'class')}"
         initial = ((_CLASSIFIERS, f"classifiers re-initialised: {change}"),)
     plan = LoadPlan(
         model_class.backbone_cls,

@@ -19,6 +19,7 @@ from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import is_partial
 from keras_setr.files.whole import remove_partial
 from keras_setr.layers.initialization import values_follow
+from keras_setr.tables import counted
 from keras_setr.tables import listed
 
 CONFIG = "config.json"
@@ -177,8 +178,9 @@ def _check_finite(model, source):
     if wrong:
         raise ValueError(
             f"{source} holds NaN or infinite values in {len(wrong)} of its "
-            f"{len(model.weights)} variables: {listed(wrong)}. Save another "
-            "checkpoint of the training, one from before it broke down."
+            f"{counted(len(model.weights), 'variable')}: {listed(wrong)}. "
+            "Save another checkpoint of the training, one from before it "
+            "broke down."
         )
 
 

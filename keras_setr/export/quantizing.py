@@ -28,6 +28,7 @@ from keras_setr.export.sessions import images_like
 from keras_setr.export.sessions import open_session
 from keras_setr.inference import Views
 from keras_setr.inference import resize_to
+from keras_setr.tables import counted
 
 # What may stay in float, and in which order `"auto"` tries it.
 FLOAT_PARTS = ("attention", "ends", "decoder")
@@ -99,7 +100,8 @@ class Int8Report:
             f"{kept} of it in float; {self.size / 1e6:.1f} MB for "
             f"{self.float_size / 1e6:.1f}; {self.seconds:.3f} s an image for "
             f"{self.float_seconds:.3f} ({share:.2f}); {100 * self.equal:.2f} % "
-            f"of labels equal on {self.images} images; {change}: {verdict}"
+            f"of labels equal on {counted(self.images, 'image')}; {change}: "
+            f"{verdict}"
         )
 
 

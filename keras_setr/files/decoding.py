@@ -15,6 +15,7 @@ from PIL import TiffImagePlugin
 from PIL import UnidentifiedImageError
 
 from keras_setr.opencv import cv2
+from keras_setr.tables import counted
 
 try:
     import kornia_rs
@@ -396,7 +397,7 @@ def _check_rows(content, path):
         return
     if found < needed:
         rows = found * height // needed
-        raise _damaged(path, f"it holds {rows} of its {height} rows")
+        raise _damaged(path, f"it holds {rows} of its {counted(height, 'row')}")
 
 
 def _png_orientation(content):

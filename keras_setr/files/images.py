@@ -31,6 +31,7 @@ from keras_setr.files.decoding import open_pillow
 from keras_setr.files.decoding import raw_mode
 from keras_setr.files.decoding import samples_size
 from keras_setr.files.whole import written_whole
+from keras_setr.tables import counted
 
 # Modes that hold no more than Pillow's conversion to RGB keeps.
 _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
@@ -185,10 +186,11 @@ def _load_samples(path, channels, dtype):
     found = samples.shape[-1] if samples.ndim == 3 else shape
     if found != channels or samples.dtype.name not in wanted:
         raise ValueError(
-            f"{path} must hold {channels} channels of {' or '.join(wanted)}, "
-            f"(height, width, {channels}). Received: {found} of "
-            f"{samples.dtype.name}, shape {shape}; convert the file, or "
-            "pass its own channels and dtype if the model has that many."
+            f"{path} must hold {counted(channels, 'channel')} of "
+            f"{' or '.join(wanted)}, (height, width, {channels}). Received: "
+            f"{found} of {samples.dtype.name}, shape {shape}; convert the "
+            "file, or pass its own channels and dtype if the model has that "
+            "many."
         )
     return np.array(samples)
 
@@ -315,9 +317,9 @@ def _label_values(values, path):
         first = int(values[outside][0])
         raise ValueError(
             f"{path} holds value {first} in {np.count_nonzero(outside)} of "
-            f"{values.size} pixels, and label values must lie in 0..255. Save "
-            "the labels as 8-bit grey PNG, one value in 0..255 per class and "
-            "255 for unlabelled."
+            f"{counted(values.size, 'pixel')}, and label values must lie in "
+            "0..255. Save the labels as 8-bit grey PNG, one value in 0..255 "
+            "per class and 255 for unlabelled."
         )
     return values.astype(np.uint8)
 
@@ -359,9 +361,9 @@ def mask_to_labels(mask, colors, path):
     if unknown.any():
         raise ValueError(
             f"{path} holds colour {unpack_color(packed[unknown][0])} in "
-            f"{np.count_nonzero(unknown)} of {packed.size} pixels, which is "
-            f"not among the {len(table)} known colours. Add it to `colors`, "
-            "or save the mask without smoothed edges."
+            f"{np.count_nonzero(unknown)} of {counted(packed.size, 'pixel')}, "
+            f"which is not among the {len(table)} known colours. Add it to "
+            "`colors`, or save the mask without smoothed edges."
         )
     return order.astype(np.uint8)[place]
 

@@ -10,6 +10,7 @@ from PIL import Image
 from PIL import ImageOps
 
 from keras_setr.arguments import shown
+from keras_setr.tables import counted
 
 # Names that datasets of dicts give their parts, those of TFDS among them. A
 # `label` beside a mask is the class of the whole image.
@@ -108,7 +109,7 @@ def check_image(image, channels, name):
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         bad = int(np.size(image) - np.isfinite(image).sum())
         raise ValueError(
-            f"{name} holds {bad} values that are NaN or infinite. Images "
+            f"{name} holds {counted(bad, 'value')} of NaN or infinity. Images "
             "must be finite numbers, 0..255 where the model has a "
             "preprocessor."
         )
@@ -169,7 +170,7 @@ def iterate_images(x, channels, value_range, load):
             if not hasattr(element, "ndim"):
                 raise ValueError(
                     "x must hold images, paths of images or batches. Received "
-                    f"after {count} images: {shown(element)}."
+                    f"after {counted(count, 'image')}: {shown(element)}."
                 )
             images = element if element.ndim == 4 else [element]
             name = None

@@ -10,6 +10,7 @@ from keras_setr.arguments import Rule
 from keras_setr.arguments import number
 from keras_setr.arguments import sequence
 from keras_setr.layers.resampling import resize_bilinear
+from keras_setr.tables import counted
 
 
 def _class_weights(value):
@@ -142,7 +143,8 @@ class PixelLoss(keras.losses.Loss):
         if weights is not None and len(weights) != num_classes:
             raise ValueError(
                 "class_weights must hold one weight per class. Received: "
-                f"{len(weights)} weights for logits of {num_classes} classes."
+                f"{counted(len(weights), 'weight')} for logits of "
+                f"{counted(num_classes, 'class')}."
             )
 
     def get_config(self):

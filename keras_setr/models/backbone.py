@@ -32,6 +32,7 @@ from keras_setr.models.encoder import IMAGE_SHAPE
 from keras_setr.models.encoder import Encoder
 from keras_setr.models.encoder import check_layers
 from keras_setr.models.resnet import ResNetBackbone
+from keras_setr.tables import counted
 
 # Paper, Table 2, has T-Small and T-Large. T-Small is shaped as ViT-B, which the
 # authors' code calls base: T_BASE names the same size. T_TINY is that of
@@ -331,8 +332,8 @@ class SETRBackbone(Encoder):
     @property
     def summary_line(self) -> str:
         return (
-            f"{self.num_layers} layers, width {self.hidden_dim}, "
-            f"{self.num_heads} heads, patches of {self.patch_size}"
+            f"{counted(self.num_layers, 'layer')}, width {self.hidden_dim}, "
+            f"{counted(self.num_heads, 'head')}, patches of {self.patch_size}"
             + (f"; behind a {self.stem.summary_line}" if self.stem else "")
         )
 

@@ -12,6 +12,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.models.backbone import SETRBackbone
+from keras_setr.tables import counted
 
 # On RGB in 0..255; what every published SETR was trained with.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -126,7 +127,7 @@ def published_preprocessor(channels):
             'preprocessor="auto" normalises RGB. Received: image_shape='
             f"(.., {channels}). Pass preprocessor="
             "SETRImageSegmenterPreprocessor(SETRImageConverter(mean=(..), "
-            f"std=(..))) with {channels} number{'s' * (channels > 1)} each, or "
+            f"std=(..))) with {counted(channels, 'number')} each, or "
             "preprocessor=None for images that are normalised already."
         )
     return SETRImageSegmenterPreprocessor()

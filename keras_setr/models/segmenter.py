@@ -45,6 +45,7 @@ from keras_setr.models.preprocessor import published_preprocessor
 from keras_setr.models.verbs import fitting
 from keras_setr.models.verbs import prediction
 from keras_setr.models.verbs.verbs import SegmenterVerbs
+from keras_setr.tables import counted
 
 
 def _classes(value):
@@ -106,7 +107,8 @@ class SETRSegmenter(SegmenterVerbs):
         if classes is not None and len(classes) != num_classes:
             raise ValueError(
                 "classes must name every class. Received: "
-                f"{len(classes)} names for num_classes={num_classes}."
+                f"{counted(len(classes), 'name')} for "
+                f"num_classes={num_classes}."
             )
 
         # === Functional model ===

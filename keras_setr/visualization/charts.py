@@ -13,6 +13,7 @@ from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import path
 from keras_setr.files.text import read_text
+from keras_setr.tables import counted
 from keras_setr.tables import printable
 
 # Blue for training, vermilion for validation: distinct for all readers.
@@ -90,7 +91,7 @@ def _read(log):
         raise ValueError(
             f"{log} must have a column epoch, others beside it, and a row for "
             f"each epoch, as ks.training.CSVLog writes them. Received: "
-            f"{len(rows)} rows, columns {names}."
+            f"{counted(len(rows), 'row')}, columns {names}."
         )
     try:
         return {

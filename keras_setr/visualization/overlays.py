@@ -22,6 +22,7 @@ from keras_setr.arguments import shown
 from keras_setr.arguments import string
 from keras_setr.classes import Classes
 from keras_setr.files.images import load_image
+from keras_setr.tables import counted
 from keras_setr.visualization.drawing import INK
 from keras_setr.visualization.drawing import MARGIN
 from keras_setr.visualization.drawing import PAPER
@@ -163,7 +164,7 @@ def model_comparison(
     if truths is not None and len(truths) != len(images):
         raise ValueError(
             "truths must hold labels for each image. Received: "
-            f"{len(truths)} for {len(images)} images."
+            f"{len(truths)} for {counted(len(images), 'image')}."
         )
     first = next(iter(models.values()))
     if classes is None:

@@ -145,7 +145,7 @@ def test_the_wrong_class_is_told_the_right_one(tmp_path):
 
 def test_depths_that_nobody_published_ask_for_their_layers(tmp_path):
     path, _, _ = authors_file(tmp_path, "naive")
-    with pytest.raises(ValueError, match="1 heads.*2 layers.*auxiliary_layers"):
+    with pytest.raises(ValueError, match="1 head .*2 layers.*auxiliary_layers"):
         ks.SETRNaive.from_preset(path, num_heads=3)
 
 

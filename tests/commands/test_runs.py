@@ -39,7 +39,7 @@ def test_a_batch_is_cut_where_little_memory_is_free(ks, monkeypatch, capsys):
     assert fit(ks, model, 8) == (1, 8)
     assert model.backbone.rematerialize
     line = capsys.readouterr().out
-    assert "of memory are free: 1 images at a time, 8 times for each" in line
+    assert "of memory are free: 1 image at a time, 8 times for each" in line
     assert "computed anew (--rematerialize)" in line
 
     # What was said is done as it was said.

@@ -14,6 +14,7 @@ from keras_setr.checkpoints.layouts.namings import same
 from keras_setr.checkpoints.transfer import TensorRule
 from keras_setr.facts.decoders import CLASSES
 from keras_setr.facts.decoders import LAYERS
+from keras_setr.tables import counted
 
 _COUNTER = (r".*\.num_batches_tracked", "torch's count of batches")
 _UNUSED = "made, but never used by the authors' code"
@@ -84,10 +85,10 @@ class _Decoder:
         layers = LAYERS.get((self.decoder, num_layers), ())
         if count > len(layers):
             raise ValueError(
-                f"{self.checkpoint.origin} has {count} heads on an encoder of "
-                f"{num_layers} layers and does not tell which layers feed "
-                f"them. Pass {argument}=(..), {count} of the layers 1 to "
-                f"{num_layers}."
+                f"{self.checkpoint.origin} has {counted(count, 'head')} on an "
+                f"encoder of {counted(num_layers, 'layer')} and does not tell "
+                f"which layers feed them. Pass {argument}=(..), {count} of "
+                f"the layers 1 to {num_layers}."
             )
         return layers[:count]
 

@@ -20,6 +20,7 @@ from keras_setr.arguments import pair
 from keras_setr.arguments import sequence
 from keras_setr.data.batches.mixing import Mixing
 from keras_setr.facts.label_rule import UNLABELLED
+from keras_setr.tables import counted
 
 # Of the fields that have a default.
 OPTION_RULES = {
@@ -107,7 +108,7 @@ class BatchPlan:
             raise ValueError(
                 "batch_size must not exceed the number of pairs with "
                 f"drop_remainder=True. Received: batch_size={self.batch_size} "
-                f"for {self.num_pairs} pairs; pass batch_size="
+                f"for {counted(self.num_pairs, 'pair')}; pass batch_size="
                 f"{self.num_pairs} or drop_remainder=False."
             )
         if self.shard and self.shard[0] >= self.shard[1]:
@@ -269,9 +270,10 @@ class BatchPlan:
             raise ValueError(
                 "transform must return an image and a label of its crop_size="
                 f"{self.image_shape[:2]}, the image with the "
-                f"{self.image_shape[2]} channels of {self.image_dtype} of its "
-                f"source. Received: {image.shape} of {image.dtype} and "
-                f"{label.shape} for {self._file_name(index)}."
+                f"{counted(self.image_shape[2], 'channel')} of "
+                f"{self.image_dtype} of its source. Received: {image.shape} "
+                f"of {image.dtype} and {label.shape} for "
+                f"{self._file_name(index)}."
             )
         return image, label
 

@@ -27,6 +27,7 @@ from keras_setr.data.batches.plan import BatchPlan
 from keras_setr.data.batches.transforms import CustomTransform
 from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
+from keras_setr.tables import counted
 
 _LARGEST_CROP = 512
 
@@ -289,7 +290,8 @@ class SegmentationSource:
         if count < 1 or columns < 1:
             raise ValueError(
                 "count and columns must be at least 1. Received: "
-                f"count={count} of {len(self)} pairs, columns={columns}."
+                f"count={count} of {counted(len(self), 'pair')}, "
+                f"columns={columns}."
             )
         pairs = (self[n * len(self) // count] for n in range(count))
         return visualization.sheet(pairs, self.classes, columns, width, alpha)
@@ -323,7 +325,7 @@ class JoinedSources(SegmentationSource):
                     f"Received: {first!r} and {source!r}."
                 )
             kinds = [
-                f"{part.channels} channels of {part.image_dtype}"
+                f"{counted(part.channels, 'channel')} of {part.image_dtype}"
                 for part in (first, source)
             ]
             if kinds[0] != kinds[1]:

@@ -37,6 +37,7 @@ from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
+from keras_setr.tables import counted
 
 
 class SegmentationFolder(SegmentationSource):
@@ -149,8 +150,8 @@ class SegmentationFolder(SegmentationSource):
             )
         if problems and leave_out is None:
             warnings.warn(
-                f"{self.directory} has {len(problems)} problems, the first: "
-                f"{problems[0]} report() lists all.",
+                f"{self.directory} has {counted(len(problems), 'problem')}, "
+                f"the first: {problems[0]} report() lists all.",
                 stacklevel=3,  # above the check of the arguments
             )
         names, named_palette = read_class_names(class_names, self.directory)
@@ -181,8 +182,8 @@ class SegmentationFolder(SegmentationSource):
 
     def __repr__(self):
         return (
-            f"SegmentationFolder({str(self.directory)!r}: {len(self)} pairs, "
-            f"training={self.training})"
+            f"SegmentationFolder({str(self.directory)!r}: "
+            f"{counted(len(self), 'pair')}, training={self.training})"
         )
 
     def __len__(self) -> int:
@@ -302,7 +303,8 @@ class SegmentationFolder(SegmentationSource):
                     'leave_out="problems" leaves out the pairs that have one'
                 )
             raise ValueError(
-                f"{self.directory} has {len(problems)} problems:\n{lines}"
+                f"{self.directory} has {counted(len(problems), 'problem')}:\n"
+                f"{lines}"
             )
 
     @checked(fraction=optional(number(above=0, below=1)), seed=integer(0))

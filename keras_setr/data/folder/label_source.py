@@ -14,6 +14,7 @@ from keras_setr.classes import default_palette
 from keras_setr.data.folder.scan import MAX_COLORS
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.facts.label_rule import LabelRule
+from keras_setr.tables import counted
 
 
 @checked(
@@ -54,7 +55,7 @@ class LabelSource:
             if len(names) != number:
                 raise ValueError(
                     "num_classes must be the number of class names. Received: "
-                    f"num_classes={number} and {len(names)} names."
+                    f"num_classes={number} and {counted(len(names), 'name')}."
                 )
         label_map = self.rule.label_map
         if label_map is not None:
@@ -62,7 +63,7 @@ class LabelSource:
             if number is not None and needed > number:
                 raise ValueError(
                     f"label_map must map to 0..{number - 1} or "
-                    f"{UNLABELLED}, as there are {number} classes. "
+                    f"{UNLABELLED}, as there are {counted(number, 'class')}. "
                     f"Received: label {needed - 1}."
                 )
             number = number or needed

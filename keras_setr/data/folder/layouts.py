@@ -6,6 +6,7 @@ import pathlib
 import re
 import unicodedata
 
+from keras_setr.tables import counted
 from keras_setr.tables import listed
 
 # Accepted folder names, compared without regard to case.
@@ -212,7 +213,7 @@ def _subsets_without_masks(folders, found):
             images = list(_image_files(folders[name], []).values())
             if images:
                 yield (
-                    f"{folders[name]} holds {len(images)} images "
+                    f"{folders[name]} holds {counted(len(images), 'image')} "
                     f"({listed(images, 2)}) but has no folder of masks, "
                     f"while {' and '.join(sorted(found))} has. Add the masks "
                     "or move the folder away."
@@ -408,13 +409,13 @@ def _match(images, masks, image_place, mask_place, problems):
         parts = []
         if without_mask:
             parts.append(
-                f"{len(without_mask)} of {len(images)} images have no mask in "
-                f"{mask_place}: {listed(without_mask)}"
+                f"{len(without_mask)} of {counted(len(images), 'image')} "
+                f"without a mask in {mask_place}: {listed(without_mask)}"
             )
         if without_image:
             parts.append(
-                f"{len(without_image)} of {len(masks)} masks have no image in "
-                f"{image_place}: {listed(without_image)}"
+                f"{len(without_image)} of {counted(len(masks), 'mask')} "
+                f"without an image in {image_place}: {listed(without_image)}"
             )
         problems.append(
             "Every image must have one mask of the same name, and every mask "

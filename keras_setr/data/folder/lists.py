@@ -6,6 +6,7 @@ import unicodedata
 
 from keras_setr.data.folder.layouts import SUBSETS
 from keras_setr.files.text import read_text
+from keras_setr.tables import counted
 from keras_setr.tables import listed
 
 
@@ -55,13 +56,13 @@ def assign_subsets(pairs, lists, directory, problems, notes):
                         "what was trained on."
                     )
         for lines, what in (
-            (unknown, "name no image of a pair; remove them or add the files"),
-            (doubtful, "fit several images; write the folder before the name"),
+            (unknown, "of no image of a pair; remove them or add the files"),
+            (doubtful, "of several images; write the folder before the name"),
         ):
             if lines:
                 problems.append(
-                    f"{path} has {len(lines)} lines, as {lines[0]!r}, that "
-                    f"{what}"
+                    f"{path} has {counted(len(lines), 'line')}, as "
+                    f"{lines[0]!r}, {what}"
                 )
     if not subsets:
         raise ValueError(
@@ -72,8 +73,8 @@ def assign_subsets(pairs, lists, directory, problems, notes):
     unlisted = [str(pair.image) for pair in pairs if pair not in subsets]
     if unlisted:
         notes.append(
-            f"{len(unlisted)} of {len(pairs)} pairs are in no list and left "
-            f"out: {listed(unlisted)}"
+            f"{len(unlisted)} of {counted(len(pairs), 'pair')} left out, as no "
+            f"list names them: {listed(unlisted)}"
         )
     found = [
         dataclasses.replace(pair, subset=subsets[pair])

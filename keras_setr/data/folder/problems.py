@@ -6,6 +6,7 @@ import re
 
 from keras_setr.data.folder.scan import MAX_COLORS
 from keras_setr.facts.label_rule import UNLABELLED
+from keras_setr.tables import counted
 from keras_setr.tables import listed
 from keras_setr.tables import printable
 
@@ -117,10 +118,10 @@ def without_problems(contents):
         lines = fold(problems)
         if len(bad) == len(contents.pairs):
             raise ValueError(
-                f"All {len(bad)} pairs of {contents.directory} have problems:\n"
+                f"No pair of {contents.directory} is without a problem:\n"
                 + "\n".join(f"- {line}" for line in lines[:10])
             )
-        count = f"{len(bad)} of {len(contents.pairs)} pairs left out"
+        count = f"{len(bad)} of {counted(len(contents.pairs), 'pair')} left out"
         contents = contents.without(bad, [f"{count}: {x}" for x in lines])
 
 
@@ -133,10 +134,10 @@ def _stray_problem(contents, pair, values, stray):
     highest = max(int(rule.lookup[value]) for value in stray)
     return (
         f"{pair.mask} holds value {listed(found)} in {pixels} of "
-        f"{sum(values.values())} pixels, far from all other labels; correct "
-        f"the mask, or pass num_classes={highest + 1} if there are so many "
-        f"classes, label_map={_map_of(contents, stray)} if this is a class, or "
-        "ignore_values= with it if it means unlabelled"
+        f"{counted(sum(values.values()), 'pixel')}, far from all other labels; "
+        f"correct the mask, or pass num_classes={highest + 1} if there are so "
+        f"many classes, label_map={_map_of(contents, stray)} if this is a "
+        "class, or ignore_values= with it if it means unlabelled"
     )
 
 
@@ -173,8 +174,8 @@ def _folder_problems(contents, pairs, scans):
             with_values.append(pair.mask)
     if with_colors and with_values:
         yield (
-            f"{len(with_colors)} masks hold RGB colours, as "
-            f"{with_colors[0]}, and {len(with_values)} hold values, as "
+            f"RGB colours in {counted(len(with_colors), 'mask')}, as "
+            f"{with_colors[0]}, and values in {len(with_values)}, as "
             f"{with_values[0]}; save all in one way"
         )
     if len(contents.color_table) > MAX_COLORS:
@@ -262,7 +263,10 @@ def _unknown_colors(pair, scan, known):
     unknown = sorted(set(scan.colors).difference(known))
     if not unknown:
         return None
-    shown = [f"{color} in {scan.colors[color]} pixels" for color in unknown]
+    shown = [
+        f"{color} in {counted(scan.colors[color], 'pixel')}"
+        for color in unknown
+    ]
     return (
         f"{pair.mask} holds colour {listed(shown, 1)}, which the {len(known)} "
         "known colours do not include; add it to colors or correct the mask"

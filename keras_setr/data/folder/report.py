@@ -6,6 +6,7 @@ import dataclasses
 from keras_setr.data.folder.problems import find_problems
 from keras_setr.data.folder.problems import fold
 from keras_setr.facts.label_rule import UNLABELLED
+from keras_setr.tables import counted
 from keras_setr.tables import percent
 from keras_setr.tables import printable
 from keras_setr.tables import text_table
@@ -84,7 +85,8 @@ class FolderReport:
         return "\n".join(printable(line, "") for line in lines)
 
     def _headline(self):
-        line = f"{self.directory}: {sum(self.subsets.values())} pairs"
+        pairs = counted(sum(self.subsets.values()), "pair")
+        line = f"{self.directory}: {pairs}"
         named = [
             f"{name or 'no subset'} {count}"
             for name, count in self.subsets.items()
@@ -106,7 +108,7 @@ class FolderReport:
         return [
             f"image sizes (height x width): {_size(by_area[0])} to "
             f"{_size(by_area[-1])}, most often {_size(common)} "
-            f"({self.sizes[common]} images)"
+            f"({counted(self.sizes[common], 'image')})"
         ]
 
     def _class_lines(self):
@@ -133,7 +135,7 @@ class FolderReport:
         lines = ["no problems"]
         if self.problems:
             lines = [
-                f"{len(self.problems)} problems:",
+                f"{counted(len(self.problems), 'problem')}:",
                 *(f"- {problem}" for problem in self.folded),
             ]
         return [*lines, *(f"note: {note}" for note in self.notes)]

@@ -19,6 +19,7 @@ from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.decoding import ImageBytes
 from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
+from keras_setr.tables import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +175,7 @@ class PublishedDataset(SegmentationSource):
     def __repr__(self):
         return (
             f"PublishedDataset({self.facts.name!r}, {'+'.join(self.splits)}: "
-            f"{len(self)} pairs)"
+            f"{counted(len(self), 'pair')})"
         )
 
     def __len__(self) -> int:

@@ -22,6 +22,7 @@ from keras_setr.inference.images import gives_batches
 from keras_setr.inference.images import is_tf_dataset
 from keras_setr.inference.images import to_array
 from keras_setr.inference.images import unpack
+from keras_setr.tables import counted
 
 
 def is_array(x):
@@ -57,7 +58,7 @@ class Arrays:
         if not 0 < first < count:
             raise ValueError(
                 "validation_split must leave images to train on and to "
-                f"validate on. Received: {share} of {count} images."
+                f"validate on. Received: {share} of {counted(count, 'image')}."
             )
         return (
             Arrays(*self.rows(slice(first))),

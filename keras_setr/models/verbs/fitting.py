@@ -35,6 +35,7 @@ from keras_setr.optimizers import constant_rate_of
 from keras_setr.optimizers import layer_decay_multipliers
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
+from keras_setr.tables import counted
 
 # Of arrays, as in Keras.
 _BATCH_SIZE = 32
@@ -400,8 +401,8 @@ def _check_trainable(model):
     new = [v.path for v in model.trainable_variables if id(v) not in known]
     if new:
         raise ValueError(
-            f"{len(new)} variables became trainable after compile, which its "
-            f"optimizer does not know. Received: {new[0]}"
+            f"{counted(len(new), 'variable')} became trainable after compile, "
+            f"which its optimizer does not know. Received: {new[0]}"
             f"{', ..' if len(new) > 1 else ''}. Call compile again."
         )
 

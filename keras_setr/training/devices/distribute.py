@@ -17,6 +17,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
+from keras_setr.tables import counted
 
 # The transformer's kernels, cut over the `model` axis: by columns on the way
 # into a wider layer, by rows on the way back, so that what lies between them
@@ -194,7 +195,7 @@ def _chosen(found, devices):
 
 def _counted(devices):
     kind = devices[0].split(":")[0].upper()
-    return f"{len(devices)} {kind}{'s' * (len(devices) > 1)}"
+    return counted(len(devices), kind)
 
 
 def _check_job(devices, workers, num_workers, source):

@@ -13,6 +13,7 @@ from keras_setr.arguments import pair
 from keras_setr.models.verbs.division import batch_divisor
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
+from keras_setr.tables import counted
 from keras_setr.training.preflight.memory import TOLERANCE
 from keras_setr.training.preflight.memory import MemoryEstimate
 from keras_setr.training.preflight.memory import estimate_memory
@@ -74,10 +75,10 @@ class RunDescription:
         layers = "rematerialised" if self.rematerialize else "kept"
         return (
             f"batch {self.effective_batch} = {self.batch_size} x "
-            f"{self.devices} devices x {self.accumulation_steps} accumulated, "
-            f"crop {height} x {width}; learning rate {rates}; parameters "
-            f"{self.trainable:,} trainable{lora}, {self.frozen:,} frozen; "
-            f"{self.policy}, layers {layers}; memory about "
+            f"{counted(self.devices, 'device')} x {self.accumulation_steps} "
+            f"accumulated, crop {height} x {width}; learning rate {rates}; "
+            f"parameters {self.trainable:,} trainable{lora}, {self.frozen:,} "
+            f"frozen; {self.policy}, layers {layers}; memory about "
             f"{_gigabytes(memory.total)}{of} (weights "
             f"{_gigabytes(memory.weights)}, optimizer "
             f"{_gigabytes(memory.optimizer)}, gradients "
@@ -203,6 +204,6 @@ def _ways_out(model, run):
     return (
         f"A training step needs about {_gigabytes(run.memory.total)} on each "
         f"device, which has {_gigabytes(run.available)} free, with a batch of "
-        f"{per_device} x {run.devices} devices of {size[0]} x {size[1]}. "
-        "Ways out: " + "; ".join(ways) + "."
+        f"{per_device} x {counted(run.devices, 'device')} of {size[0]} x "
+        f"{size[1]}. Ways out: " + "; ".join(ways) + "."
     )

@@ -3,6 +3,7 @@
 import html
 import textwrap
 
+from keras_setr.tables import counted
 from keras_setr.tables import percent
 from keras_setr.tables import text_table
 
@@ -83,8 +84,7 @@ def html_table(recipes):
 
 
 def _count(rows):
-    noun = "recipe" if len(rows) == 1 else "recipes"
-    return f"{len(rows)} {noun}; published mean IoU in percent"
+    return f"{counted(len(rows), 'recipe')}; published mean IoU in percent"
 
 
 def _cells(recipe):

@@ -12,6 +12,7 @@ from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import path
 from keras_setr.files.lock import only_process
+from keras_setr.tables import counted
 from keras_setr.training.callbacks.stopping import not_finite_error
 from keras_setr.training.resume import state
 from keras_setr.training.resume.checkpoint_folder import CheckpointFolder
@@ -137,11 +138,11 @@ class Checkpoints(keras.callbacks.Callback):
         self._pending = record, arrays
         workers.say(
             f"Going on from {path}: {done} done, then {step} of "
-            f"{run.steps_per_epoch} steps."
+            f"{counted(run.steps_per_epoch, 'step')}."
         )
         if run.epochs != record["epochs"]:
             workers.say(
-                f"The run has {run.epochs} epochs now and had "
+                f"The run has {counted(run.epochs, 'epoch')} now and had "
                 f"{record['epochs']} before: the learning rate decays over "
                 "the new length."
             )

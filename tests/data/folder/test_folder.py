@@ -227,7 +227,7 @@ def test_more_than_256_colours_are_an_error(tmp_path):
 
 def test_masks_of_colours_and_of_values_do_not_mix(tmp_path):
     write(tmp_path, {"a": [[RED, BLUE]], "b": [[0, 1]]})
-    message = "1 masks hold RGB colours, as .*a.png, and 1 hold values, as .*b"
+    message = "RGB colours in 1 mask, as .*a.png, and values in 1, as .*b"
     with pytest.raises(ValueError, match=message):
         SegmentationFolder(tmp_path).check()
 
@@ -377,7 +377,7 @@ def test_splits_share_one_reading_of_the_files(folder_of_three):
         ({"num_classes": True}, "num_classes .*Received: True"),
         ({"colors": [RED, RED]}, "distinct.*2 times"),
         ({"colors": [(1, 2)]}, r"of 3, each .*0..255.*Received: \[\(1, 2\)\]"),
-        ({"class_names": [*"abc"], "palette": [RED]}, "1 colours for 3 names"),
+        ({"class_names": [*"abc"], "palette": [RED]}, "1 colour for 3 names"),
     ],
 )
 def test_arguments_that_do_not_fit_are_errors(

@@ -60,7 +60,7 @@ def test_the_report_lists_all_that_is_wrong_at_once(tmp_path):
         (masks / "ü.png", "cannot be opened"),
         (masks / "g h.png", "holds label 9"),
         (images / "twice.png", "Remove or rename one"),
-        (masks / "alone.png", "1 of 10 masks have no image"),
+        (masks / "alone.png", "1 of 10 masks without an image"),
         (images / "loop", "Remove the link"),
     ]
     for path, what in expected:
@@ -76,10 +76,10 @@ def test_a_folder_with_files_left_over_says_so_at_once(tmp_path):
     write(tmp_path, "a", [[0, 1]])
     write(tmp_path, "b", [[0, 1]])
     (tmp_path / "masks" / "b.png").unlink()
-    with pytest.warns(UserWarning, match="1 problems.*1 of 2 images have no"):
+    with pytest.warns(UserWarning, match="1 problem, .*1 of 2 images without"):
         folder = SegmentationFolder(tmp_path)
     assert len(folder) == 1
-    with pytest.raises(ValueError, match="1 of 2 images have no mask"):
+    with pytest.raises(ValueError, match="1 of 2 images without a mask"):
         folder.check()
 
 
@@ -159,7 +159,7 @@ def test_lists_choose_and_split_the_pairs(tmp_path):
     assert sorted(names) == ["1.png", "two words.png"]
     assert {pair.image.parent.name for pair in val.pairs} == {"bonn", "images"}
     (note,) = folder.report().notes
-    assert "1 of 5 pairs are in no list" in note and "unused.png" in note
+    assert "1 of 5 pairs left out, as no list" in note and "unused.png" in note
     assert f"note: {note}" in str(folder.report())
     assert (train.training, val.training) == (True, False)
 
@@ -172,8 +172,8 @@ def test_lists_that_do_not_fit_are_named(tmp_path):
     with pytest.warns(UserWarning, match="2 problems"):
         folder = SegmentationFolder(tmp_path, lists={"train": path.name})
     unknown, doubtful = folder.report().problems
-    assert f"{path} has 1 lines, as '3', that name no image" in unknown
-    assert f"{path} has 1 lines, as '1', that fit several images" in doubtful
+    assert f"{path} has 1 line, as '3', of no image" in unknown
+    assert f"{path} has 1 line, as '1', of several images" in doubtful
     (tmp_path / "val.txt").write_text("2.png")
     with pytest.raises(ValueError, match="2.png in those of 'train' and 'val"):
         SegmentationFolder(
@@ -328,7 +328,7 @@ def test_bad_pairs_can_be_left_out_by_choice(tmp_path):
     with pytest.warns(UserWarning) as warned:
         folder = SegmentationFolder(tmp_path, leave_out="problems")
     told = "\n".join(str(warning.message) for warning in warned)
-    assert "1 of 4 images have no mask" in told and "d.png" in told
+    assert "1 of 4 images without a mask" in told and "d.png" in told
     assert "2 of 3 pairs left out: " in told and "b.png is empty" in told
     assert "c.png holds value 200" in told
     assert [pair.image.name for pair in folder.pairs] == ["a.png"]
@@ -338,7 +338,7 @@ def test_bad_pairs_can_be_left_out_by_choice(tmp_path):
     assert report.problems == () and len(report.notes) == 3
     assert "note: left out: Every image" in str(report)
     (tmp_path / "masks" / "a.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="All 3 pairs .*have problems"):
+    with pytest.raises(ValueError, match="No pair of .*without a problem"):
         SegmentationFolder(tmp_path, leave_out="problems", num_classes=2)
     with pytest.raises(ValueError, match="leave_out must be 'problems'"):
         SegmentationFolder(tmp_path, leave_out="problem")

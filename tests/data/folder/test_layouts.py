@@ -157,9 +157,9 @@ def test_unpaired_files_are_counted_and_named(tmp_path):
     with pytest.raises(ValueError) as error:
         find_pairs(tmp_path)
     message = str(error.value)
-    assert "7 of 8 images have no mask" in message
+    assert "7 of 8 images without a mask" in message
     assert f"{tmp_path / 'images' / '5.jpg'} and 2 more" in message
-    assert "1 of 2 masks have no image" in message
+    assert "1 of 2 masks without an image" in message
     assert str(tmp_path / "masks" / "x.png") in message
 
 
@@ -225,7 +225,7 @@ def test_a_subset_without_masks_is_an_error_unless_it_is_test(tmp_path):
     touch(tmp_path, "train/a.jpg", "trainannot/a.png", "test/c.jpg")
     assert len(find_pairs(tmp_path)) == 1
     touch(tmp_path, "val/b.jpg")
-    with pytest.raises(ValueError, match=r"1 images \(.*b.jpg\) but has no"):
+    with pytest.raises(ValueError, match=r"1 image \(.*b.jpg\) but has no"):
         find_pairs(tmp_path)
 
 

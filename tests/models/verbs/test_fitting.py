@@ -269,7 +269,7 @@ def wrong_inputs():
     return {
         "size": (x[:, :15], y[:, :15], r"\(15, 24\).*\(16, 24\)"),
         "channels": (x[..., :2], y, r"3 input channels.*\(16, 24, 2\)"),
-        "nan": (nan, y, r"x\[1\] holds 1 values that are NaN"),
+        "nan": (nan, y, r"x\[1\] holds 1 value of NaN"),
         "label": (x, label, r"label 7 at \(1, 5, 6\).*0..4 or ignore_class"),
         "shape": (x, y[:, :, :20], r"one label per pixel.*\(2, 16, 20\)"),
         "float": (x, y.astype("float32"), "integer class labels.*float32"),

@@ -237,7 +237,7 @@ def test_evaluate_runs_a_model_over_labelled_images_of_mixed_sizes():
         ),
         (
             lambda m: m.predict([np.full((16, 24, 3), np.nan)]),
-            "image 0 holds 1152 values that are NaN",
+            "image 0 holds 1152 values of NaN",
         ),
         (
             lambda m: m.predict(tiny.images(), window_size=20),

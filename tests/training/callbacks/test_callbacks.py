@@ -250,7 +250,7 @@ def test_a_run_is_described_before_its_first_step(model, capsys):
     callback = ks.callbacks("run")[0]
     begin(callback, model)
     printed = capsys.readouterr().out
-    assert printed.startswith("batch 2 = 2 x 1 devices x 1 accumulated")
+    assert printed.startswith("batch 2 = 2 x 1 device x 1 accumulated")
     assert "crop 16 x 24; learning rate encoder 0.001, decoder 0.01" in printed
     begin(callback, model, iter([]))
     assert "do not tell their size" in capsys.readouterr().out

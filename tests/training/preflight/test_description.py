@@ -46,7 +46,7 @@ def test_a_description_multiplies_out_the_batch_and_names_the_rates(model):
     assert run.rates["decoder"] == pytest.approx((0.2, 0.2))
     assert run.trainable + run.frozen == model.count_params()
     text = str(run)
-    assert "batch 12 = 4 x 1 devices x 3 accumulated, crop 16 x 24" in text
+    assert "batch 12 = 4 x 1 device x 3 accumulated, crop 16 x 24" in text
     assert "encoder 0.00125 to 0.01, decoder 0.2" in text
     assert "of 1000.00 GB" in text and "\n" not in text
 
@@ -149,7 +149,7 @@ def test_a_step_that_cannot_fit_names_the_ways_out(model):
     with pytest.raises(MemoryError) as error:
         ks.training.describe_run(model, 200, available=half)
     message = str(error.value)
-    assert "with a batch of 200 x 1 devices of 16 x 24" in message
+    assert "with a batch of 200 x 1 device of 16 x 24" in message
     # Three batches make an update already: twice as many of half the size.
     assert "a batch of 100 with compile(gradient_accumulation_steps=6)" in (
         message.replace("a batch of 99 ", "a batch of 100 ")

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_setr.tables import counted
+
 
 def decode_runs(counts):
     """The lengths of a compressed run-length string.
@@ -51,8 +53,9 @@ def decode_mask(segmentation):
     if min(runs, default=0) < 0 or sum(runs) != height * width:
         raise ValueError(
             f"Run lengths must add up to {height} * {width} = "
-            f"{height * width} pixels. Received: {sum(runs)} in {len(runs)} "
-            "runs; the annotation is damaged, get the file again."
+            f"{counted(height * width, 'pixel')}. Received: {sum(runs)} in "
+            f"{counted(len(runs), 'run')}; the annotation is damaged, get the "
+            "file again."
         )
     values = np.arange(len(runs)) % 2 == 1
     # Column by column.
