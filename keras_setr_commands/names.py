@@ -174,6 +174,8 @@ PRESETS = (
     "dinov3_vit_large_patch16",
     "dinov3_vit_large_patch16_sat493m",
 )
+# How the ones of `PRESETS` begin that are transformers without a decoder.
+ENCODERS = ("vit_", "deit_", "dinov2_", "dinov3_", "flexivit_")
 DATASETS = (
     "cityscapes",
     "cityscapes_coarse",

@@ -297,6 +297,38 @@ def preset(source):
     )
 
 
+def preset_or_none(source):
+    """What `preset` takes, or "none" for random weights."""
+    return source if source == "none" else preset(source)
+
+
+def crop_problem(crop, patch_size):
+    """What is wrong with `--crop`; None where nothing is, or nothing is said.
+
+    Args:
+        crop: pair of int or None.
+        patch_size: int or None.
+    """
+    if not crop or not patch_size:
+        return None
+    fit = [max(round(side / patch_size), 1) * patch_size for side in crop]
+    if list(crop) == fit:
+        return None
+    return (
+        f"--crop must be multiples of --patch-size {patch_size}. Received: "
+        f"{crop[0]} {crop[1]}; {fit[0]} {fit[1]} would do"
+    )
+
+
+def kind_of_preset(source):
+    """ "encoder", or "model" where it is another or only its file tells."""
+    if os.path.isdir(source):
+        return "model" if num_classes_of(source) else "encoder"
+    if source in names.PRESETS:
+        return "encoder" if source.startswith(names.ENCODERS) else "model"
+    return "encoder" if _KERAS_HUB.fullmatch(source) else "model"
+
+
 def is_exported(source):
     """Whether a path is that of an exported model, by its name."""
     if source is None:

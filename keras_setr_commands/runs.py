@@ -19,8 +19,8 @@ from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
+from keras_setr_commands.messages import one_line
 from keras_setr_commands.messages import say
-from keras_setr_commands.train import NEW_PATCH_SIZE
 
 _LABEL_OPTIONS = (
     "--colors",
@@ -81,13 +81,27 @@ def folder_run(ks, args, devices):
     say(in_options(str(report), _LABEL_OPTIONS))
     options.check_folder(folder, report)
     train, val = folder.split(args.fraction, seed=args.seed)
-    found = defaults.find(vars(args), len(train))
+    found = defaults.find(
+        vars(args),
+        len(train),
+        size=folder.median_size(),
+        own_patch_size=_patch_size_of(ks, args.preset),
+        bfloat16=_multiplies_bfloat16(),
+    )
     if found:
         say(defaults.describe(found, len(train)))
     said_batch = args.batch_size
     args = argparse.Namespace(**{**vars(args), **found})
-    crop = args.crop or folder.proposed_crop_size(_patch_size(ks, args))
-    crop = tuple(crop)
+    if args.preset == defaults.RANDOM:
+        args.preset = None
+    if args.preset is None and args.model not in names.RESNET_MODELS:
+        vars(args).update(defaults.new_encoder(vars(args)))
+    patch_size = args.patch_size or _patch_size_of(ks, args.preset)
+    if args.model not in names.RESNET_MODELS:
+        if problem := options.crop_problem(args.crop, patch_size):
+            raise CommandError(problem)
+    crop = tuple(args.crop or folder.proposed_crop_size(patch_size))
+    keras.mixed_precision.set_dtype_policy(args.precision)
     model = build_model(ks, args, crop, folder)
     batch_size = min(args.batch_size, len(train))
     batch_size, parts = fit_into_memory(
@@ -139,22 +153,31 @@ def folder_run(ks, args, devices):
     )
 
 
-def _patch_size(ks, args):
-    """What is said; or that of a preset, which its configuration tells."""
-    if args.patch_size is not None:
-        return args.patch_size
-    if args.preset is None:
-        return NEW_PATCH_SIZE
-    if (record := ks.checkpoints.PRESETS.get(args.preset)) is not None:
+def _patch_size_of(ks, preset):
+    """That of a preset, which its configuration tells."""
+    preset = preset or defaults.ENCODER
+    usual = defaults.NEW_ENCODER["patch_size"]
+    if (record := ks.checkpoints.PRESETS.get(preset)) is not None:
         shape, _ = ks.checkpoints.architecture(record)
-        return shape.get("patch_size", NEW_PATCH_SIZE)
+        return shape.get("patch_size", usual)
     try:
-        path = pathlib.Path(args.preset) / "config.json"
+        path = pathlib.Path(preset) / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return NEW_PATCH_SIZE
+        return usual
     # Ours nests it, Hugging Face's does not.
-    return config.get("config", config).get("patch_size", NEW_PATCH_SIZE)
+    return config.get("config", config).get("patch_size", usual)
+
+
+def _multiplies_bfloat16():
+    """Whether a step was measured to be faster in it: TensorFlow on Linux."""
+    if keras.config.backend() != "tensorflow":
+        return False
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags
 
 
 def build_model(ks, args, crop, folder):
@@ -175,9 +198,7 @@ def build_model(ks, args, crop, folder):
     if not args.auxiliary:
         found.update(_WITHOUT_AUXILIARY[args.model])
     if args.preset:
-        model = model_class.from_preset(
-            args.preset, patch_size=args.patch_size, **image, **found
-        )
+        model = _from_preset(model_class, args, **image, **found)
         if args.lora_rank:
             model.backbone.enable_lora(args.lora_rank)
         return model
@@ -191,10 +212,24 @@ def build_model(ks, args, crop, folder):
         num_layers=args.layers,
         hidden_dim=args.dim,
         num_heads=args.heads,
-        patch_size=_patch_size(ks, args),
+        patch_size=args.patch_size,
         **image,
     )
     return model_class(backbone, **found)
+
+
+def _from_preset(model_class, args, **options):
+    try:
+        return model_class.from_preset(
+            args.preset, patch_size=args.patch_size, **options
+        )
+    except OSError as error:
+        if args.preset != defaults.ENCODER:
+            raise
+        raise CommandError(
+            f"{one_line(error)} --preset takes a folder or file that is here, "
+            "--preset none starts at random"
+        ) from error
 
 
 def fit_into_memory(ks, model, args, batch_size, devices, is_said):
@@ -277,6 +312,7 @@ def compile_model(model, args, total_steps, parts):
 
 def recipe_run(ks, args, devices):
     """The `Run` of `--recipe`."""
+    keras.mixed_precision.set_dtype_policy(args.precision or "float32")
     recipe, small = ks.recipes[args.recipe], {}
     if args.smoke:
         recipe, small = ks.training.miniature(recipe)

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 
+from keras_setr_commands.defaults import EARLIER
 from keras_setr_commands.messages import CommandError
 
 _FILE = "settings.json"
@@ -30,6 +31,8 @@ class Settings:
                 f"with. Received: {error}. Remove it, and say all of them "
                 "again."
             ) from error
+        if "data" in self.options and "model" not in self.options:
+            self.options = EARLIER | self.options
 
     def missing(self, given, parser):
         """Options of the run that are not said now."""

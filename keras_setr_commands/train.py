@@ -15,8 +15,8 @@ end to end in seconds: a small model of its structure on generated images.
 It trains on all devices that it finds. Killed and started again by the same
 command, it goes on where it was, and so it does with more --epochs or --steps;
 options that are not said again stay as they were. --out holds checkpoints, log
-and previews. Of a folder what is not said depends on the number of images and
-on --preset; a line tells what it is.
+and previews. Of a folder it fine-tunes a pretrained encoder; what else is not
+said depends on the images and on --preset, and a line tells what it is.
 
 Of a folder the weights with the best mean IoU on whole validation images are
 kept, of a recipe the last, as published. At the end they are saved as a
@@ -31,29 +31,28 @@ import pathlib
 import tempfile
 import time
 
+from keras_setr_commands import defaults
 from keras_setr_commands import folder_recipes
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands.messages import say
 from keras_setr_commands.settings import Settings
 
-# Where nothing is pretrained.
-NEW_PATCH_SIZE = 16
 AFTER_INTERRUPT = "The same command goes on from the last checkpoint"
-# What is None here and in `defaults.TABLE` depends on the images.
+# What is None here and in `defaults.TABLE` is decided there.
 _FOLDER = {
     **options.LABEL_DEFAULTS,
     "num_classes": None,
     "names": None,
     "fraction": None,
-    "model": "pup",
+    "model": None,
     "preset": None,
-    "layers": 12,
-    "dim": 384,
-    "heads": 6,
+    "layers": None,
+    "dim": None,
+    "heads": None,
     "resnet": "50",
     "filters": None,
-    "auxiliary": True,
+    "auxiliary": None,
     "drop_path": 0.0,
     "scale_range": None,
     "balanced_crops": None,
@@ -97,7 +96,7 @@ DEFAULTS = {
     "lora_rank": None,
     "seed": 0,
     "devices": None,
-    "precision": "float32",
+    "precision": None,
     "rematerialize": None,
     "accumulate": None,
     "checkpoint_every": 500,
@@ -151,8 +150,7 @@ def add_options(parser):
         type=integer(1),
         nargs=2,
         metavar=("H", "W"),
-        help="what is trained on; by default as large as the images allow, "
-        "512 at most",
+        help="what is trained on",
     )
     add(
         "--batch-size",
@@ -173,8 +171,7 @@ def add_options(parser):
         "--patch-size",
         type=integer(1),
         metavar="N",
-        help="of the encoder; by default that of the weights it starts from, "
-        "which are resampled for any other, or 16",
+        help="of the encoder; weights are resampled for another than theirs",
     )
     add(
         "--lora-rank",
@@ -197,7 +194,8 @@ def add_options(parser):
             ("float32", "mixed_bfloat16", "mixed_float16"), "precision"
         ),
         metavar="NAME",
-        help="float32, mixed_bfloat16 or mixed_float16",
+        help="float32, mixed_bfloat16 or mixed_float16; by default of --data "
+        "the second where the processor multiplies it",
     )
     add(
         "--rematerialize",
@@ -249,10 +247,11 @@ def add_options(parser):
     )
     add(
         "--preset",
-        type=options.preset,
+        type=options.preset_or_none,
         help="weights to start from, anything that from_preset takes: a "
         "segmenter keeps its decoder, an encoder gets a new one; --layers, "
-        "--dim, --heads and --resnet are then the preset's",
+        "--dim, --heads and --resnet are then the preset's. By default "
+        f"{defaults.ENCODER}; none for random weights",
     )
     add("--layers", type=integer(1), metavar="N")
     add("--dim", type=integer(1), metavar="N")
@@ -267,8 +266,7 @@ def add_options(parser):
     add(
         "--auxiliary",
         action=argparse.BooleanOptionalAction,
-        help="heads that only train, as the published ones have; yes by "
-        "default",
+        help="heads that only train, as the published ones have",
     )
     add("--drop-path", type=number(0, below=1), metavar="RATE")
     add(
@@ -417,12 +415,8 @@ def check(parser, given):
 def _take_folder_recipe(parser, given):
     """Its options in place of its name; what is said beside it prevails."""
     recipe = folder_recipes.RECIPES[given.pop("recipe")]
-    for name in ("data", "preset"):
-        if name not in given:
-            parser.error(
-                f"--recipe {recipe.name} goes with --{name}: "
-                f"{getattr(recipe, name)}"
-            )
+    if "data" not in given:
+        parser.error(f"--recipe {recipe.name} goes with --data: {recipe.data}")
     for name, value in recipe.options.items():
         given.setdefault(name, value)
 
@@ -436,7 +430,7 @@ def _check_group(parser, given):
         if name in given:
             option = "--" + name.replace("_", "-")
             parser.error(f"{option} goes with --{other}, not with --{has}")
-    if "preset" in given:
+    if given.get("preset", defaults.RANDOM) != defaults.RANDOM:
         for name in ("layers", "dim", "heads", "resnet"):
             if name in given:
                 option = "--" + name.replace("_", "-")
@@ -445,12 +439,17 @@ def _check_group(parser, given):
 
 def _check_model(parser, given):
     """Options that belong to other models."""
-    model = given.get("model", DEFAULTS["model"])
+    model = given.get("model")
     on_resnet = model in names.RESNET_MODELS
     for name in _OF_TRANSFORMERS if on_resnet else ("resnet",):
         if name in given:
             option = "--" + name.replace("_", "-")
-            parser.error(f"{option} is no option of --model {model}")
+            parser.error(
+                f"{option} is no option of --model {model}"
+                if on_resnet
+                else f"{option} goes with --model "
+                + " or ".join(names.RESNET_MODELS)
+            )
 
 
 def _check_folder(parser, args):
@@ -463,27 +462,25 @@ def _check_folder(parser, args):
     patch = args["patch_size"]
     if args["model"] in names.RESNET_MODELS:
         return
-    if args["preset"] is None:
+    if defaults.starts_from(args) == "new":
+        args = {**args, **defaults.new_encoder(args)}
         _check_new_encoder(parser, args)
-        patch = patch or NEW_PATCH_SIZE
+        patch = args["patch_size"]
     elif args["lora_rank"] and args["frozen_layers"]:
         parser.error(
             "--lora-rank freezes all of the encoder but its updates; leave "
             "--frozen-layers out"
         )
-    crop = args["crop"]
-    if crop and patch and any(side % patch for side in crop):
-        fit = [max(round(side / patch), 1) * patch for side in crop]
-        parser.error(
-            f"--crop must be multiples of --patch-size {patch}. Received: "
-            f"{crop[0]} {crop[1]}; {fit[0]} {fit[1]} would do"
-        )
+    if problem := options.crop_problem(args["crop"], patch):
+        parser.error(problem)
 
 
 def _check_new_encoder(parser, args):
     """Options of an encoder without pretrained weights."""
     if args["lora_rank"]:
-        parser.error("--lora-rank updates pretrained weights; say --preset")
+        parser.error(
+            "--lora-rank updates pretrained weights; --preset names some"
+        )
     if args["dim"] % args["heads"]:
         parser.error(
             "--heads must divide --dim. Received: --heads "
@@ -512,7 +509,6 @@ def run(args: argparse.Namespace, given: dict) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with ks.distribute(args.devices) as devices:
         keras.utils.set_random_seed(args.seed)
-        keras.mixed_precision.set_dtype_policy(args.precision)
         build = runs.recipe_run if args.recipe else runs.folder_run
         run = build(ks, args, devices)
         if devices.is_chief:

@@ -47,7 +47,7 @@ def test_what_is_said_beside_it_prevails(line):
     assert given["epochs"] == 2
 
 
-@pytest.mark.parametrize("name", ["data", "preset"])
+@pytest.mark.parametrize("name", ["data"])
 def test_it_asks_for_what_it_needs(name, recipe, line, capsys):
     at = line.index(f"--{name}")
     del line[at : at + 2]

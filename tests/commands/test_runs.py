@@ -52,14 +52,12 @@ def test_a_batch_is_cut_where_little_memory_is_free(ks, monkeypatch, capsys):
 
 
 def test_the_patch_size_of_a_preset_is_found(ks, tmp_path):
-    def patch_size(preset, said=None):
-        args = argparse.Namespace(preset=preset, patch_size=said)
-        return runs._patch_size(ks, args)
+    def patch_size(preset):
+        return runs._patch_size_of(ks, preset)
 
-    assert patch_size(None) == 16 and patch_size("hf://a/b") == 16
+    assert patch_size(None) == 14 and patch_size("hf://a/b") == 16
     assert patch_size("setr_pup_large_ade20k_512") == 16
     (tmp_path / "config.json").write_text('{"patch_size": 14}')
     assert patch_size(str(tmp_path)) == 14
     (tmp_path / "config.json").write_text('{"config": {"patch_size": 8}}')
     assert patch_size(str(tmp_path)) == 8
-    assert patch_size(str(tmp_path), said=32) == 32

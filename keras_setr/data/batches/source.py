@@ -106,6 +106,11 @@ class SegmentationSource:
             counts += np.bincount(label.ravel(), minlength=256)
         return counts[:number]
 
+    def median_size(self) -> tuple[int, int]:
+        """`(H, W)`: the median height and width of the images, in pixels."""
+        height, width = np.median(self._image_sizes(), axis=0)
+        return int(height), int(width)
+
     @checked(patch_size=integer(1, 512))
     def proposed_crop_size(self, patch_size: int = 16) -> tuple[int, int]:
         """A size to train at that fits the images: what `batches` takes.
@@ -122,10 +127,9 @@ class SegmentationSource:
             `(H, W)`, the largest multiples of the patches within the median
             height and width, at most 512 each and at least one patch.
         """
-        median = np.median(self._image_sizes(), axis=0)
         height, width = (
-            max(int(min(side, _LARGEST_CROP)) // patch_size, 1) * patch_size
-            for side in median
+            max(min(side, _LARGEST_CROP) // patch_size, 1) * patch_size
+            for side in self.median_size()
         )
         return height, width
 
