@@ -40,7 +40,9 @@ LINES = {
     "train --data data --out o extra": "unexpected argument 'extra'",
     "train --data data --out o --crop 64": "--crop: expected 2 arguments",
     "train --data data --out o --crop 0 64": "--crop: at least 1 '0'",
-    "train --data data --out o --crop 60 64 --preset none": "--crop multiples 16 64 64",
+    "train --data data --out o --crop 60 64 --preset none": (
+        "--crop multiples 16 64 64"
+    ),
     "train --data data --out o --crop 64 64 --patch-size 14": "14 70 70",
     "train --data data --out o --learning-rate nan": "--learning-rate: 'nan'",
     "train --data data --out o --learning-rate 0": "--learning-rate: above 0",
@@ -67,17 +69,23 @@ LINES = {
     "train --data data --out o --dim 100 --heads 3": "--heads divide 3 100",
     "train --data data --out o --drop-path 1": "--drop-path: '1'",
     "train --data data --out o --layer-decay 2": "--layer-decay: at most 1",
-    "train --data data --out o --frozen-layers 13 --preset none": "--frozen-layers 12 13",
+    "train --data data --out o --frozen-layers 13 --preset none": (
+        "--frozen-layers 12 13"
+    ),
     "train --data data --out o --patch-size 0": "--patch-size: 1 '0'",
     "train --data data --out o --lora-rank 0": "--lora-rank: 1 '0'",
-    "train --data data --out o --lora-rank 4 --preset none": "--lora-rank --preset",
+    "train --data data --out o --lora-rank 4 --preset none": (
+        "--lora-rank --preset"
+    ),
     "train --data data --out o --preset preset --lora-rank 4 "
     "--frozen-layers 1": "--lora-rank freezes --frozen-layers out",
     "train --data data --out o --crop 64 64 --patch-size 14 --preset preset": (
         "--crop multiples 14 70 70"
     ),
     "train --data data --out o --model fcn --heads 2": "--heads no --model fcn",
-    "train --data data --out o --resnet 101": "--resnet --model fcn semantic_fpn",
+    "train --data data --out o --resnet 101": (
+        "--resnet --model fcn semantic_fpn"
+    ),
     "train --data data --out o --model fcn --resnet 18": "depth '18' 50, 101",
     "train --data data --out o --names nothing.txt": "--names: must be a file",
     "train --data data --out o --names data": "--names: a folder",
