@@ -66,6 +66,11 @@ def _steps(count, most):
     return value
 
 
+def _share(count):
+    """The epochs between `count` validations."""
+    return lambda known: max(known["epochs"] // count, 1)
+
+
 def _patches(count):
     """A crop of so many patches a side, within the images."""
 
@@ -147,6 +152,7 @@ TABLE = (
     ),
     Default("precision", "float32", "exact, and no slower elsewhere"),
     # Whole images take as long as a few epochs of their crops.
+    Default("validate_every", _share(2), _MEASURED, **_FEW),
     Default("validate_every", 5, "not measured", images=1000),
     Default("validate_every", 1, "not measured"),
 )
@@ -183,7 +189,7 @@ def find(said, images, size=(512, 512), own_patch_size=14, bfloat16=False):
         said: dict of options, None where nothing was said.
         images: int. How many are trained on.
         size: `(H, W)`, the median of the images'.
-        own_patch_size: callable or int. Of the weights it starts from.
+        own_patch_size: int. Of the weights it starts from.
         bfloat16: bool. Whether this machine multiplies it fast.
 
     Returns:

@@ -176,6 +176,14 @@ def shard(text):
     return int(match[1]) - 1, int(match[2])
 
 
+def fold(text):
+    """`K/N`, the Kth of N folds, as it is said."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]) >= 2:
+        _refuse("K/N, the Kth of N folds, as 1/5", text)
+    return text
+
+
 def label_pair(text):
     """`VALUE=LABEL`, as `(value, label)`."""
     match = re.fullmatch(r"(\d+)[=:](\d+)", text)

@@ -17,6 +17,7 @@ from keras_setr.tables import counted
 from keras_setr_commands import defaults
 from keras_setr_commands import names
 from keras_setr_commands import options
+from keras_setr_commands.bfloat16 import multiplies_bfloat16
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
 from keras_setr_commands.messages import one_line
@@ -80,13 +81,13 @@ def folder_run(ks, args, devices):
     report = folder.report()
     say(in_options(str(report), _LABEL_OPTIONS))
     options.check_folder(folder, report)
-    train, val = folder.split(args.fraction, seed=args.seed)
+    train, val = _divided(folder, args)
     found = defaults.find(
         vars(args),
         len(train),
         size=folder.median_size(),
         own_patch_size=_patch_size_of(ks, args.preset),
-        bfloat16=_multiplies_bfloat16(),
+        bfloat16=multiplies_bfloat16(),
     )
     if found:
         say(defaults.describe(found, len(train)))
@@ -153,6 +154,14 @@ def folder_run(ks, args, devices):
     )
 
 
+def _divided(folder, args):
+    """What is trained on and what is validated with."""
+    if args.fold is None:
+        return folder.split(args.fraction, seed=args.seed)
+    fold, number = map(int, args.fold.split("/"))
+    return folder.folds(number, seed=args.seed)[fold - 1]
+
+
 def _patch_size_of(ks, preset):
     """That of a preset, which its configuration tells."""
     preset = preset or defaults.ENCODER
@@ -167,17 +176,6 @@ def _patch_size_of(ks, preset):
         return usual
     # Ours nests it, Hugging Face's does not.
     return config.get("config", config).get("patch_size", usual)
-
-
-def _multiplies_bfloat16():
-    """Whether a step was measured to be faster in it: TensorFlow on Linux."""
-    if keras.config.backend() != "tensorflow":
-        return False
-    try:
-        flags = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags
 
 
 def build_model(ks, args, crop, folder):

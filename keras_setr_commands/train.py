@@ -45,6 +45,7 @@ _FOLDER = {
     "num_classes": None,
     "names": None,
     "fraction": None,
+    "fold": None,
     "model": None,
     "preset": None,
     "layers": None,
@@ -238,6 +239,13 @@ def add_options(parser):
         type=number(above=0, below=1),
         metavar="SHARE",
         help="of the pairs to validate with",
+    )
+    add(
+        "--fold",
+        type=options.fold,
+        metavar="K/N",
+        help="validate with the Kth of N equal parts, the same for one --seed, "
+        "and train on the others",
     )
     add(
         "--model",
@@ -453,6 +461,11 @@ def _check_model(parser, given):
 
 
 def _check_folder(parser, args):
+    if args["fold"] and args["fraction"]:
+        parser.error(
+            "--fold and --fraction must not both be given; a fold of "
+            f"{args['fold']} is one part of {args['fold'].split('/')[1]}"
+        )
     low, high = args["scale_range"] or (1, 1)
     if low > high:
         parser.error(

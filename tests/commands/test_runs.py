@@ -8,6 +8,8 @@ import pytest
 from keras_setr.training.preflight import memory
 from keras_setr_commands import defaults
 from keras_setr_commands import runs
+from keras_setr_commands.bfloat16 import multiplies_bfloat16
+from keras_setr_commands.messages import CommandError
 from keras_setr_commands.train import DEFAULTS
 from tests import tiny
 
@@ -61,3 +63,53 @@ def test_the_patch_size_of_a_preset_is_found(ks, tmp_path):
     assert patch_size(str(tmp_path)) == 14
     (tmp_path / "config.json").write_text('{"config": {"patch_size": 8}}')
     assert patch_size(str(tmp_path)) == 8
+
+
+def test_an_encoder_that_cannot_be_fetched_names_the_ways_round():
+    class Model:
+        @classmethod
+        def from_preset(cls, preset, **_):
+            raise OSError(f"{preset} cannot be downloaded: no route.")
+
+    def start(preset):
+        args = argparse.Namespace(preset=preset, patch_size=8)
+        runs._from_preset(Model, args)
+
+    with pytest.raises(CommandError, match="no route.*--preset.*none"):
+        start(defaults.ENCODER)
+    with pytest.raises(OSError, match="no route.$"):
+        start("vit_base_patch16_384")
+
+
+def test_a_fold_is_what_is_validated_with():
+    class Folder:
+        def split(self, fraction, seed):
+            return "split", fraction, seed
+
+        def folds(self, number, seed):
+            return [(fold, number, seed) for fold in range(number)]
+
+    def divided(**said):
+        args = argparse.Namespace(**{**DEFAULTS, **said})
+        return runs._divided(Folder(), args)
+
+    assert divided(seed=3) == ("split", None, 3)
+    assert divided(fold="2/5", seed=3) == (1, 5, 3)
+
+
+@pytest.mark.parametrize(
+    "capability, is_fast", [((7, 5), False), ((8, 0), True), ((9, 0), True)]
+)
+def test_a_gpu_is_asked_what_it_multiplies(capability, is_fast, monkeypatch):
+    import torch
+
+    cuda = {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "get_device_capability": lambda index: capability,
+    }
+    for name, value in cuda.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    assert multiplies_bfloat16() is is_fast
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert not multiplies_bfloat16()

@@ -337,11 +337,44 @@ class SegmentationFolder(SegmentationSource):
             )
         size = min(max(round(fraction * len(pairs)), 1), len(pairs) - 1)
         order = np.random.default_rng(seed).permutation(len(pairs))
-        drawn = {pairs[index] for index in order[:size]}
-        return (
-            self._part([p for p in pairs if p not in drawn], training=True),
-            self._part([p for p in pairs if p in drawn], training=False),
-        )
+        return self._divided(pairs, order[:size])
+
+    @checked(number=integer(2), seed=integer(0))
+    def folds(
+        self, number: int, seed: int = 0
+    ) -> "list[tuple[SegmentationFolder, SegmentationFolder]]":
+        """Every pair in one validation part: cross-validation.
+
+        ```python
+        for train, val in folder.folds(5):
+            ...
+        ```
+
+        Args:
+            number: int. Of the folds, at most that of the pairs.
+            seed: int. Seed of the draw.
+
+        Returns:
+            list of `(train, val)` as `split` gives them, whose `val` differ in
+            size by at most one pair and have none in common. The folder's own
+            `train` and `val` subsets are drawn from together; pairs of a
+            subset `test` are in no part.
+
+        Raises:
+            ValueError: where there are fewer pairs than folds.
+        """
+        pairs = [pair for pair in self.pairs if pair.subset != "test"]
+        if number > len(pairs):
+            raise ValueError(
+                "number of folds must be at most that of the pairs outside of "
+                f"a test subset. Received: {number} for {len(pairs)} in "
+                f"{self.directory}."
+            )
+        order = np.random.default_rng(seed).permutation(len(pairs))
+        return [
+            self._divided(pairs, order[first::number])
+            for first in range(number)
+        ]
 
     @checked(name=string())
     def subset(self, name: str) -> "SegmentationFolder":
@@ -387,6 +420,14 @@ class SegmentationFolder(SegmentationSource):
             )
         )
         return part
+
+    def _divided(self, pairs, drawn):
+        """Parts without and with the pairs of some indices."""
+        drawn = {pairs[index] for index in drawn}
+        return (
+            self._part([p for p in pairs if p not in drawn], training=True),
+            self._part([p for p in pairs if p in drawn], training=False),
+        )
 
     def _part(self, pairs, training):
         part = copy.copy(self)

@@ -302,6 +302,24 @@ def test_a_split_is_seeded_complete_and_keeps_the_classes(tmp_path):
     assert [len(part) for part in folder.split()] == [8, 2]
 
 
+def test_folds_validate_with_every_pair_once(tmp_path):
+    write(tmp_path, {str(n): [[0, 1]] for n in range(10)})
+    folder = SegmentationFolder(tmp_path)
+    folds = folder.folds(3, seed=1)
+    assert sorted(len(val) for _, val in folds) == [3, 3, 4]
+    validated = [pair for _, val in folds for pair in val.pairs]
+    assert sorted(validated, key=folder.pairs.index) == list(folder.pairs)
+    for train, val in folds:
+        assert (train.training, val.training) == (True, False)
+        assert set(train.pairs) == set(folder.pairs) - set(val.pairs)
+    again, other = (folder.folds(3, seed=seed) for seed in (1, 2))
+    assert [v.pairs for _, v in again] == [v.pairs for _, v in folds]
+    assert [v.pairs for _, v in other] != [v.pairs for _, v in folds]
+    assert [len(val) for _, val in folder.folds(10)] == [1] * 10
+    with pytest.raises(ValueError, match="Received: 11 for 10"):
+        folder.folds(11)
+
+
 @pytest.mark.parametrize("fraction", [0, 1, 20, -0.5])
 def test_a_fraction_must_lie_between_0_and_1(folder_of_three, fraction):
     with pytest.raises(ValueError, match=f"Received: {fraction}"):
@@ -328,6 +346,8 @@ def test_own_subsets_are_used_and_test_is_left_out(tmp_path):
     assert {pair.subset for pair in val.pairs} == {"val"}
     assert (len(train), len(val)) == (4, 2)
     assert [len(part) for part in folder.split(0.5)] == [3, 3]
+    drawn = {p.subset for _, val in folder.folds(6) for p in val.pairs}
+    assert drawn == {"train", "val"}
     assert len(folder.subset("test")) == 3
     assert folder.subset("training").training is True
     assert folder.subset("test").training is False
