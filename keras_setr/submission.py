@@ -25,6 +25,7 @@ from keras_setr.arguments import string
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.images import load_image
 from keras_setr.files.images import save_labels
+from keras_setr.files.whole import make_folder
 from keras_setr.files.whole import remove_partial
 from keras_setr.files.whole import written_whole
 from keras_setr.inference import VERBOSE
@@ -320,7 +321,7 @@ def write_submission(
             )
         save_labels(targets[path], values[labels])
 
-    pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     remove_partial(out)
     run = segment_files(
         model,

@@ -131,6 +131,12 @@ def in_options(text, options):
     text = re.sub(
         r"\bcompile\((gradient_accumulation_steps=\d+)\)", r"\1", text
     )
+    if "--encoder" in options:
+        text = re.sub(
+            r"Choose one: .* for the encoder itself\.",
+            "--encoder makes a preset of it, for any decoder to start from.",
+            text,
+        )
     if "--precision" in options:
         text = re.sub(r'\bdtype="(mixed_\w+)"', r"--precision \1", text)
     for argument, option in OPTIONS.items():

@@ -11,9 +11,11 @@ import json
 import os
 import pathlib
 import re
+import tempfile
 
 from keras_setr_commands import names
 from keras_setr_commands.messages import CommandError
+from keras_setr_commands.messages import in_options
 
 BACKENDS = ("tensorflow", "jax", "torch")
 # Names of KerasHub's own encoders, which it knows better.
@@ -255,12 +257,15 @@ def new_folder(path):
                     f"must be a folder. Received: {path!r}, but {part} is a "
                     "file"
                 )
-            if not os.access(part, os.W_OK):
+            try:
+                # Only trying tells: /proc and the like refuse root, too.
+                with tempfile.TemporaryDirectory(dir=part):
+                    break
+            except OSError as error:
                 raise argparse.ArgumentTypeError(
                     f"must be a folder to write to. Received: {path!r}, but "
-                    f"{part} may not be written to"
-                )
-            break
+                    f"nothing can be written into {part} ({error.strerror})"
+                ) from error
     return path
 
 
@@ -486,6 +491,24 @@ def check_labels(parser, given):
                 f"--ignore and --label-map contradict each other: {value} is "
                 f"ignored, and label {mapped[value]}"
             )
+
+
+def check_pairs(parser, given):
+    """End the command where --data does not hold pairs, or not --subset.
+
+    What finds them needs no Keras, so that nobody waits for it.
+    """
+    from keras_setr.data.folder import layouts
+
+    place = given["data"]
+    try:
+        pairs = layouts.find_pairs(
+            place, given.get("images"), given.get("masks"), problems=[]
+        )
+        if "subset" in given:
+            layouts.subset_of(pairs, given["subset"], place)
+    except (OSError, ValueError) as error:
+        parser.error(in_options(str(error), parser.options))
 
 
 def check_views(parser, given):

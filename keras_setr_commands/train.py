@@ -418,6 +418,7 @@ def check(parser, given):
                 f"Received: {given['out']}; name a new one, such as runs/a"
             )
         _check_folder(parser, {**DEFAULTS, **given})
+        options.check_pairs(parser, given)
 
 
 def _take_folder_recipe(parser, given):

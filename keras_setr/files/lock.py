@@ -12,6 +12,8 @@ import os
 import pathlib
 import platform
 
+from keras_setr.files.whole import make_folder
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -38,7 +40,7 @@ def only_process(path, doing):
         ValueError: another process holds it.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor = _acquire(path, doing)
     try:
         who = {

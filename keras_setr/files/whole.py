@@ -29,6 +29,21 @@ _OCCUPIED = (errno.EEXIST, errno.ENOTEMPTY)
 _in_use: set[str] = set()
 
 
+def make_folder(path):
+    """Make a folder, and those above it, where they are missing.
+
+    Raises:
+        OSError: as of `os.makedirs`; it says what would do.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise type(error)(
+            f"{path} must be a folder, or one that can be made. Received: "
+            f"{error.strerror} ({error.filename}); name another place."
+        ) from error
+
+
 @contextlib.contextmanager
 def written_whole(path):
     """A temporary path beside `path`, which takes its place at the end.
@@ -48,7 +63,7 @@ def written_whole(path):
     """
     # A link stays a link, as for `open`.
     path = pathlib.Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if path.exists():
         open(path, "r+b").close()  # raises if the file is protected
     with _partial(path) as partial:
@@ -81,7 +96,7 @@ def folder_written_whole(path, replace=True):
         OSError: as of `written_whole`.
     """
     path = pathlib.Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     restore_folder(path)
     with _partial(path) as partial:
         partial.mkdir()
@@ -113,7 +128,7 @@ def written_in_parts(path):
         `pathlib.Path` to append to.
     """
     path = pathlib.Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     kept = path.with_name(f"{path.name}.part")
     partial = _beside(path, "partial")
     _in_use.add(partial.name)

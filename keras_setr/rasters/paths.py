@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_setr.files.lock import only_process
+from keras_setr.files.whole import make_folder
 from keras_setr.files.whole import written_whole
 
 TIFF = (".tif", ".tiff")
@@ -133,7 +134,7 @@ class PathSink:
     def open(self) -> None:
         """Make the file of plain numbers, or go on with what is there."""
         size = int(np.prod(self._shape)) * self._dtype.itemsize
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         # In place: no other worker's bands are touched.
         descriptor = os.open(self.raw, os.O_RDWR | os.O_CREAT, 0o666)
         self._file = os.fdopen(descriptor, "r+b", buffering=0)

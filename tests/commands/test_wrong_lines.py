@@ -28,6 +28,13 @@ LINES = {
     "train --data data --out data": "--out must another folder Received: data;",
     "train --data data --out data/images": "Received: data/images runs/a",
     "train --data text.txt --out o": "--data: must be a folder a file",
+    "train --data empty --out o": "--data must hold images nothing --images",
+    "train --data data/images --out o": "--data must Did you mean /data?",
+    "train --data data --out o --images images --masks no": "--masks 'no'",
+    "train --data data --out /proc/o": "--out: '/proc/o' into /proc (",
+    "evaluate preset --data empty": "--data must hold images nothing",
+    "evaluate preset --data data --subset val": "--subset 'val' no subsets",
+    "segment preset data/images --out /proc/o": "--out: into /proc (",
     "train --data data --out text.txt": "--out: must be a folder is a file",
     "train --data data --out text.txt/a": "--out: must be a folder a file",
     "train --data data --out o --epochs 0": "--epochs: must be 1 '0'",
@@ -200,7 +207,12 @@ def folder(tmp_path, monkeypatch):
     """The current folder, with what the lines name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])
-    for path in ("data/images/1.png", "preset/config.json", "weights.pth"):
+    for path in (
+        "data/images/1.png",
+        "data/masks/1.png",
+        "preset/config.json",
+        "weights.pth",
+    ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("{}")
     (tmp_path / "three").mkdir()
@@ -322,8 +334,10 @@ def lines_of_the_documentation():
 
 @pytest.mark.parametrize("line", lines_of_the_documentation())
 def test_the_lines_of_the_documentation_are_right(line, folder):
-    for name in ("DIR", "camvid", "leftImg8bit/test", "photos", "runs/a"):
+    for name in ("leftImg8bit/test", "photos", "runs/a"):
         (folder / name).mkdir(parents=True)
+    for name in ("DIR", "camvid"):
+        (folder / name).symlink_to(folder / "data")
     (folder / "my_data").mkdir()
     for name in ("PRESET", "runs/a/preset"):
         (folder / name).mkdir()

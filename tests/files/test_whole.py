@@ -45,6 +45,16 @@ def start(code, *arguments):
     return process
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_what_would_do(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in ("/proc/nowhere", tmp_path / "file" / "runs"):
+        for write in (written_whole, folder_written_whole):
+            with pytest.raises(OSError, match="name another place") as error:
+                with write(pathlib.Path(place) / "new"):
+                    pass
+            assert f"{place} must be a folder" in str(error.value)
+
+
 # The module alone: the package would import Keras.
 HOLD_FILE = """
 import importlib.util, sys, time

@@ -25,8 +25,8 @@ from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.folder.class_names import read_class_names
 from keras_setr.data.folder.contents import FolderContents
 from keras_setr.data.folder.label_source import LabelSource
-from keras_setr.data.folder.layouts import SUBSETS
 from keras_setr.data.folder.layouts import find_pairs
+from keras_setr.data.folder.layouts import subset_of
 from keras_setr.data.folder.lists import assign_subsets
 from keras_setr.data.folder.problems import find_problems
 from keras_setr.data.folder.problems import fold
@@ -383,15 +383,8 @@ class SegmentationFolder(SegmentationSource):
         Args:
             name: `"train"`, `"val"`, `"test"` or another one that is found.
         """
-        name = SUBSETS.get(name, name)
-        pairs = [pair for pair in self.pairs if pair.subset == name]
-        if not pairs:
-            found = sorted({p.subset for p in self.pairs if p.subset})
-            raise ValueError(
-                f"name must be a subset of {self.directory}. Received: "
-                f"{name!r}; it has {', '.join(found) or 'no subsets'}."
-            )
-        return self._part(pairs, training=name == "train")
+        pairs = subset_of(self.pairs, name, self.directory)
+        return self._part(pairs, training=pairs[0].subset == "train")
 
     def read_as(self, classes: Classes) -> "SegmentationFolder":
         """The same pairs, their masks read as those that classes come from.

@@ -120,6 +120,28 @@ def find_pairs(directory, images=None, masks=None, problems=None):
     return pairs
 
 
+def subset_of(pairs, name, directory):
+    """The pairs of one subset, as a list.
+
+    Args:
+        pairs: sequence of `Pair`.
+        name: str. As in `Pair`, or a folder's name for it, as "validation".
+        directory: path of the folder, for the error.
+
+    Raises:
+        ValueError: there are none.
+    """
+    name = SUBSETS.get(name, name)
+    chosen = [pair for pair in pairs if pair.subset == name]
+    if not chosen:
+        found = sorted({pair.subset for pair in pairs if pair.subset})
+        raise ValueError(
+            f"name must be a subset of {directory}. Received: {name!r}; it "
+            f"has {', '.join(found) or 'no subsets'}."
+        )
+    return chosen
+
+
 def _find_pairs(directory, images, masks, problems):
     directory = pathlib.Path(directory)
     if not directory.exists():
