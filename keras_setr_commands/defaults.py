@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 from keras_setr_commands import names
+from keras_setr_commands.options import decoder_of
 from keras_setr_commands.options import kind_of_preset
 from keras_setr_commands.options import spelled
 
@@ -108,6 +109,12 @@ TABLE = (
     ),
     Default("batch_size", 4, _MEASURED, **_FEW),
     Default("batch_size", 8, f"{_PAPER}, on Cityscapes"),
+    Default(
+        "model",
+        lambda known: known["decoder"],
+        "what the preset is",
+        known={"has_decoder": True},
+    ),
     Default("model", "naive", _MEASURED, **_FEW_ENCODER),
     Default("model", "pup", "the best on Cityscapes in the paper, Table 5"),
     Default("filters", 256, _MEASURED, **_FEW_NAIVE),
@@ -207,8 +214,11 @@ def find(said, images, size=(512, 512), own_patch_size=14, bfloat16=False):
     Returns:
         dict from the options of `TABLE` that were not said to values.
     """
+    decoder = said["preset"] and decoder_of(said["preset"])
     known = {
         **said,
+        "decoder": decoder,
+        "has_decoder": decoder is not None,
         "images": images,
         "size": size,
         "side": min(size),

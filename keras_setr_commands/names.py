@@ -185,13 +185,14 @@ DATASETS = (
 )
 # With their numbers of classes.
 TEST_SERVERS = {"ade20k": 150, "cityscapes": 19}
-MODELS = (
-    "naive",
-    "pup",
-    "mla",
-    "fcn",
-    "semantic_fpn",
-)
+# With the name of each one's class.
+MODELS = {
+    "naive": "SETRNaive",
+    "pup": "SETRPUP",
+    "mla": "SETRMLA",
+    "fcn": "FCN",
+    "semantic_fpn": "SemanticFPN",
+}
 # Of these, the ones on a ResNet; --layers and the like are of the others.
 RESNET_MODELS = ("fcn", "semantic_fpn")
 IMAGE_SUFFIXES = (

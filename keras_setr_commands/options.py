@@ -361,11 +361,30 @@ def model(source):
 def num_classes_of(source):
     """The number of classes of a preset folder; `None` where it tells none."""
     try:
-        path = pathlib.Path(source) / "task.json"
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return content["config"]["num_classes"]
+        return _task_of(source)["config"]["num_classes"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def decoder_of(source):
+    """The one of `names.MODELS` that a preset is; `None` where it tells none.
+
+    Args:
+        source: str. A folder, or a built-in name.
+    """
+    if source in names.PRESETS:
+        name = source.removeprefix("setr_")
+        return next((m for m in names.MODELS if name.startswith(m)), None)
+    try:
+        class_name = _task_of(source)["class_name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return next((m for m, c in names.MODELS.items() if c == class_name), None)
+
+
+def _task_of(source):
+    path = pathlib.Path(source) / "task.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _beside(path):

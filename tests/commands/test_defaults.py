@@ -1,10 +1,13 @@
 """What a training is where nothing is said."""
 
+import json
+
 import pytest
 
 from keras_setr_commands import defaults
 from keras_setr_commands.defaults import Default
 from keras_setr_commands.folder_recipes import RECIPES
+from keras_setr_commands.options import decoder_of
 from keras_setr_commands.train import DEFAULTS
 
 pytestmark = pytest.mark.no_backend
@@ -65,6 +68,7 @@ def test_few_images_fine_tune_as_it_was_measured():
         ({"preset": "dinov2_vit_base_patch14"}, "encoder"),
         ({"preset": "vit_base_patch16_224_imagenet"}, "encoder"),
         ({"preset": "setr_mla_large_ade20k_512"}, "model"),
+        ({"preset": "fcn_resnet50_ade20k_512_80k"}, "model"),
         ({"preset": "resnet50_v1c"}, "model"),
         ({"preset": "weights.pth"}, "model"),
     ],
@@ -76,7 +80,8 @@ def test_what_a_training_starts_from(said, starts):
     # The decoder of a model is not thrown away, and a new one stays small.
     few = starts in (None, "encoder")
     if "model" not in said:
-        assert found["model"] == ("naive" if few else "pup")
+        kept = decoder_of(said.get("preset", ""))
+        assert found["model"] == (kept or ("naive" if few else "pup"))
     assert found["auxiliary"] is not few
 
 
@@ -84,8 +89,18 @@ def test_a_folder_of_weights_says_what_it_is(tmp_path):
     (tmp_path / "config.json").write_text('{"patch_size": 14}')
     said = {**DEFAULTS, "preset": str(tmp_path)}
     assert defaults.starts_from(said) == "encoder"
-    (tmp_path / "task.json").write_text('{"config": {"num_classes": 3}}')
+    task = {"class_name": "SETRMLA", "config": {"num_classes": 3}}
+    (tmp_path / "task.json").write_text(json.dumps(task))
     assert defaults.starts_from(said) == "model"
+    assert find(preset=str(tmp_path))["model"] == "mla"
+
+
+def test_the_decoder_of_a_preset_is_known():
+    assert decoder_of("setr_pup_large_ade20k_512") == "pup"
+    assert decoder_of("setr_naive_large_ade20k_512") == "naive"
+    assert decoder_of("semantic_fpn_resnet50_ade20k_512_160k") == "semantic_fpn"
+    assert decoder_of("dinov2_vit_small_patch14") is None
+    assert decoder_of("resnet50_v1c") is decoder_of("nowhere") is None
 
 
 def test_crops_and_patches_follow_the_images():

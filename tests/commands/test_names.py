@@ -30,7 +30,8 @@ def test_names_are_those_of_the_package():
         name: len(server.values) for name, server in TEST_SERVERS.items()
     }
     assert set(names.LOSSES) == set(LOSSES)
-    assert set(names.MODELS) == set(ks.models.MODELS)
+    classes = {n: c.__name__ for n, c in ks.models.MODELS.items()}
+    assert names.MODELS == classes
     assert set(names.IMAGE_SUFFIXES) == set(IMAGE_EXTENSIONS)
     assert set(names.WEIGHT_SUFFIXES) == set(SUFFIXES)
     assert names.FORMATS == {f.name: f.suffix for f in FORMATS.values()}
