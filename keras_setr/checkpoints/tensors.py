@@ -197,9 +197,19 @@ def _read_safetensors(path):
         if length > min(size - 8, _MOST_HEADER_BYTES):
             raise ValueError(f"its table should have {length} bytes")
         table = json.loads(read_bytes(path, 8, length))
+        if not isinstance(table, dict):
+            raise ValueError("its table is no JSON object")
         table.pop("__metadata__", None)
         places = {}
         for name, entry in table.items():
+            fields = {*entry} if isinstance(entry, dict) else set()
+            if not {"dtype", "shape", "data_offsets"} <= fields:
+                raise ValueError(f"{name!r} lacks its type, shape or place")
+            if entry["dtype"] not in _SAFETENSORS:
+                raise ValueError(
+                    f"{name!r} is of type {entry['dtype']!r}, and not of "
+                    f"{', '.join(_SAFETENSORS)}"
+                )
             dtype = numpy_dtype(_SAFETENSORS[entry["dtype"]])
             shape, (start, stop) = tuple(entry["shape"]), entry["data_offsets"]
             if not all(type(n) is int and n >= 0 for n in (*shape, start)):

@@ -143,13 +143,19 @@ def _open_npy(path):
     Raises:
         ValueError: the file is no such file, or shorter than it says.
     """
-    if isinstance(path, ImageBytes):
-        return np.load(io.BytesIO(path.content), allow_pickle=False)
-    check_regular(path)
-    if not os.path.getsize(path):
-        raise ValueError(empty_file(path))
+    in_memory = isinstance(path, ImageBytes)
+    if not in_memory:
+        check_regular(path)
+        if not os.path.getsize(path):
+            raise ValueError(empty_file(path))
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        if in_memory:
+            array = np.load(io.BytesIO(path.content), allow_pickle=False)
+        else:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is an archive of arrays, as .npz files are")
+        return array
     except FileNotFoundError:
         raise
     # NumPy meets damage with errors of many kinds.
@@ -262,6 +268,7 @@ def load_mask(
                 f"without loss: {kind} compression mixes neighbouring label "
                 "values. Save it as PNG from the original annotation."
             )
+        _check_one_page(mask, path)
         mode, raw = mask.mode, raw_mode(mask)
         grey = mode in ("I;16", "I;16B", "I;16L", "I")
         sixteen = is_sixteen_bit(mask) and not grey
@@ -290,6 +297,29 @@ def load_mask(
         return values.astype(np.uint8)
     # Pillow stretches fewer bits to 0..255: 3 of 2 bits becomes 3 * 85.
     return values // _STRETCHED[raw] if raw in _STRETCHED else values
+
+
+def _check_one_page(mask, path):
+    """Raise where a mask has several pages or frames of one size.
+
+    Labels may stand in any of them. Smaller ones are overviews of the first.
+    """
+    try:
+        pages, size = getattr(mask, "n_frames", 1), mask.size
+        if pages == 1:
+            return
+        mask.seek(1)
+        second = mask.size
+        mask.seek(0)
+    # Damaged; what decodes it says so.
+    except Exception:
+        return
+    if second == size:
+        raise ValueError(
+            f"{path} holds {pages} pages or frames, and a mask must be one "
+            "image. Save the labels as 8-bit grey PNG, one value in 0..255 "
+            "per class."
+        )
 
 
 def _mask_of_array(mask, path):

@@ -62,6 +62,9 @@ def _of_windows(content, path, error):
         text = content.decode("cp1252")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
+    if text.isascii():
+        # Bytes of 0, by which it was taken for UTF-16.
+        return text
     foreign = next(line for line in text.splitlines() if not line.isascii())
     warnings.warn(
         f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}) "

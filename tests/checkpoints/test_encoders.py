@@ -1,6 +1,7 @@
 """The same encoder in every naming gives the features of a NumPy ViT."""
 
 import json
+import struct
 
 import keras
 import keras_hub
@@ -351,3 +352,33 @@ def test_parts_that_no_table_names_are_an_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(ValueError, match="model.safetensors is no complete"):
         ks.SETRBackbone.from_preset(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ([1], "no JSON object"),
+        ({"a": {"dtype": "F32", "shape": [2]}}, "'a' lacks its"),
+        ({"a": 1}, "'a' lacks its"),
+        (
+            {"a": {"dtype": "Q7", "shape": [2], "data_offsets": [0, 8]}},
+            "'a' is of type 'Q7', and not of .*F32",
+        ),
+        (
+            {"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}},
+            "'a' has the shape",
+        ),
+        (
+            {"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}},
+            "has -8 bytes",
+        ),
+    ],
+)
+def test_a_table_of_safetensors_that_cannot_be_is_named(
+    tmp_path, table, message
+):
+    text = json.dumps(table).encode()
+    path = tmp_path / "vit.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    with pytest.raises(ValueError, match=f"vit.safetensors .*{message}"):
+        ks.SETRBackbone.from_preset(str(path), num_heads=2)

@@ -408,6 +408,28 @@ def test_npy_files_that_are_no_masks_are_named(tmp_path, array, message):
     assert str(path) in str(error.value)
 
 
+def test_an_archive_of_arrays_is_no_npy_file(tmp_path):
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.savez(file, FEW)
+    for load in (load_image, load_mask, image_size):
+        with pytest.raises(ValueError, match="a.npy .*archive of arrays"):
+            load(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "png"])
+def test_a_mask_is_one_page_with_its_overviews(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    first, second = Image.fromarray(FEW), Image.fromarray(FEW[::-1])
+    first.save(path, save_all=True, append_images=[second])
+    with pytest.raises(ValueError, match="holds 2 pages or frames") as error:
+        load_mask(path)
+    assert str(path) in str(error.value)
+    if suffix == "tif":
+        overview = first.resize((2, 1))
+        first.save(path, save_all=True, append_images=[overview])
+        np.testing.assert_array_equal(load_mask(path), FEW)
+
+
 @pytest.mark.parametrize("load", [load_image, load_mask, image_size])
 def test_a_header_that_promises_terabytes_takes_no_memory(tmp_path, load):
     path = tmp_path / "a.npy"

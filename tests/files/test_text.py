@@ -29,6 +29,14 @@ def test_what_windows_and_others_write_is_read_alike(tmp_path, content):
     assert read_text(path) == TEXT
 
 
+@pytest.mark.parametrize("content", [b"sky\0\nroad\ncar", b"a\0b\nc"])
+def test_bytes_of_0_are_no_text(tmp_path, content):
+    path = tmp_path / "classes.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="classes.txt must be a text"):
+        read_text(path)
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
 def test_older_encodings_are_read_and_said(tmp_path, encoding):
     path = tmp_path / "classes.txt"

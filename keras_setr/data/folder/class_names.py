@@ -25,6 +25,7 @@ def read_class_names(class_names, directory):
         directory: pathlib.Path.
 
     Raises:
+        OSError: there is no such file, or it may not be read.
         ValueError: a file is not in UTF-8, or does not say what label each
             name belongs to.
     """
@@ -37,13 +38,29 @@ def read_class_names(class_names, directory):
         names = tuple(class_names)
         check_names(names, "class_names")
         return names, None
-    text, palette = read_text(class_names), None
+    text, palette = _read(class_names, directory), None
     if str(class_names).lower().endswith(".json"):
         names, palette = _from_json(text, class_names)
     else:
         names = _from_lines(text, class_names)
     check_names(names, class_names)
     return names, palette
+
+
+def _read(path, directory):
+    try:
+        return read_text(path)
+    except OSError as error:
+        beside = directory / path
+        hint = (
+            f"did you mean {beside}?"
+            if beside.is_file()
+            else "a relative path begins in the current folder."
+        )
+        raise type(error)(
+            "class_names must be names, or a file of them. Received: "
+            f"{path}, which cannot be read ({error.strerror}); {hint}"
+        ) from error
 
 
 def _from_lines(text, path):

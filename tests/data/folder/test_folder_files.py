@@ -238,6 +238,19 @@ def test_images_of_five_channels_and_16_bits_reach_the_batches(tmp_path):
         SegmentationFolder(tmp_path, channels=3, image_dtype="uint16").check()
 
 
+def test_a_missing_file_of_names_is_looked_for_beside_the_masks(tmp_path):
+    write(tmp_path, "a", [[0, 1]])
+    (tmp_path / "names.txt").write_text("road\nsky\n")
+    for name, hint in (
+        ("names.txt", f"did you mean {tmp_path / 'names.txt'}"),
+        ("no.txt", "begins in the current folder"),
+        (tmp_path / "images", "cannot be read"),
+    ):
+        with pytest.raises(OSError, match="class_names must be") as error:
+            SegmentationFolder(tmp_path, class_names=name)
+        assert hint in str(error.value)
+
+
 def grey_as_rgb(directory, name, values):
     write(directory, name, np.repeat(np.array(values)[..., None], 3, -1))
 
