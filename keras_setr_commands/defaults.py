@@ -107,6 +107,12 @@ TABLE = (
         "42.27 without pretraining and 78.39 with it in the paper, Table 1(c)",
         known={"starts": None},
     ),
+    Default(
+        "preset",
+        RANDOM,
+        "what is said is of a new encoder",
+        known={"starts": "new"},
+    ),
     Default("batch_size", 4, _MEASURED, **_FEW),
     Default("batch_size", 8, f"{_PAPER}, on Cityscapes"),
     Default(
@@ -234,8 +240,7 @@ def find(said, images, size=(512, 512), own_patch_size=14, bfloat16=False):
         if row.fits(known):
             value = row.value(known) if callable(row.value) else row.value
             found[row.option] = known[row.option] = value
-            if row.option == "preset":
-                known["starts"] = "encoder"
+            known["starts"] = starts_from(known)
     return found
 
 

@@ -16,9 +16,11 @@ def recipe(request):
 
 @pytest.fixture
 def line(recipe, tmp_path):
-    """A command line of it, with a preset whose patches are of 14."""
-    for name in ("data", "preset"):
-        (tmp_path / name).mkdir()
+    """A command line of it: a pair, and a preset of patches of 14."""
+    for name in ("data/images", "data/masks", "preset"):
+        (tmp_path / name).mkdir(parents=True)
+    for part in ("images", "masks"):
+        (tmp_path / "data" / part / "1.png").touch()
     config = '{"class_name": "SETRBackbone", "config": {"patch_size": 14}}'
     (tmp_path / "preset" / "config.json").write_text(config)
     return [
