@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
     if args.space:
         extras, said = _of_space(args.preset)
         for name in ("max_pixels", "max_megabytes"):
-            said += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+            said += [options.dashed(name), str(getattr(args, name))]
         app.write_space(args.space, args.preset, extras, said)
         say(
             f"{args.space} holds the Space; to publish it: hf upload USER/NAME "

@@ -57,13 +57,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
+def dashed(name):
+    """An option's name as a command line says it, as `--batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
 def spelled(name, value):
     """An option as a command line says it, as `--crop 160 160`."""
-    name = name.replace("_", "-")
     if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
+        return dashed(name if value else f"no_{name}")
     values = value if isinstance(value, (list, tuple)) else (value,)
-    return " ".join([f"--{name}", *map(str, values)])
+    return " ".join([dashed(name), *map(str, values)])
 
 
 def nearest(name, known):

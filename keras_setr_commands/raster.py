@@ -69,7 +69,7 @@ def check(parser, given):
         for name in DEFAULTS:
             if name in given:
                 parser.error(
-                    f"--{name.replace('_', '-')} goes with --out FILE of "
+                    f"{options.dashed(name)} goes with --out FILE of "
                     f"{', '.join(names.RASTER_SUFFIXES)}. Received: --out "
                     f"{given['out']}"
                 )

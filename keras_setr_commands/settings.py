@@ -6,6 +6,7 @@ import pathlib
 
 from keras_setr_commands.defaults import EARLIER
 from keras_setr_commands.messages import CommandError
+from keras_setr_commands.options import dashed
 
 _FILE = "settings.json"
 _NEVER_KEPT = {"out", "list"}
@@ -69,7 +70,7 @@ class Settings:
             moved = name in _PATHS and not os.path.exists(str(before))
             if now == before or name in free or moved:
                 continue
-            option = "--" + name.replace("_", "-")
+            option = dashed(name)
             started = f"with {option} {_shown(before)}"
             if name not in self.options:
                 started = f"without {option}"

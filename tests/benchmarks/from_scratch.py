@@ -20,7 +20,9 @@ import json
 import sys
 import time
 
+import camvid
 from processes import last_json
+from processes import passed_on
 
 MODELS = ("naive", "pup", "mla", "hybrid", "fcn", "semantic_fpn")
 PASSED_ON = (
@@ -65,16 +67,8 @@ def train(args):
     (name,) = args.models
     crop = tuple(args.crop)
     model = build(name, crop, args.filters)
-    folder = ks.data.SegmentationFolder(
-        args.camvid, num_classes=11, ignore_values=[11, 255]
-    )
-    train, val = folder.split()
-    batches = train.batches(
-        args.batch,
-        augment=ks.data.TrainingTransform(crop, scale_range=(0.5, 1.5)),
-        seed=args.seed,
-        reader="threads",
-        steps_per_epoch=args.steps,
+    batches, images = camvid.load(
+        args.camvid, args.batch, crop, args.steps, args.every, args.seed
     )
     model.compile(
         keras.optimizers.AdamW(
@@ -95,7 +89,6 @@ def train(args):
         "cpu_seconds": (time.process_time() - start) / args.steps,
         "loss": history.history["loss"][-1],
     }
-    images = [val[index] for index in range(0, len(val), args.every)]
     result = ks.evaluate(model, images, stride=crop, verbose=0)
     found |= {
         "mean_iou": result.mean_iou,
@@ -128,10 +121,7 @@ def main():
     for name in args.models:
         line = [sys.executable, __file__, args.camvid, "--train"]
         line += ["--models", name, "--crop", *map(str, args.crop)]
-        for option in PASSED_ON:
-            line += ["--" + option.replace("_", "-")]
-            line += [str(getattr(args, option))]
-        row = last_json(line)
+        row = last_json([*line, *passed_on(args, PASSED_ON)])
         print(
             f"{name:12}{row['parameters']:12,}{row['cpu_seconds']:14.2f}"
             f"{row['loss']:6.2f}{100 * row['mean_iou']:10.2f}"

@@ -19,7 +19,9 @@ import statistics
 import sys
 import time
 
+import camvid
 from processes import last_json
+from processes import passed_on
 from resident import Peak
 from resident import resident
 
@@ -91,16 +93,8 @@ def fine_tune(args):
 
     crop = (args.crop, args.crop)
     model = build(args, patch_size, crop)
-    folder = ks.data.SegmentationFolder(
-        args.camvid, num_classes=11, ignore_values=[11, 255]
-    )
-    train, val = folder.split()
-    batches = train.batches(
-        args.batch,
-        augment=ks.data.TrainingTransform(crop, scale_range=(0.5, 1.5)),
-        seed=0,
-        reader="threads",
-        steps_per_epoch=args.steps,
+    batches, images = camvid.load(
+        args.camvid, args.batch, crop, args.steps, args.every, seed=0
     )
     if args.frozen_layers:
         model.backbone.freeze(args.frozen_layers)
@@ -118,7 +112,6 @@ def fine_tune(args):
         "step": (time.perf_counter() - start) / args.steps,
         "loss": history.history["loss"][-1],
     }
-    images = [val[index] for index in range(0, len(val), args.every)]
     stride = (args.stride, args.stride)
     result = ks.evaluate(model, images, stride=stride, verbose=0)
     found["mean_iou"] = result.mean_iou
@@ -152,11 +145,10 @@ def main():
     rows = {}
     for patch_size in args.patch_sizes:
         options = ["--patch-sizes", str(patch_size), "--fine-tune"]
-        for name in PASSED_ON:
-            option = "--" + name.replace("_", "-")
-            options += [option, str(getattr(args, name))]
         line = [sys.executable, __file__, args.weights, args.camvid]
-        rows[patch_size] = last_json([*line, *options])
+        rows[patch_size] = last_json(
+            [*line, *options, *passed_on(args, PASSED_ON)]
+        )
         print(patch_size, rows[patch_size], flush=True)
     seconds = time_forward(args)
     smallest = seconds[min(seconds)]

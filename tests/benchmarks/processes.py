@@ -32,3 +32,17 @@ def printed(command, backend=None, **environment):
 def last_json(command, backend=None, **environment):
     """The last line that a command prints, read as JSON."""
     return json.loads(printed(command, backend, **environment)[-1])
+
+
+def passed_on(args, names):
+    """Options of this program as a process of its own is given them.
+
+    Args:
+        args: `argparse.Namespace`.
+        names: sequence of str. Which of them.
+    """
+    return [
+        word
+        for name in names
+        for word in ("--" + name.replace("_", "-"), str(getattr(args, name)))
+    ]

@@ -1,4 +1,4 @@
-"""What `compile`, `fit` and `evaluate` do to a `SETRSegmenter`.
+"""What `fit` and `evaluate` do to a `SETRSegmenter`.
 
 Each function is handed the model; Keras and KerasHub do the rest.
 """
@@ -12,27 +12,14 @@ import keras_hub
 import numpy as np
 from keras import ops
 
-from keras_setr.arguments import number
-from keras_setr.losses import PixelCrossEntropy
 from keras_setr.losses import PixelLoss
-from keras_setr.losses import for_logits
 from keras_setr.losses import loss_inputs
-from keras_setr.metrics import MeanIoU
-from keras_setr.metrics import PixelAccuracy
-from keras_setr.metrics import by_name
 from keras_setr.models import keras_internals
-from keras_setr.models.verbs import compiled
 from keras_setr.models.verbs import division
 from keras_setr.models.verbs import feeding
 from keras_setr.models.verbs import inputs
 from keras_setr.models.verbs.runs import Run
-from keras_setr.optimizers import SGD
-from keras_setr.optimizers import AdamW
-from keras_setr.optimizers import CosineDecay
 from keras_setr.optimizers import Decay
-from keras_setr.optimizers import PolynomialDecay
-from keras_setr.optimizers import constant_rate_of
-from keras_setr.optimizers import layer_decay_multipliers
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
 from keras_setr.tables import counted
@@ -42,51 +29,6 @@ _BATCH_SIZE = 32
 # The main head's logits at its own resolution, in what a model returns in
 # training.
 MAIN_HEAD = "decode_head"
-
-
-def compile_options(model, optimizer, loss, metrics, jit_compile, **automatic):
-    """The arguments of `keras.Model.compile`; see `SETRSegmenter.compile`.
-
-    Args:
-        model: `SETRSegmenter`.
-        optimizer, loss, metrics, jit_compile: as for `SETRSegmenter.compile`.
-        **automatic: those that belong to the automatic optimizers.
-    """
-    compiled.check_loss(loss, model.num_classes)
-    compiled.check_metrics(metrics, model.num_classes)
-    jit_compile = compiled.JIT.check("jit_compile", jit_compile)
-    if isinstance(optimizer, str) and optimizer in ("auto", "adamw"):
-        optimizer = _automatic_optimizer(optimizer, model.backbone, **automatic)
-    elif given := {k: v for k, v in automatic.items() if v is not None}:
-        raise ValueError(
-            f"{', '.join(given)} belong to the automatic optimizers "
-            '"auto" and "adamw"; set them on the optimizer that you '
-            f"pass. Received: optimizer={optimizer!r}, "
-            + ", ".join(f"{k}={v}" for k, v in given.items())
-            + "."
-        )
-    compiled.check_optimizer(optimizer)
-    _check_accumulation(model, optimizer)
-    _check_rate(optimizer)
-    if isinstance(loss, str) and loss == "auto":
-        loss = PixelCrossEntropy(model.ignore_class)
-    loss = for_logits(loss, model.ignore_class)
-    if isinstance(metrics, str) and metrics == "auto":
-        metrics = [
-            MeanIoU(model.num_classes, model.ignore_class),
-            PixelAccuracy(model.num_classes, model.ignore_class),
-        ]
-    if isinstance(metrics, (str, list, tuple)):
-        names = [metrics] if isinstance(metrics, str) else metrics
-        metrics = [
-            by_name(m, model.num_classes, model.ignore_class) for m in names
-        ]
-    return {
-        "optimizer": optimizer,
-        "loss": loss,
-        "metrics": metrics,
-        "jit_compile": _resolve_jit(jit_compile),
-    }
 
 
 def prepare(
@@ -442,93 +384,3 @@ def _spread_decay(model, run):
         iterations - run.epoch * run.steps_per_epoch // batches,
         max(1, run.epochs * run.steps_per_epoch // batches),
     )
-
-
-def _automatic_optimizer(
-    name,
-    backbone,
-    learning_rate,
-    total_steps,
-    head_multiplier,
-    weight_decay,
-    layer_decay,
-    gradient_accumulation_steps,
-    schedule,
-    warmup_steps,
-):
-    """The optimizers of `compile`; see there."""
-    multipliers = {"head": 10.0 if head_multiplier is None else head_multiplier}
-    if layer_decay is not None:
-        multipliers |= layer_decay_multipliers(
-            backbone.depths, backbone.num_layers, layer_decay
-        )
-    common = {
-        "learning_rate_multipliers": multipliers,
-        # Keras has no accumulation over a single batch.
-        "gradient_accumulation_steps": None
-        if gradient_accumulation_steps == 1
-        else gradient_accumulation_steps,
-    }
-    is_adamw = name == "adamw"
-    if learning_rate is None:
-        learning_rate = 6e-5 if is_adamw else 0.001
-    rates = {"decay_steps": total_steps, "warmup_steps": warmup_steps or 0}
-    if schedule == "cosine":
-        schedule = CosineDecay(learning_rate, **rates)
-    else:
-        if is_adamw:
-            rates.update(end_learning_rate=0.0, power=1.0)
-        schedule = PolynomialDecay(learning_rate, **rates)
-    if is_adamw:
-        decay = 0.01 if weight_decay is None else weight_decay
-        return AdamW(schedule, weight_decay=decay, **common)
-    return SGD(schedule, momentum=0.9, l2=weight_decay or 0.0, **common)
-
-
-def _check_rate(optimizer):
-    """Raise at a learning rate that no step can be made with."""
-    if (rate := constant_rate_of(optimizer)) is not None:
-        number(0).check("learning_rate of the optimizer", rate)
-
-
-def check_ema(model, ema):
-    """Raise where the steps of an average would be rounded away."""
-    dtype = keras.backend.standardize_dtype(model.variable_dtype)
-    if ema is not None and dtype in ("bfloat16", "float16"):
-        raise ValueError(
-            f"ema needs weights of 32 bits. Received: ema={ema} for a model "
-            f"of {dtype}; build it with the dtype mixed_{dtype}."
-        )
-
-
-def _check_accumulation(model, optimizer):
-    """Raise where Keras would fail at the first step."""
-    batches = getattr(unwrapped(optimizer), "gradient_accumulation_steps", None)
-    if not batches or keras.config.backend() != "tensorflow":
-        return
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    if replicas > 1:
-        raise ValueError(
-            "Keras cannot accumulate gradients on several TensorFlow "
-            f"replicas. Received: gradient_accumulation_steps={batches} on "
-            f"{replicas} replicas. Fit a larger batch by "
-            "SETRBackbone(rematerialize=True) or mixed precision, or train "
-            "on JAX, where both go together."
-        )
-
-
-def _resolve_jit(jit_compile):
-    """`"auto"` as in Keras, but under TensorFlow only for a single GPU.
-
-    On CPUs XLA made training steps slower than TensorFlow's own kernels, and
-    takes long to compile; under a strategy of several replicas it fails.
-    """
-    if jit_compile == "auto" and keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        if (
-            not tf.config.list_physical_devices("GPU")
-            or tf.distribute.get_strategy().num_replicas_in_sync > 1
-        ):
-            return False
-    return jit_compile

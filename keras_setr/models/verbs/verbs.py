@@ -23,6 +23,7 @@ from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.models import keras_internals
+from keras_setr.models.verbs import compiling
 from keras_setr.models.verbs import division
 from keras_setr.models.verbs import fitting
 from keras_setr.models.verbs.averages import WeightAverages
@@ -160,7 +161,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
                 TensorFlow uses XLA only on a single GPU.
             **kwargs: as for `keras.Model.compile`.
         """
-        options = fitting.compile_options(
+        options = compiling.options(
             self,
             optimizer,
             loss,
@@ -175,7 +176,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
             schedule=schedule,
             warmup_steps=warmup_steps,
         )
-        fitting.check_ema(self, ema)
+        compiling.check_ema(self, ema)
         super().compile(**options, **kwargs)
         self.averages = None if ema is None else WeightAverages(self, ema)
         self._weighs_losses = kwargs.get("loss_weights") is not None
