@@ -111,6 +111,19 @@ def test_a_warning_is_a_line_and_said_once(capsys):
     assert sum("num-classes" in line for line in lines) == 1
 
 
+def test_an_encoder_alone_is_converted_by_its_option():
+    text = (
+        "vit.npz holds an encoder without a decoder. Choose one: "
+        "SETRPUP.from_preset, or SETRBackbone.from_preset for the encoder "
+        "itself."
+    )
+    assert messages.in_options(text, ["--encoder"]) == (
+        "vit.npz holds an encoder without a decoder. --encoder makes a preset "
+        "of it, for any decoder to start from."
+    )
+    assert messages.in_options(text, ["--data"]) == text
+
+
 def test_what_tensorflow_logs_on_import_is_left_out(capfd):
     with pytest.raises(KeyError), messages.without_logs():
         os.write(2, b"WARNING: All log messages before absl::InitializeLog()")
