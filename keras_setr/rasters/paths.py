@@ -19,6 +19,7 @@ import numpy as np
 from keras_setr.files.lock import only_process
 from keras_setr.files.whole import make_folder
 from keras_setr.files.whole import written_whole
+from keras_setr.rasters.adapters import give_back
 
 TIFF = (".tif", ".tiff")
 SUFFIXES = (*TIFF, ".npy")
@@ -232,6 +233,7 @@ class PathSink:
             np.lib.format.write_array_header_1_0(file, header)
             for row in range(0, len(values), step):
                 file.write(values[row : row + step].tobytes())
+                give_back(values)
 
     def _write_tiff(self, path, values):
         rasterio = _rasterio(self.path)
@@ -252,6 +254,7 @@ class PathSink:
                         target.write(
                             part.transpose(2, 0, 1), window=(rows, columns)
                         )
+                    give_back(values)
                 self._describe(target)
 
     def _profile(self):
