@@ -296,7 +296,8 @@ def write_openvino(served, spec, text, path):
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "model.onnx"
         write_onnx(served, spec, text, file)
-        model = openvino.convert_model(file)
+        # `convert_model` reports its use from a process that it forks.
+        model = openvino.Core().read_model(file)
         model.set_rt_info(text, [KEY])
         openvino.serialize(model, path, pathlib.Path(path).with_suffix(".bin"))
 
