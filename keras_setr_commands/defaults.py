@@ -172,7 +172,7 @@ TABLE = (
     Default(
         "precision",
         "mixed_bfloat16",
-        "a third of the time of a step",
+        "three quarters of the time of a step, with AVX-512 BF16",
         known={"bfloat16": True},
     ),
     Default("precision", "float32", "exact, and no slower elsewhere"),
