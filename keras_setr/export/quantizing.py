@@ -359,8 +359,14 @@ def _quantize_openvino(source, target, text, images, parts):
     os.environ.setdefault("NNCF_CI", "1")
     import nncf
     import openvino
+    from openvino import passes
 
     model = openvino.Core().read_model(source)
+    # NNCF takes the channels of weights from the constant itself, and the
+    # kernel of the patches lies behind a reshape.
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
     products = [
         (node.get_friendly_name(), _has_weights(node))
         for node in model.get_ordered_ops()

@@ -246,3 +246,21 @@ def test_recommended_is_what_is_faster_and_as_good(seconds, points, verdict):
     assert report.is_recommended == (
         verdict[-11:] == "recommended" and "not" not in verdict
     )
+
+
+@pytest.mark.backends("torch")
+def test_a_kernel_behind_a_reshape_has_its_channels(tmp_path):
+    for name in ("openvino", "nncf", "onnxscript"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    # Small ones are folded by who writes the ONNX file.
+    wide = ks.SETRBackbone(1, 384, 6, mlp_dim=16, image_shape=(16, 32, 3))
+    model = ks.SETRNaive(wide, 3, filters=8, auxiliary_layers=())
+    path = tmp_path / "model.xml"
+    report = model.export(
+        path,
+        quantize="int8",
+        calibration=images(4),
+        float_parts=(),
+        verbose=False,
+    )
+    assert path.exists() and report.float_parts == ()
