@@ -437,12 +437,12 @@ def _check_group(parser, given):
         has, other, wrong = "recipe", "data", _FOLDER
     for name in wrong:
         if name in given:
-            option = "--" + name.replace("_", "-")
+            option = options.dashed(name)
             parser.error(f"{option} goes with --{other}, not with --{has}")
     if given.get("preset", defaults.RANDOM) != defaults.RANDOM:
         for name in ("layers", "dim", "heads", "resnet"):
             if name in given:
-                option = "--" + name.replace("_", "-")
+                option = options.dashed(name)
                 parser.error(f"{option} is that of --preset; leave it out")
 
 
@@ -452,7 +452,7 @@ def _check_model(parser, given):
     on_resnet = model in names.RESNET_MODELS
     for name in _OF_TRANSFORMERS if on_resnet else ("resnet",):
         if name in given:
-            option = "--" + name.replace("_", "-")
+            option = options.dashed(name)
             parser.error(
                 f"{option} is no option of --model {model}"
                 if on_resnet
