@@ -122,6 +122,7 @@ def test_other_languages_find_the_record(exported):
     assert len(content["palette"]) == 5
 
 
+@pytest.mark.backends("tensorflow")
 def test_the_record_of_litert_is_in_the_file_itself(exported):
     path, _ = exported("litert")
     with zipfile.ZipFile(path) as archive:
