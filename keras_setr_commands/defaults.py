@@ -137,7 +137,7 @@ TABLE = (
     Default(
         "crop",
         _patches(20),
-        "400 tokens: a step of 4 takes 2.5 s of one core, " + _MEASURED,
+        "400 tokens, " + _MEASURED,
         **_FEW_ENCODER,
     ),
     Default("epochs", _steps(2400, 100), _MEASURED, **_FEW),
