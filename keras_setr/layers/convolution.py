@@ -12,12 +12,14 @@ from keras_setr.arguments import number
 from keras_setr.arguments import pair
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.layers.constructor import config_of
+from keras_setr.layers.on_cpu import convolution
+from keras_setr.layers.on_cpu import product
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(filters=integer(1), kernel_size=pair(1))
 class Convolution(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` for `(B, h, w, C)`, without copies on torch.
+    """`keras.layers.Conv2D` for `(B, h, w, C)`, in each backend's best way.
 
     Args:
         filters: int. Channels of the result.
@@ -44,8 +46,13 @@ class Convolution(keras.layers.Conv2D):
         )
 
     def convolution_op(self, inputs, kernel):
-        channels_last = self.data_format == "channels_last"
-        if keras.config.backend() != "torch" or not channels_last:
+        backend = keras.config.backend()
+        if backend == "jax" and self._is_plain():
+            kernel = ops.convert_to_tensor(kernel)
+            if self.kernel_size == (1, 1):
+                return product(inputs, kernel[0, 0])
+            return convolution(inputs, kernel, self.dilation_rate[0])
+        if backend != "torch" or self.data_format != "channels_last":
             return super().convolution_op(inputs, kernel)
         # Given channels last, Keras copies the maps to channels first and
         # back before each convolution. As a view they need no copy.
@@ -59,6 +66,19 @@ class Convolution(keras.layers.Conv2D):
             data_format="channels_first",
         )
         return ops.transpose(x, (0, 2, 3, 1))
+
+    def _is_plain(self):
+        """Whether it keeps the size, with an odd square kernel."""
+        height, width = self.kernel_size
+        return (
+            height == width
+            and height % 2 == 1
+            and self.padding == "same"
+            and self.strides == (1, 1)
+            and len(set(self.dilation_rate)) == 1
+            and self.groups == 1
+            and self.data_format == "channels_last"
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")

@@ -1,6 +1,9 @@
 """The encoder's matrices, which LoRA may adapt and int8 may replace."""
 
 import keras
+from keras import ops
+
+from keras_setr.layers.on_cpu import product
 
 
 class Projection(keras.layers.Dense):
@@ -10,6 +13,12 @@ class Projection(keras.layers.Dense):
     LoRA matrices at zero, from where no gradient leads away; and it reads
     int8 only where the layer was quantised before.
     """
+
+    def call(self, inputs, training=None):
+        x = product(inputs, self.kernel)
+        if self.bias is not None:
+            x = ops.add(x, self.bias)
+        return x if self.activation is None else self.activation(x)
 
     def load_own_variables(self, store):
         kernel_is_int8 = "0" in store.keys() and "int8" in str(store["0"].dtype)

@@ -17,6 +17,7 @@ from keras_setr.layers.attention import weighted_sum
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.initialization import EncoderInitializer
+from keras_setr.layers.on_cpu import computed_once
 from keras_setr.layers.projection import Projection
 from keras_setr.layers.rematerialization import Dropout
 from keras_setr.layers.rematerialization import rematerialize
@@ -443,12 +444,15 @@ class TransformerBlock(keras.layers.Layer):
             x = self.attention_scale(x)
         x = self.drop_path(x, training=training, seed=path_seeds[0])
         tokens = tokens + x
+        if training:
+            tokens = computed_once(tokens)
         x = self.mlp_norm(tokens)
         x = self.mlp(x, training=training, seeds=mlp_seeds)
         if self.layer_scale_init is not None:
             x = self.mlp_scale(x)
         x = self.drop_path(x, training=training, seed=path_seeds[1])
-        return tokens + x
+        tokens = tokens + x
+        return computed_once(tokens) if training else tokens
 
     def attention_maps(self, tokens: Any, rotations: Any = None) -> Any:
         """Attention probabilities `(B, m, N, N)` for Z^{l-1}; rows attend."""

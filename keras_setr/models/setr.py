@@ -42,6 +42,18 @@ def _within_patch(upsampling, patch_size):
     return tuple(fitting)
 
 
+def _left_to_resize(upsampling, patch_size):
+    """The factors of a head whose logits are resized to the image.
+
+    A last factor that leads to the pixels stands behind the classifier, where
+    it is that very resize. Left to it, the loss needs no logits, nor their
+    gradient, at the size of the image.
+    """
+    if upsampling and math.prod(upsampling) == patch_size:
+        return (*upsampling[:-1], 1)
+    return upsampling
+
+
 class _UpsamplingSegmenter(SETRSegmenter):
     """`SETRNaive` and `SETRPUP`: one `UpsamplingHead` on one Z^l.
 
@@ -97,10 +109,12 @@ class _UpsamplingSegmenter(SETRSegmenter):
             kernel_size = self._kernel_size
 
         # === Functional model ===
-        def logits(layer, name, *convolutions):
+        def logits(layer, name, upsampling, kernel_size, filters):
             head = UpsamplingHead(
                 num_classes,
-                *convolutions,
+                _left_to_resize(upsampling, backbone.patch_size),
+                kernel_size,
+                filters,
                 use_layer_norm=use_layer_norm,
                 use_bias=use_bias,
                 dtype=backbone.dtype_policy,

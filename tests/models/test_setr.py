@@ -231,3 +231,26 @@ def test_without_preprocessor_images_are_normalised_already():
         model.predict(images, verbose=0),
         atol=1e-5,
     )
+
+
+@pytest.mark.no_backend
+def test_no_head_that_ends_at_the_pixels_holds_their_logits():
+    # The loss and the resize enlarge them; mmsegmentation's factors.
+    model = ks.SETRPUP(
+        tiny.backbone((32, 48, 3), patch_size=16),
+        5,
+        upsampling=(2, 2, 2, 2),
+        auxiliary_upsampling=(4, 4),
+        auxiliary_layers=(1,),
+    )
+    shapes = {name: x.shape[1:3] for name, x in model.output.items()}
+    assert shapes == {
+        "logits": (32, 48),
+        "decode_head": (16, 24),
+        "auxiliary_0": (8, 12),
+    }
+    assert model.get_config()["upsampling"] == (2, 2, 2, 2)
+    # On other patches they do not end there.
+    other = tiny.backbone(patch_size=8)
+    model = ks.SETRPUP(other, 5, upsampling=(2, 2), auxiliary_layers=())
+    assert model.output["decode_head"].shape[1] == other.image_shape[0] // 2
