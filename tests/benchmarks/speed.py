@@ -1,19 +1,25 @@
-"""Seconds of forward passes and training steps, beside mmsegmentation's.
+"""Seconds and memory beside mmsegmentation's.
 
-    python tests/benchmarks/speed.py [--peer PYTHON REFERENCE] [options]
-    python tests/benchmarks/speed.py --train [--peer PYTHON REFERENCE]
+    python tests/benchmarks/speed.py --peer PYTHON REFERENCE [--rows NAME ..]
+    python tests/benchmarks/speed.py --train --head mla [options]
 
-forward: T-Large at 512 x 512, 150 classes, batch 1, random weights, float32.
---train: a step with all auxiliary heads, T-Small, batch 2; PUP's auxiliary
-    heads and MLA's widths are mmsegmentation's.
+Without `--rows` one setting is measured, that of the options: a forward pass
+of T-Large at 512 x 512, 150 classes, batch 1, random weights, float32; with
+`--train` a step with all auxiliary heads, T-Small, batch 2. PUP's auxiliary
+heads and MLA's widths are mmsegmentation's. `--rows`, without names all of
+them, measures the settings of `ROWS`, each beside its goal: of forward passes
+and steps, of sliding windows down to labels of an image of 1024 x 2048, of
+`MeanIoU` on label maps of that size, and of `import keras_setr` behind
+`import keras_hub`.
 
-Each backend runs in a process of its own, in alternation with mmsegmentation
-if `--peer` names the Python of an environment that has it and the script
-`reference.py` that times it; the ratio is that of neighbours in time, and the
-median over the rounds is printed. The limit is what the multiply-adds take at
-the rate of a product of two 4096 x 4096 matrices, which the peer measures;
-a training step's are three times those of a forward pass, heads that only
-training has not counted. `--append FILE` adds the dated rows to a CSV file.
+Each backend runs in a process of its own, mmsegmentation's among them if
+`--peer` names the Python of an environment that has it and the script
+`reference.py` that builds and times it. Ratios are to its run in the same
+round, medians over the rounds are printed. The limit is what the
+multiply-adds take at the rate of a product of two 4096 x 4096 matrices, which
+the peer measures; a training step's are three times those of a forward pass,
+heads that only training has not counted. Memory is what is held at most above
+the model. `--append FILE` adds the dated rows to a CSV file.
 """
 
 import argparse
@@ -46,6 +52,28 @@ _PEER = {
     },
 }
 
+# Of the image that windows slide over.
+SIZE = (1024, 2048)
+PEER = pathlib.Path(__file__).with_name("mmsegmentation_speed.py")
+SMALL = {"dim": 768, "layers": 12, "heads": 12}
+# The setting of each row, and the ratios to mmsegmentation's seconds that it
+# is to reach on TensorFlow, JAX and torch.
+ROWS = {
+    "forward, naive": ({"head": "naive"}, (0.75, 0.80, 0.75)),
+    "forward, PUP": ({}, (0.60, 0.62, 0.60)),
+    "forward, PUP, batch 4": ({"batch": 4}, (0.60, 0.62, 0.60)),
+    "forward, MLA": ({"head": "mla"}, (0.75, 0.80, 0.75)),
+    "forward, PUP, patches of 32": ({"patch_size": 32}, (0.25, 0.27, 0.25)),
+    "forward, T-Small 512": (SMALL, None),
+    "forward, T-Small 1024": (SMALL | {"size": 1024}, None),
+    "step, naive": ({"kind": "train", "head": "naive"}, (0.35, 0.45, 0.35)),
+    "step, PUP": ({"kind": "train"}, (0.35, 0.45, 0.35)),
+    "step, MLA": ({"kind": "train", "head": "mla"}, (0.65, 0.75, 0.65)),
+    "sliding window, T-Small": (SMALL | {"kind": "slide"}, (0.60, 0.65, 0.60)),
+    "metric": ({"kind": "metric"}, None),
+    "import": ({"kind": "import"}, None),
+}
+
 
 def build(args):
     import keras_setr as ks
@@ -73,25 +101,16 @@ def build(args):
 
 def measure(args):
     """Time this process's backend; prints one JSON line."""
-    from keras_setr.models.verbs.forward import compile_forward
-    from keras_setr.models.verbs.forward import to_numpy
+    if args.kind == "import":
+        import keras_hub  # noqa: F401
 
-    model = build(args)
-    rng = np.random.default_rng(0)
-    shape = (args.batch, args.size, args.size)
-    images = rng.uniform(0, 255, (*shape, 3)).astype("float32")
-    if args.train:
-        labels = rng.integers(0, args.classes, shape).astype("int32")
-        model.compile(learning_rate=0.001, total_steps=1000, metrics=None)
+        start = time.perf_counter()
+        import keras_setr  # noqa: F401
 
-        def run():
-            model.train_on_batch(images, labels)
-    else:
-        forward = compile_forward(model)
-
-        def run():
-            to_numpy(forward(images))
-
+        print(json.dumps({"seconds": time.perf_counter() - start}))
+        return
+    model = None if args.kind == "metric" else build(args)
+    run = RUNS[args.kind](args, model)
     before = resident()
     start = time.perf_counter()
     with Peak() as peak:
@@ -102,16 +121,60 @@ def measure(args):
             start = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - start)
-    print(
-        json.dumps(
-            {
-                "seconds": min(seconds),
-                "first": first,
-                "memory": peak.value - before,
-                "multiply_adds": multiply_adds(model),
-            }
-        )
-    )
+    found = {
+        "seconds": min(seconds),
+        "first": first,
+        "memory": peak.value - before,
+    }
+    if args.kind in ("forward", "train"):
+        found["multiply_adds"] = multiply_adds(model)
+    print(json.dumps(found))
+
+
+def _random(args):
+    rng = np.random.default_rng(0)
+    shape = (args.batch, args.size, args.size)
+    images = rng.uniform(0, 255, (*shape, 3)).astype("float32")
+    return images, rng.integers(0, args.classes, shape).astype("int32")
+
+
+def _forward(args, model):
+    from keras_setr.models.verbs.forward import compile_forward
+    from keras_setr.models.verbs.forward import to_numpy
+
+    forward = compile_forward(model)
+    images, _ = _random(args)
+    return lambda: to_numpy(forward(images))
+
+
+def _train(args, model):
+    images, labels = _random(args)
+    model.compile(learning_rate=0.001, total_steps=1000, metrics=None)
+    return lambda: model.train_on_batch(images, labels)
+
+
+def _slide(args, model):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*SIZE, 3), dtype="uint8")
+    options = {"window_size": args.size, "stride": args.size * 2 // 3}
+    return lambda: model.segment(image, **options)
+
+
+def _metric(args, model):
+    import keras_setr as ks
+
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.integers(0, args.classes, (2, 1, *SIZE))
+    metric = ks.metrics.MeanIoU(args.classes)
+    return lambda: metric.update_state(truth, predicted)
+
+
+RUNS = {
+    "forward": _forward,
+    "train": _train,
+    "slide": _slide,
+    "metric": _metric,
+}
 
 
 def multiply_adds(model):
@@ -128,30 +191,37 @@ def multiply_adds(model):
 
 
 def options_of(args, depth):
-    options = ["--train"] if args.train else []
+    options = []
     for name in ("head", "size", "classes", "dim", "heads", "batch", "runs"):
         options += [f"--{name}", str(getattr(args, name))]
     return [*options, depth, str(args.layers)]
 
 
+def peer(args):
+    """What mmsegmentation takes for the same, or an empty dict."""
+    if not args.peer or args.kind == "import":
+        return {}
+    python, reference = args.peer
+    options = options_of(args, "--depth")
+    if args.kind == "train":
+        return last_json([python, reference, "time", "--train", *options])
+    return last_json([python, str(PEER), reference, args.kind, *options])
+
+
 def compare(args):
-    """One row for each backend."""
+    """Medians over the rounds, a dict for each backend."""
     rows = {backend: [] for backend in args.backends}
     for _ in range(args.rounds):
-        for backend in args.backends:
-            command = [sys.executable, __file__, "--measure"]
+        found = {}
+        for index, backend in enumerate(args.backends):
+            command = [sys.executable, __file__, "--measure", args.kind]
             command += options_of(args, "--layers")
             command += ["--patch-size", str(args.patch_size)]
-            row = last_json(command, backend)
-            if args.peer:
-                command = [*args.peer[:1], args.peer[1], "time"]
-                peer = last_json(command + options_of(args, "--depth"))
-                row["ratio"] = row["seconds"] / peer["seconds"]
-                passes = 3 if args.train else 1
-                flops = 2 * passes * args.batch * row["multiply_adds"]
-                limit = flops / peer["gemm_gflops"] / 1e9
-                row["limit"] = limit / row["seconds"]
-            rows[backend].append(row)
+            found[backend] = last_json(command, backend)
+            if index == len(args.backends) // 2:
+                beside = peer(args)
+        for backend, row in found.items():
+            rows[backend].append(row | _ratios(args, row, beside))
     return {
         backend: {
             name: statistics.median(row[name] for row in found)
@@ -161,66 +231,110 @@ def compare(args):
     }
 
 
+def _ratios(args, row, beside):
+    ratios = {}
+    if beside:
+        ratios["ratio"] = row["seconds"] / beside["seconds"]
+    if "memory" in beside and args.kind != "metric":
+        ratios["memory_ratio"] = row["memory"] / beside["memory"]
+    if beside and "multiply_adds" in row:
+        passes = 3 if args.kind == "train" else 1
+        flops = 2 * passes * args.batch * row["multiply_adds"]
+        limit = flops / beside["gemm_gflops"] / 1e9
+        ratios["limit"] = limit / row["seconds"]
+    return ratios
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "REFERENCE"))
-    parser.add_argument("--backends", nargs="+", default=BACKENDS)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--train", action="store_true")
-    parser.add_argument("--append", type=pathlib.Path, metavar="FILE")
-    parser.add_argument(
-        "--head", default="pup", choices=("naive", "pup", "mla")
-    )
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--classes", type=int, default=150)
-    parser.add_argument("--dim", type=int)
-    parser.add_argument("--layers", type=int)
-    parser.add_argument("--heads", type=int)
-    parser.add_argument("--patch-size", type=int, default=16)
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--measure", action="store_true", help="internal")
+    add = parser.add_argument
+    add("--peer", nargs=2, metavar=("PYTHON", "REFERENCE"))
+    add("--backends", nargs="+", default=BACKENDS)
+    add("--rounds", type=int, default=3)
+    add("--rows", nargs="*", choices=ROWS, metavar="NAME")
+    add("--train", dest="kind", action="store_const", const="train")
+    add("--append", type=pathlib.Path, metavar="FILE")
+    add("--head", default="pup", choices=("naive", "pup", "mla"))
+    add("--size", type=int, default=512)
+    add("--classes", type=int, default=150)
+    add("--dim", type=int)
+    add("--layers", type=int)
+    add("--heads", type=int)
+    add("--patch-size", type=int, default=16)
+    add("--batch", type=int)
+    add("--runs", type=int, default=3)
+    add("--measure", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    # T-Small and T-Large.
-    usual = (768, 12, 12, 2) if args.train else (1024, 24, 16, 1)
-    for name, value in zip(("dim", "layers", "heads", "batch"), usual):
-        if getattr(args, name) is None:
-            setattr(args, name, value)
+    args.kind = args.measure or args.kind or "forward"
     if args.measure:
         return measure(args)
 
-    titles = ("seconds", "first call", "memory", "ratio", "of the limit")
-    print(f"{'backend':12}" + "".join(f"{title:>14}" for title in titles))
-    found = compare(args)
-    for backend, row in found.items():
-        cells = [f"{row['seconds']:.2f}", f"{row['first']:.1f}"]
-        cells.append(f"{row['memory'] / 1e6:.0f} MB")
-        cells += [
-            f"{row[name]:.2f}" if name in row else "-"
-            for name in ("ratio", "limit")
-        ]
-        print(f"{backend:12}" + "".join(f"{cell:>14}" for cell in cells))
-    if args.append:
-        append(args, found)
+    names = ROWS if args.rows == [] else args.rows
+    print(
+        f"{'':28}{'backend':12}"
+        + "".join(f"{title:>9}" for title in COLUMNS.values())
+        + f"{'goal':>9}"
+    )
+    for name in names or ("",):
+        setting, goals = ROWS[name] if name else ({}, None)
+        row = argparse.Namespace(**vars(args) | setting)
+        # T-Small and T-Large.
+        usual = (768, 12, 12, 2) if row.kind == "train" else (1024, 24, 16, 1)
+        for option, value in zip(("dim", "layers", "heads", "batch"), usual):
+            if getattr(row, option) is None:
+                setattr(row, option, value)
+        found = compare(row)
+        goals = dict(zip(BACKENDS, goals)) if goals else {}
+        for backend, numbers in found.items():
+            goal = f"{goals.get(backend, '-'):>9}"
+            cells = "".join(_cell(column, numbers) for column in COLUMNS)
+            print(f"{name:28}{backend:12}{cells}{goal}", flush=True)
+        if args.append:
+            append(args.append, name, row, found)
 
 
-def append(args, found):
+# Of the table and of a file's last columns.
+COLUMNS = {
+    "seconds": "s",
+    "first": "first, s",
+    "memory": "MB",
+    "ratio": "ratio",
+    "memory_ratio": "of MB",
+    "limit": "of limit",
+}
+
+
+def _cell(column, numbers):
+    if column not in numbers:
+        return f"{'-':>9}"
+    if column == "memory":
+        return f"{numbers[column] / 1e6:9.0f}"
+    return f"{numbers[column]:9.3f}"
+
+
+def append(path, name, args, found):
     setting = {
-        name: getattr(args, name)
-        for name in (
-            *("train", "head", "size", "patch_size", "layers", "dim", "batch"),
+        option: getattr(args, option)
+        for option in (
+            *("kind", "head", "size", "patch_size", "layers", "dim", "batch"),
             *("classes", "rounds"),
         )
     }
+    is_new = not path.exists()
     date = datetime.date.today().isoformat()
-    with args.append.open("a", newline="") as file:
+    with path.open("a", newline="") as file:
         rows = csv.writer(file)
-        for backend, row in found.items():
-            numbers = [f"{value:.4g}" for value in row.values()]
-            rows.writerow([date, backend, *setting.values(), *numbers])
+        if is_new:
+            rows.writerow(["date", "row", "backend", *setting, *COLUMNS])
+        for backend, numbers in found.items():
+            cells = [
+                f"{numbers[column]:.4g}" if column in numbers else ""
+                for column in COLUMNS
+            ]
+            rows.writerow([date, name, backend, *setting.values(), *cells])
 
 
 if __name__ == "__main__":
