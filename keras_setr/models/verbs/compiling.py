@@ -75,7 +75,8 @@ def options(model, optimizer, loss, metrics, jit_compile, **automatic):
     return {
         "optimizer": optimizer,
         "loss": loss,
-        "metrics": metrics,
+        # For None, Keras keeps those of the last `compile`.
+        "metrics": [] if metrics is None else metrics,
         "jit_compile": _resolve_jit(jit_compile),
     }
 

@@ -471,6 +471,14 @@ def test_metrics_by_name_leave_ignored_out(still):
     assert set(found) == {"loss", "accuracy", "mean_iou"}
 
 
+def test_no_metrics_are_none_whatever_was_compiled_before():
+    model = small()
+    model.compile("sgd", metrics=["mean_iou"])
+    model.compile("sgd", metrics=None)
+    model.compute_metrics(None, Y, LOGITS)
+    assert list(model.get_metrics_result()) == ["loss"]
+
+
 @pytest.mark.parametrize("rate", (-1.0, float("nan"), float("inf")))
 def test_rates_that_no_step_can_take(rate, still):
     with pytest.raises(ValueError, match="learning_rate .*at least 0"):
