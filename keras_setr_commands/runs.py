@@ -34,14 +34,6 @@ _LABEL_OPTIONS = (
     "--num-classes",
     "--reduce-zero-label",
 )
-# Arguments of the models of `names.MODELS`.
-_WITHOUT_AUXILIARY = {
-    "naive": {"auxiliary_layers": ()},
-    "pup": {"auxiliary_layers": ()},
-    "mla": {"auxiliary": None},
-    "fcn": {"auxiliary_stage": None},
-    "semantic_fpn": {},
-}
 
 
 @dataclasses.dataclass
@@ -194,7 +186,7 @@ def build_model(ks, args, crop, folder):
     elif args.filters:
         found.update(filters=args.filters, auxiliary_filters=args.filters)
     if not args.auxiliary:
-        found.update(_WITHOUT_AUXILIARY[args.model])
+        found.update(model_class.without_auxiliary)
     if args.preset:
         model = _from_preset(model_class, args, **image, **found)
         if args.lora_rank:

@@ -91,6 +91,7 @@ UPSAMPLING = {
     "auxiliary_upsampling": "layers",
     "auxiliary_weight": "not negative",
     "ignore_class": "integer or None",
+    "folded": "flag",
 }
 BASELINE = {
     "num_classes": "classes",
@@ -98,6 +99,7 @@ BASELINE = {
     "dropout_rate": "not negative",
     "auxiliary_weight": "not negative",
     "ignore_class": "integer or None",
+    "folded": "flag",
 }
 VIEWS = {
     "window_size": "size or None",
@@ -436,6 +438,7 @@ CALLS = {
         filters="count",
         kernel_size="count",
         use_bias="flag",
+        use_norm="flag",
     ),
     "BatchNormalization": Call(
         layers.BatchNormalization, momentum="rate", epsilon="not negative"
@@ -449,6 +452,7 @@ CALLS = {
         use_layer_norm="flag",
         use_bias="flag",
         classifier_kernel_size="count",
+        use_batch_norm="flag",
     ),
     "MLAHead": Call(
         heads.MLAHead,

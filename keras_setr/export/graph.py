@@ -52,13 +52,16 @@ def _normalized(images, preprocessor):
     converter = getattr(preprocessor, "image_converter", None)
     if getattr(converter, "image_dtype", None) is None:
         return preprocessor(images)
+    images = ops.cast(images, "float32")
+    if converter.folded:
+        return images
     # KerasHub's layer asks for the value of each length, which an open axis
     # does not have.
     scale, offset = (
         ops.convert_to_tensor(values, "float32")
         for values in (converter.scale, converter.offset)
     )
-    return ops.cast(images, "float32") * scale + offset
+    return images * scale + offset
 
 
 def _argmax(logits):

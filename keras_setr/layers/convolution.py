@@ -127,6 +127,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     strides=integer(1),
     dilation_rate=integer(1),
     use_activation=flag(),
+    use_norm=flag(),
 )
 class ConvNormActivation(keras.layers.Layer):
     """Convolution, batch norm, ReLU: `(B, h, w, C)` to `(B, h, w, filters)`.
@@ -140,6 +141,8 @@ class ConvNormActivation(keras.layers.Layer):
             centred on the first pixel, as torch pads, on every backend.
         dilation_rate: int. Of the kernel.
         use_activation: bool. Whether the ReLU follows.
+        use_norm: bool. `False` leaves the norm out and adds a bias, which is
+            what inference makes of it; see `folded_weights`.
     """
 
     def __init__(
@@ -150,6 +153,7 @@ class ConvNormActivation(keras.layers.Layer):
         strides: int = 1,
         dilation_rate: int = 1,
         use_activation: bool = True,
+        use_norm: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -159,6 +163,7 @@ class ConvNormActivation(keras.layers.Layer):
         self.strides = strides
         self.dilation_rate = dilation_rate
         self.use_activation = use_activation
+        self.use_norm = use_norm
         # "same" pads the end of even sides alone where strides are 2.
         self._padding = 0 if strides == 1 else kernel_size // 2 * dilation_rate
         self.convolution = Convolution(
@@ -167,7 +172,7 @@ class ConvNormActivation(keras.layers.Layer):
             strides=strides,
             dilation_rate=dilation_rate,
             padding="same" if strides == 1 else "valid",
-            use_bias=use_bias,
+            use_bias=use_bias or not use_norm,
             # That of a torch convolution, which the published decoders keep:
             # uniform in +-1 / sqrt(fan_in), of variance 1 / (3 * fan_in).
             kernel_initializer=keras.initializers.VarianceScaling(
@@ -176,32 +181,39 @@ class ConvNormActivation(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="convolution",
         )
-        self.norm = BatchNormalization(dtype=self.dtype_policy, name="norm")
+        if use_norm:
+            self.norm = BatchNormalization(dtype=self.dtype_policy, name="norm")
 
     def build(self, inputs_shape):
         batch, *sides, channels = inputs_shape
         sides = (s if s is None else s + 2 * self._padding for s in sides)
         self.convolution.build((batch, *sides, channels))
-        self.norm.build(self.compute_output_shape(inputs_shape))
+        if self.use_norm:
+            self.norm.build(self.compute_output_shape(inputs_shape))
 
     def call(self, inputs, training=None):
         if self._padding:
             sides = (self._padding, self._padding)
             inputs = ops.pad(inputs, ((0, 0), sides, sides, (0, 0)))
-        if training:
+        if training and self.use_norm:
             x = self.norm(self.convolution(inputs), training=training)
-            return self._activate(x)
-        # One pass over the maps less: the norm goes into the kernel.
+        else:
+            # One pass over the maps less: the norm goes into the kernel.
+            kernel, bias = self.folded_weights()
+            x = self.convolution.convolution_op(inputs, kernel) + bias
+        return ops.relu(x) if self.use_activation else x
+
+    def folded_weights(self) -> tuple[Any, Any]:
+        """`(kernel, bias)` of the convolution that inference computes."""
+        kernel, bias = self.convolution.kernel, self.convolution.bias
+        if not self.use_norm:
+            return kernel, bias
+        kernel = ops.convert_to_tensor(kernel)
         scale, shift = self.norm.scale_and_shift()
         if self.use_bias:
-            shift = shift + ops.cast(self.convolution.bias, shift.dtype) * scale
-        kernel = self.convolution.kernel
-        kernel = kernel * ops.cast(scale, self.compute_dtype)
-        x = self.convolution.convolution_op(inputs, kernel)
-        return self._activate(x + ops.cast(shift, self.compute_dtype))
-
-    def _activate(self, x):
-        return ops.relu(x) if self.use_activation else x
+            shift = shift + ops.cast(bias, shift.dtype) * scale
+        dtype = kernel.dtype
+        return kernel * ops.cast(scale, dtype), ops.cast(shift, dtype)
 
     def compute_output_shape(self, inputs_shape):
         return (*strided(inputs_shape, self.strides)[:-1], self.filters)

@@ -91,6 +91,7 @@ class PatchEmbedding(keras.layers.Layer):
         check_multiple_of_patch(images.shape[1], images.shape[2], p)
         _, height, width, channels = ops.shape(images)
         h, w = height // p, width // p
+        images = ops.cast(images, self.compute_dtype)  # of bytes, too
         # A strided convolution written as the one matrix product that it is:
         # the same on every backend, and faster than their convolutions.
         x = ops.reshape(images, (-1, h, p, w, p, channels))

@@ -1,5 +1,7 @@
 """The parts of a ResNet: its stem and its bottlenecks (arXiv 1512.03385)."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -98,7 +100,11 @@ class StandardizedConvNorm(keras.layers.Layer):
 
 
 # Which convolutions a ResNet has, by its `norm`.
-CONVOLUTIONS = {"batch": ConvNormActivation, "group": StandardizedConvNorm}
+CONVOLUTIONS: dict[str | None, Callable[..., Any]] = {
+    "batch": ConvNormActivation,
+    "group": StandardizedConvNorm,
+    None: functools.partial(ConvNormActivation, use_norm=False),
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -125,7 +131,7 @@ class ResNetStem(keras.layers.Layer):
         self,
         filters: int = 64,
         deep: bool = False,
-        norm: str = "batch",
+        norm: str | None = "batch",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -157,10 +163,11 @@ class ResNetStem(keras.layers.Layer):
         x = images
         for convolution in self.convolutions:
             x = convolution(x, training=training)
-        # Behind a ReLU nothing is smaller than the zeros around the map.
-        if self.norm == "batch":
+        padding = "same"
+        if self.norm != "group":
+            # Behind a ReLU nothing is smaller than the zeros around the map.
             x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        padding = "valid" if self.norm == "batch" else "same"
+            padding = "valid"
         return ops.max_pool(x, 3, 2, padding, data_format="channels_last")
 
     def compute_output_shape(self, images_shape):
@@ -198,7 +205,7 @@ class Bottleneck(keras.layers.Layer):
         filters: int,
         strides: int = 1,
         dilation_rate: int = 1,
-        norm: str = "batch",
+        norm: str | None = "batch",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

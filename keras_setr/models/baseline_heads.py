@@ -34,6 +34,7 @@ def _dropout(rate, dtype):
     num_convolutions=integer(1),
     concatenate_input=flag(),
     dropout_rate=number(0, below=1),
+    use_batch_norm=flag(),
 )
 class FCNHead(keras.layers.Layer):
     """3x3 convolutions and a classifier (arXiv 1411.4038).
@@ -47,6 +48,7 @@ class FCNHead(keras.layers.Layer):
         concatenate_input: bool. Whether one more reads the features beside
             what came of them.
         dropout_rate: float. Of channels before the classifier.
+        use_batch_norm: bool. Of the convolutions; see `ConvNormActivation`.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class FCNHead(keras.layers.Layer):
         num_convolutions: int = 2,
         concatenate_input: bool = True,
         dropout_rate: float = 0.1,
+        use_batch_norm: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,17 +67,17 @@ class FCNHead(keras.layers.Layer):
         self.num_convolutions = num_convolutions
         self.concatenate_input = concatenate_input
         self.dropout_rate = dropout_rate
+        self.use_batch_norm = use_batch_norm
         policy = self.dtype_policy
+        common = {"use_norm": use_batch_norm, "dtype": policy}
         self.convolutions = [
             ConvNormActivation(
-                filters, 3, dtype=policy, name=f"convolution_{index}"
+                filters, 3, name=f"convolution_{index}", **common
             )
             for index in range(num_convolutions)
         ]
         if concatenate_input:
-            self.joint = ConvNormActivation(
-                filters, 3, dtype=policy, name="joint"
-            )
+            self.joint = ConvNormActivation(filters, 3, name="joint", **common)
         self.dropout = _dropout(dropout_rate, policy)
         self.classifier = build_classifier(num_classes, 1, policy)
 
@@ -166,6 +169,7 @@ class FeaturePyramid(keras.layers.Layer):
     num_classes=integer(1),
     filters=integer(1),
     dropout_rate=number(0, below=1),
+    use_batch_norm=flag(),
 )
 class SemanticFPNHead(keras.layers.Layer):
     """Enlarge all maps to the first one's size, sum and classify.
@@ -179,6 +183,7 @@ class SemanticFPNHead(keras.layers.Layer):
         num_classes: int. K.
         filters: int. Channels of the convolutions.
         dropout_rate: float. Of channels before the classifier.
+        use_batch_norm: bool. Of the convolutions; see `ConvNormActivation`.
     """
 
     def __init__(
@@ -186,12 +191,14 @@ class SemanticFPNHead(keras.layers.Layer):
         num_classes: int,
         filters: int = 128,
         dropout_rate: float = 0.1,
+        use_batch_norm: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.filters = filters
         self.dropout_rate = dropout_rate
+        self.use_batch_norm = use_batch_norm
         self.dropout = _dropout(dropout_rate, self.dtype_policy)
         self.classifier = build_classifier(num_classes, 1, self.dtype_policy)
 
@@ -203,6 +210,7 @@ class SemanticFPNHead(keras.layers.Layer):
                 convolution = ConvNormActivation(
                     self.filters,
                     3,
+                    use_norm=self.use_batch_norm,
                     dtype=self.dtype_policy,
                     name=f"stream_{level}_convolution_{index}",
                 )

@@ -58,7 +58,7 @@ class FCN(SETRSegmenter):
         dropout_rate: float. Of channels before the classifiers.
         align_corners: bool. Of the last resize; mmsegmentation has `True` for
             crops of 769 x 769.
-        preprocessor, classes, auxiliary_weight, ignore_class: as for
+        preprocessor, classes, auxiliary_weight, ignore_class, folded: as for
             `SETRPUP`.
 
     Example:
@@ -72,6 +72,7 @@ class FCN(SETRSegmenter):
     """
 
     backbone_cls = ResNetBackbone
+    without_auxiliary = {"auxiliary_stage": None}
 
     @checked(
         *("name", "trainable"),
@@ -93,6 +94,7 @@ class FCN(SETRSegmenter):
         classes: Classes | None = None,
         auxiliary_weight: float = 0.4,
         ignore_class: int | None = 255,
+        folded: bool = False,
         **kwargs: Any,
     ) -> None:
         depth = backbone.num_layers
@@ -102,6 +104,7 @@ class FCN(SETRSegmenter):
         # === Functional model ===
         common = {
             "dropout_rate": dropout_rate,
+            "use_batch_norm": not folded,
             "dtype": backbone.dtype_policy,
         }
         head = FCNHead(num_classes, filters, name="decode_head", **common)
@@ -125,6 +128,7 @@ class FCN(SETRSegmenter):
             classes=classes,
             auxiliary_weight=auxiliary_weight,
             ignore_class=ignore_class,
+            folded=folded,
             align_corners=align_corners,
             **kwargs,
         )
@@ -167,7 +171,7 @@ class SemanticFPN(SETRSegmenter):
         neck_filters: int. Channels of the pyramid.
         filters: int. Of the convolutions behind it.
         dropout_rate: float. Of channels before the classifier.
-        preprocessor, classes, auxiliary_weight, ignore_class: as for
+        preprocessor, classes, auxiliary_weight, ignore_class, folded: as for
             `SETRPUP`.
 
     Raises:
@@ -197,6 +201,7 @@ class SemanticFPN(SETRSegmenter):
         classes: Classes | None = None,
         auxiliary_weight: float = 0.4,
         ignore_class: int | None = 255,
+        folded: bool = False,
         **kwargs: Any,
     ) -> None:
         if backbone.is_dilated:
@@ -213,6 +218,7 @@ class SemanticFPN(SETRSegmenter):
             num_classes,
             filters,
             dropout_rate=dropout_rate,
+            use_batch_norm=not folded,
             dtype=policy,
             name="decode_head",
         )
@@ -225,6 +231,7 @@ class SemanticFPN(SETRSegmenter):
             classes=classes,
             auxiliary_weight=auxiliary_weight,
             ignore_class=ignore_class,
+            folded=folded,
             **kwargs,
         )
 

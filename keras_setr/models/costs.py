@@ -21,9 +21,12 @@ from keras_setr.models.setr import SETRMLA
 from keras_setr.models.setr import SETRPUP
 from keras_setr.models.setr import SETRNaive
 
-# Variables of a channel: scale, shift and, of batch norm, mean and variance.
+# Variables of a channel: scale, shift and, of batch norm, mean and variance;
+# what it is folded into has a bias.
 _BATCH_NORM = 4
 _NORM = 2
+_FOLDED = 1
+_NORMS = {"batch": _BATCH_NORM, "group": _NORM, None: _FOLDED}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +134,7 @@ def _resnet(a, size):
     def halved(grid):
         return tuple(-(-side // 2) for side in grid)
 
-    norm = _BATCH_NORM if a["norm"] == "batch" else _NORM
+    norm = _NORMS[a["norm"]]
     filters, grid = a["filters"], halved(size)
     half, channels = max(1, filters // 2), a["image_shape"][-1]
     rows = [(7, filters)]
@@ -165,6 +168,10 @@ def _resnet(a, size):
 # === Decoders ===
 
 
+def _batch_norm(a):
+    return _FOLDED if a["folded"] else _BATCH_NORM
+
+
 def _upsampling_head(cls, a, backbone, features):
     """The head of `SETRNaive` and `SETRPUP`."""
     channels, grid = features[-1]
@@ -174,11 +181,10 @@ def _upsampling_head(cls, a, backbone, features):
     if kernel is None:
         kernel = cls._kernel_size
     cost = Cost(_NORM * channels * a["use_layer_norm"])
-    size = grid
+    norm, size = _batch_norm(a), grid
+    bias = a["use_bias"] and not a["folded"]
     for factor in upsampling:
-        cost += _convolution(
-            kernel, channels, a["filters"], grid, a["use_bias"], _BATCH_NORM
-        )
+        cost += _convolution(kernel, channels, a["filters"], grid, bias, norm)
         channels, size, grid = a["filters"], grid, _enlarged(grid, factor)
     # The classifier runs before the last enlargement.
     return cost + _convolution(1, channels, a["num_classes"], size, bias=True)
@@ -191,12 +197,13 @@ def _mla(cls, a, backbone, features):
         layers = scaled_layers(LAYERS["mla", 24], len(features))
     width = a["neck_filters"] or dim // 2
     first, second = a["head_filters"] or (dim // 2, dim // 4)
+    norm = _batch_norm(a)
     stream = (
         Cost(_NORM * dim * a["use_layer_norm"])
-        + _convolution(1, dim, width, grid, norm=_BATCH_NORM)
-        + _convolution(3, width, width, grid, norm=_BATCH_NORM)
-        + _convolution(3, width, first, grid, norm=_BATCH_NORM)
-        + _convolution(3, first, second, grid, norm=_BATCH_NORM)
+        + _convolution(1, dim, width, grid, norm=norm)
+        + _convolution(3, width, width, grid, norm=norm)
+        + _convolution(3, width, first, grid, norm=norm)
+        + _convolution(3, first, second, grid, norm=norm)
     )
     kernel, channels = a["classifier_kernel_size"], len(layers) * second
     # A 1x1 classifier runs before the enlargement, with which it commutes.
@@ -208,17 +215,17 @@ def _mla(cls, a, backbone, features):
 
 def _fcn(cls, a, backbone, features):
     channels, grid = features[-1]
-    filters, classes = a["filters"], a["num_classes"]
+    filters, classes, norm = a["filters"], a["num_classes"], _batch_norm(a)
     return (
-        _convolution(3, channels, filters, grid, norm=_BATCH_NORM)
-        + _convolution(3, filters, filters, grid, norm=_BATCH_NORM)
-        + _convolution(3, channels + filters, filters, grid, norm=_BATCH_NORM)
+        _convolution(3, channels, filters, grid, norm=norm)
+        + _convolution(3, filters, filters, grid, norm=norm)
+        + _convolution(3, channels + filters, filters, grid, norm=norm)
         + _convolution(1, filters, classes, grid, bias=True)
     )
 
 
 def _semantic_fpn(cls, a, backbone, features):
-    width, filters = a["neck_filters"], a["filters"]
+    width, filters, norm = a["neck_filters"], a["filters"], _batch_norm(a)
     cost = Cost(0)
     for level, (channels, grid) in enumerate(features):
         cost += _convolution(1, channels, width, grid, bias=True)
@@ -226,7 +233,7 @@ def _semantic_fpn(cls, a, backbone, features):
         for index in range(max(1, level)):
             inputs = filters if index else width
             size = _enlarged(grid, 2**index)
-            cost += _convolution(3, inputs, filters, size, norm=_BATCH_NORM)
+            cost += _convolution(3, inputs, filters, size, norm=norm)
     size = features[0][1]
     return cost + _convolution(1, filters, a["num_classes"], size, bias=True)
 

@@ -82,6 +82,7 @@ def _classify_upsampled(x, classifier, factor, align_corners=False):
     use_layer_norm=flag(),
     use_bias=flag(),
     classifier_kernel_size=integer(1),
+    use_batch_norm=flag(),
 )
 class UpsamplingHead(keras.layers.Layer):
     """Convolutions with upsampling between, then a classifier.
@@ -100,6 +101,7 @@ class UpsamplingHead(keras.layers.Layer):
             published codes do (the paper does not say).
         use_bias: bool. Bias of the convolutions before their batch norm.
         classifier_kernel_size: int.
+        use_batch_norm: bool. Of the convolutions; see `ConvNormActivation`.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class UpsamplingHead(keras.layers.Layer):
         use_layer_norm=True,
         use_bias=False,
         classifier_kernel_size=1,
+        use_batch_norm=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -121,6 +124,7 @@ class UpsamplingHead(keras.layers.Layer):
         self.use_layer_norm = use_layer_norm
         self.use_bias = use_bias
         self.classifier_kernel_size = classifier_kernel_size
+        self.use_batch_norm = use_batch_norm
 
         policy = self.dtype_policy
         if use_layer_norm:
@@ -132,6 +136,7 @@ class UpsamplingHead(keras.layers.Layer):
                 filters,
                 kernel_size,
                 use_bias=use_bias,
+                use_norm=use_batch_norm,
                 dtype=policy,
                 name=f"convolution_{index}",
             )
@@ -182,7 +187,12 @@ class UpsamplingHead(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
-@checked(*KERAS_ARGUMENTS, filters=integer(1), use_layer_norm=flag())
+@checked(
+    *KERAS_ARGUMENTS,
+    filters=integer(1),
+    use_layer_norm=flag(),
+    use_batch_norm=flag(),
+)
 class MLANeck(keras.layers.Layer):
     """Fuse M encoder layers top-down (paper, section 3.3, "MLA").
 
@@ -194,12 +204,16 @@ class MLANeck(keras.layers.Layer):
     Args:
         filters: int. The paper halves the channels: D / 2.
         use_layer_norm: bool. Normalise each input first.
+        use_batch_norm: bool. Of the convolutions; see `ConvNormActivation`.
     """
 
-    def __init__(self, filters, use_layer_norm=True, **kwargs):
+    def __init__(
+        self, filters, use_layer_norm=True, use_batch_norm=True, **kwargs
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.use_layer_norm = use_layer_norm
+        self.use_batch_norm = use_batch_norm
 
     def build(self, features_shapes):
         policy = self.dtype_policy
@@ -214,12 +228,20 @@ class MLANeck(keras.layers.Layer):
                 norm.build(shape)
                 self.norms.append(norm)
             projection = ConvNormActivation(
-                self.filters, 1, dtype=policy, name=f"projection_{index}"
+                self.filters,
+                1,
+                use_norm=self.use_batch_norm,
+                dtype=policy,
+                name=f"projection_{index}",
             )
             projection.build(shape)
             self.projections.append(projection)
             fusion = ConvNormActivation(
-                self.filters, 3, dtype=policy, name=f"fusion_{index}"
+                self.filters,
+                3,
+                use_norm=self.use_batch_norm,
+                dtype=policy,
+                name=f"fusion_{index}",
             )
             fusion.build(projection.compute_output_shape(shape))
             self.fusions.append(fusion)
@@ -251,6 +273,7 @@ class MLANeck(keras.layers.Layer):
     upsampling=integer(1),
     align_corners=flag(),
     classifier_kernel_size=integer(1),
+    use_batch_norm=flag(),
 )
 class MLAHead(keras.layers.Layer):
     """Two convolutions a stream, upsampled, concatenated and classified.
@@ -266,6 +289,7 @@ class MLAHead(keras.layers.Layer):
         upsampling: int. Factor before the concatenation.
         align_corners: bool. Of that upsampling; the authors' code has `True`.
         classifier_kernel_size: int. The authors' code has 3.
+        use_batch_norm: bool. Of the convolutions; see `ConvNormActivation`.
     """
 
     def __init__(
@@ -275,6 +299,7 @@ class MLAHead(keras.layers.Layer):
         upsampling=4,
         align_corners=False,
         classifier_kernel_size=1,
+        use_batch_norm=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -283,6 +308,7 @@ class MLAHead(keras.layers.Layer):
         self.upsampling = upsampling
         self.align_corners = align_corners
         self.classifier_kernel_size = classifier_kernel_size
+        self.use_batch_norm = use_batch_norm
         self.classifier = build_classifier(
             num_classes, classifier_kernel_size, self.dtype_policy
         )
@@ -295,6 +321,7 @@ class MLAHead(keras.layers.Layer):
                 convolution = ConvNormActivation(
                     filters,
                     3,
+                    use_norm=self.use_batch_norm,
                     dtype=self.dtype_policy,
                     name=f"stream_{index}_convolution_{layer}",
                 )

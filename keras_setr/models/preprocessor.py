@@ -6,6 +6,7 @@ import keras
 import keras_hub
 
 from keras_setr.arguments import checked
+from keras_setr.arguments import flag
 from keras_setr.arguments import instance
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
@@ -37,6 +38,8 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         mean: sequence of float, one per channel, for values in 0..255, or in
             0..65535 for images of 16 bits.
         std: sequence of float above 0, one per channel.
+        folded: bool. Images stay as they are, for a model of `for_inference`
+            whose patches' embedding normalises.
     """
 
     backbone_cls = SETRBackbone
@@ -46,11 +49,13 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         *_RESIZING,
         mean=sequence(number(), minimum_length=1),
         std=sequence(number(above=0), minimum_length=1),
+        folded=flag(),
     )
     def __init__(
         self,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
+        folded: bool = False,
         **kwargs: Any,
     ) -> None:
         if len(mean) != len(std):
@@ -62,14 +67,15 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         # after the subtraction.
         kwargs["dtype"] = "float32"
         super().__init__(
-            scale=[1 / s for s in std],
-            offset=[-m / s for m, s in zip(mean, std)],
+            scale=None if folded else [1 / s for s in std],
+            offset=None if folded else [-m / s for m, s in zip(mean, std)],
             # As our layers have it, whatever Keras' configuration says.
             data_format="channels_last",
             **kwargs,
         )
         self.mean = mean
         self.std = std
+        self.folded = folded
 
     @property
     def image_dtype(self) -> str:
@@ -83,7 +89,7 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         config = super().get_config()
         for derived in ("scale", "offset", "dtype"):
             config.pop(derived)
-        config.update(mean=self.mean, std=self.std)
+        config.update(mean=self.mean, std=self.std, folded=self.folded)
         return config
 
 

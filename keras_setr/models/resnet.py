@@ -65,6 +65,8 @@ class ResNetBackbone(Encoder):
             mmsegmentation's `ResNetV1c`.
         norm: `"batch"`, or `"group"` for the ResNet of Google's hybrid: group
             norm, weight-standardised convolutions, TensorFlow's padding.
+            `None` has biases in the place of batch norm, which
+            `for_inference` of a model folds into them.
         image_shape: `(int, int, int)`. Height, width and channels of the
             images; height and width may be `None`.
         dtype: a Keras dtype or policy.
@@ -90,7 +92,7 @@ class ResNetBackbone(Encoder):
         late_stages: str = "dilated",
         filters: int = 64,
         deep_stem: bool = False,
-        norm: str = "batch",
+        norm: str | None = "batch",
         image_shape: Sequence[int | None] = (None, None, 3),
         dtype: Any = None,
         **kwargs: Any,

@@ -39,6 +39,7 @@ from keras_setr.models.encoder import IMAGE_SHAPE
 from keras_setr.models.encoder import Encoder
 from keras_setr.models.encoder import check_not_quantized
 from keras_setr.models.encoder import set_trainable
+from keras_setr.models.folding import fold
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
 from keras_setr.models.preprocessor import published_preprocessor
@@ -69,6 +70,7 @@ COMMON = {
     "classes": optional(Rule("a keras_setr.Classes or its config", _classes)),
     "auxiliary_weight": number(0),
     "ignore_class": optional(integer()),
+    "folded": flag(),
 }
 
 
@@ -88,6 +90,8 @@ class SETRSegmenter(SegmenterVerbs):
     backbone_cls: type[Encoder] = SETRBackbone
     preprocessor_cls = SETRImageSegmenterPreprocessor
     presets = loading.PresetsOf("SETRSegmenter")
+    # Arguments that leave the auxiliary heads out.
+    without_auxiliary: dict[str, Any] = {}
 
     def __init__(
         self,
@@ -99,6 +103,7 @@ class SETRSegmenter(SegmenterVerbs):
         classes: Classes | dict[str, Any] | None,
         auxiliary_weight: float,
         ignore_class: int | None,
+        folded: bool = False,
         align_corners: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -137,6 +142,7 @@ class SETRSegmenter(SegmenterVerbs):
         self.dtype_policy = backbone.dtype_policy
         self._predictor = prediction.Predictor(self, head_logits, resize)
         self.compile()
+        self.folded = folded  # from here on it refuses to compile
         keras_internals.register_parameters(self)
 
     def __setattr__(self, name, value):
@@ -248,6 +254,25 @@ class SETRSegmenter(SegmenterVerbs):
             loading.LoadOptions(file, load_weights, skip_mismatch, verbose),
             {**arguments, **kwargs},
         )
+
+    def for_inference(self) -> Any:
+        """A new model of the same class and outputs, for inference alone.
+
+        Batch norms become part of the convolutions before them, those of a
+        ResNet too, and auxiliary heads are gone. The normalisation of images
+        becomes part of the patches' embedding, so that a direct call takes
+        images as they are. It stays where it is under a policy other than
+        float32, with a preprocessor of your own, and before a ResNet, whose
+        first convolution pads normalised images with zeros. LoRA is merged.
+
+        The new model predicts, is evaluated, exported, quantised, saved and
+        loaded as any other; it cannot be trained. The weights are copied:
+        what becomes of the original does not reach it.
+
+        Raises:
+            ValueError: the encoder is of int8.
+        """
+        return fold(self)
 
     def save_to_preset(
         self, preset_dir: str | os.PathLike[str], max_shard_size: float = 10
@@ -425,6 +450,8 @@ class SETRSegmenter(SegmenterVerbs):
         return config
 
     def compile_from_config(self, config):
+        if self.folded:
+            return
         config = keras.saving.deserialize_keras_object(config)
         frozen = config.pop("frozen", [])
         lora = config.pop("lora", None)
@@ -448,6 +475,7 @@ class SETRSegmenter(SegmenterVerbs):
             classes=self.classes and self.classes.get_config(),
             auxiliary_weight=self.auxiliary_weight,
             ignore_class=self.ignore_class,
+            folded=self.folded,
         )
         return config
 

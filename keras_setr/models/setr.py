@@ -61,6 +61,8 @@ class _UpsamplingSegmenter(SETRSegmenter):
     T-Large, `_kernel_size`, and `_upsampling` of patches.
     """
 
+    without_auxiliary = {"auxiliary_layers": ()}
+
     @checked(
         *("name", "trainable"),
         **COMMON,
@@ -93,6 +95,7 @@ class _UpsamplingSegmenter(SETRSegmenter):
         classes: Classes | None = None,
         auxiliary_weight: float = 0.4,
         ignore_class: int | None = 255,
+        folded: bool = False,
         **kwargs: Any,
     ) -> None:
         depth = backbone.num_layers
@@ -117,6 +120,7 @@ class _UpsamplingSegmenter(SETRSegmenter):
                 filters,
                 use_layer_norm=use_layer_norm,
                 use_bias=use_bias,
+                use_batch_norm=not folded,
                 dtype=backbone.dtype_policy,
                 name=name,
             )
@@ -140,6 +144,7 @@ class _UpsamplingSegmenter(SETRSegmenter):
             classes=classes,
             auxiliary_weight=auxiliary_weight,
             ignore_class=ignore_class,
+            folded=folded,
             **kwargs,
         )
 
@@ -204,7 +209,7 @@ class SETRNaive(_UpsamplingSegmenter):
         kernel_size: int. Of these convolutions, by default 1.
         filters, auxiliary_upsampling, auxiliary_kernel_size,
             auxiliary_filters, use_layer_norm, use_bias, preprocessor,
-            classes, auxiliary_weight, ignore_class: as for `SETRPUP`.
+            classes, auxiliary_weight, ignore_class, folded: as for `SETRPUP`.
 
     Example:
 
@@ -259,6 +264,7 @@ class SETRPUP(_UpsamplingSegmenter):
         classes: `keras_setr.Classes` or its config, names and colours.
         auxiliary_weight: float of at least 0. Of each auxiliary loss.
         ignore_class: int. The label that counts nowhere, or `None`.
+        folded: bool. What `for_inference` sets: no batch norm, no training.
 
     Example:
 
@@ -307,7 +313,7 @@ class SETRMLA(SETRSegmenter):
             on each map of the neck (both published codes), or `None`.
         auxiliary_filters: int. Channels of the 2-layer heads.
         use_layer_norm: bool. LayerNorm on the encoder's features first.
-        preprocessor, classes, auxiliary_weight, ignore_class: as for
+        preprocessor, classes, auxiliary_weight, ignore_class, folded: as for
             `SETRPUP`.
 
     Example:
@@ -319,6 +325,8 @@ class SETRMLA(SETRSegmenter):
     model = keras_setr.SETRMLA(backbone, num_classes=150)
     ```
     """
+
+    without_auxiliary = {"auxiliary": None}
 
     @checked(
         *("name", "trainable"),
@@ -348,6 +356,7 @@ class SETRMLA(SETRSegmenter):
         classes: Classes | None = None,
         auxiliary_weight: float = 0.4,
         ignore_class: int | None = 255,
+        folded: bool = False,
         **kwargs: Any,
     ) -> None:
         depth, dim = backbone.num_layers, backbone.hidden_dim
@@ -365,6 +374,7 @@ class SETRMLA(SETRSegmenter):
         neck = MLANeck(
             neck_filters,
             use_layer_norm=use_layer_norm,
+            use_batch_norm=not folded,
             dtype=policy,
             name="neck",
         )
@@ -373,6 +383,7 @@ class SETRMLA(SETRSegmenter):
             head_filters,
             align_corners=align_corners,
             classifier_kernel_size=classifier_kernel_size,
+            use_batch_norm=not folded,
             dtype=policy,
             name="decode_head",
         )
@@ -384,6 +395,7 @@ class SETRMLA(SETRSegmenter):
                 kernel_size=1,
                 filters=auxiliary_filters,
                 use_layer_norm=use_layer_norm and on_encoder,
+                use_batch_norm=not folded,
                 dtype=policy,
                 name=f"auxiliary_head_{index}",
             )
@@ -400,6 +412,7 @@ class SETRMLA(SETRSegmenter):
             classes=classes,
             auxiliary_weight=auxiliary_weight,
             ignore_class=ignore_class,
+            folded=folded,
             **kwargs,
         )
 

@@ -145,6 +145,19 @@ def test_every_decoder_is_exported(name, tmp_path):
     assert model.export(path, format, verbose=False).equal == 1
 
 
+def test_a_folded_model_is_exported(model, tmp_path):
+    skip_without("onnx")
+    path = path_of(tmp_path, "onnx")
+    report = model.for_inference().export(
+        path, outputs=("labels", "probabilities"), verbose=False
+    )
+    assert report.record.image_dtype == "uint8"
+    images = tiny.images(2)
+    theirs = ks.load_exported(path).segment(images, "probabilities")
+    ours = model.segment(images, "probabilities")
+    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
 def test_images_of_16_bits_and_five_channels(tmp_path):
     format = CHEAPEST[BACKEND]
     skip_without(format)

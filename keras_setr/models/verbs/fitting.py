@@ -31,6 +31,16 @@ _BATCH_SIZE = 32
 MAIN_HEAD = "decode_head"
 
 
+def refuse_folded(model):
+    """Raise where a model of `for_inference` is to be trained."""
+    if model.folded:
+        raise ValueError(
+            "A model of for_inference() cannot be compiled or trained: its "
+            "batch norms are folded, its auxiliary heads gone. Train the "
+            "model that it was made of, and call for_inference() again."
+        )
+
+
 def prepare(
     model, x, y=None, sample_weight=None, *, expected=None, class_weights=None
 ):

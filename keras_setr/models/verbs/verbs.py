@@ -67,12 +67,14 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         run: the `Run` of the `fit` that is going on, for its callbacks; or
             None.
         averages: the `WeightAverages` of `compile(ema=..)`, or None.
+        folded: bool. Whether it is a model of `for_inference`.
     """
 
     # Keras' own, None until they are made.
     train_function: Any
     test_function: Any
     predict_function: Any
+    folded = False
 
     # === Training ===
 
@@ -161,6 +163,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
                 TensorFlow uses XLA only on a single GPU.
             **kwargs: as for `keras.Model.compile`.
         """
+        fitting.refuse_folded(self)
         options = compiling.options(
             self,
             optimizer,
@@ -234,6 +237,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         Raises:
             ValueError: an argument or the data does not fit the model.
         """
+        fitting.refuse_folded(self)
         return fitting.fit(
             self,
             x,
@@ -324,6 +328,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
         return_dict: bool = False,
     ) -> Any:
         """One step on one batch, as in Keras; its arguments as for `fit`."""
+        fitting.refuse_folded(self)
         batch = fitting.single_batch(self, x, y, sample_weight, class_weight)
         return keras.Model.train_on_batch(
             self, *batch, return_dict=flag().check("return_dict", return_dict)
