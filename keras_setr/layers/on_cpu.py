@@ -30,29 +30,39 @@ def product(x: Any, kernel: Any) -> Any:
         kernel: `(C, D)`.
     """
     kernel = ops.convert_to_tensor(kernel)
-    if keras.config.backend() != "torch" or not _is_for_onednn(x, kernel):
+    channels, units = kernel.shape
+    if (
+        keras.config.backend() != "torch"
+        or x.dtype != kernel.dtype
+        or x.numel() * units < _WORTH_IT
+        or not _multiplies_by_onednn(x)
+    ):
         return ops.matmul(x, kernel)
     import torch
 
-    channels, units = kernel.shape
-    pixels = x.reshape(1, -1, 1, channels).permute(0, 3, 1, 2)
+    # The matrix as a map of D pixels, the rows as kernels: neither is copied.
     # Dilation means nothing to one pixel, but keeps torch on a single thread
     # from a convolution that multiplies by MKL again.
     y = torch.nn.functional.conv2d(
-        pixels, kernel.t()[:, :, None, None], dilation=2
+        kernel.reshape(1, channels, units, 1),
+        x.reshape(-1, channels, 1, 1),
+        dilation=2,
     )
-    return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], units)
+    return y.reshape(*x.shape[:-1], units)
 
 
-def _is_for_onednn(x, kernel):
-    """Whether torch computes here, in float32, at once and on an AMD."""
+def _multiplies_by_onednn(x: Any) -> bool:
+    """Whether torch computes here, in float32, at once and on an AMD.
+
+    Args:
+        x: tensor of torch.
+    """
     import torch
 
     return (
         x.device.type == "cpu"
-        and x.dtype == kernel.dtype == torch.float32
-        and x.numel() * kernel.shape[-1] >= _WORTH_IT
-        # Exported files keep a plain product.
+        and x.dtype == torch.float32
+        # Exported files keep plain products.
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and _has_slow_mkl()
