@@ -194,6 +194,7 @@ LAYERS = {
                 "num_classes": 4,
                 "filters": 5,
                 "num_convolutions": 2,
+                "dilation_rate": 2,
                 "concatenate_input": True,
                 "dropout_rate": 0.1,
                 "use_batch_norm": False,

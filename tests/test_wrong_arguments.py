@@ -174,6 +174,7 @@ CALLS = {
         auxiliary_stage="integer or None",
         auxiliary_filters="count",
         align_corners="flag",
+        dilation_rate="count",
     ),
     "SemanticFPN": Call(
         ks.SemanticFPN,

@@ -86,12 +86,14 @@ def architecture(preset: Preset) -> Any:
 def _baseline(preset):
     """The same of a ResNet, and of the baselines on one."""
     decoder = preset.decoder
+    not_told = dict(preset.arguments)
+    stride = not_told.pop("output_stride", 8 if decoder == "fcn" else 32)
     backbone = {
         **RESNETS[preset.size],
         "filters": 64,
         "deep_stem": True,
         "norm": "batch",
-        "output_stride": 8 if decoder == "fcn" else 32,
+        "output_stride": stride,
         "image_shape": (None, None, 3),
     }
     if decoder is None:
@@ -101,4 +103,4 @@ def _baseline(preset):
         arguments.update(filters=512, auxiliary_stage=3, auxiliary_filters=256)
     else:
         arguments.update(neck_filters=256, filters=128)
-    return backbone, {**arguments, **preset.arguments}
+    return backbone, {**arguments, **not_told}

@@ -179,8 +179,9 @@ def _convert(preset, verbose):
         given = Given(with_norm if is_transformer else {})
         plan = plan_encoder(_class(layout.backbone_class), layout, given)
     else:
-        given = Given(model=preset.arguments)
-        plan = plan_model(_class(layout.model_class), layout, given)
+        cls = _class(layout.model_class)
+        given = split_arguments(cls, (cls,), preset.arguments)
+        plan = plan_model(cls, layout, given)
     return _carry_out(plan, layout, LoadOptions(verbose=verbose))
 
 

@@ -120,6 +120,7 @@ def plan_encoder(backbone_class, layout, given):
     """
     found = layout.encoder_arguments(given.encoder)
     arguments, notes = _with_given(found, given.encoder)
+    notes += layout.notes(_without(found, given.encoder))
     plan = LoadPlan(
         backbone_class,
         arguments,
@@ -150,6 +151,8 @@ def plan_model(model_class, layout, given):
     if layout.model_class is not None and other_patches:
         found, of_decoder = model_class.fit_to_patches(found, patch_size)
         notes += of_decoder
+    taken = _without(encoder, given.encoder) | _without(found, given.model)
+    notes += layout.notes(taken)
     arguments = {**found, **given.model}
     num_classes = arguments.get("num_classes")
     if num_classes is None:
@@ -233,6 +236,11 @@ def _with_given(found, given):
             )
         )
     return arguments, notes
+
+
+def _without(found, given):
+    """What the source tells and the user does not."""
+    return {n: value for n, value in found.items() if n not in given}
 
 
 def _by(size):

@@ -113,6 +113,9 @@ class OwnLayout:
         del config["backbone"]
         return {**config, "preprocessor": self.saved.preprocessor}
 
+    def notes(self, taken):
+        return ()
+
     def rules(self, arguments, encoder_only=False):
         """Every variable goes where it comes from."""
         return tuple(

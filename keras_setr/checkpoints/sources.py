@@ -47,6 +47,9 @@ class PublishedLayout:
             return {}
         return {**self._model, "classes": self._classes}
 
+    def notes(self, taken):
+        return ()
+
     def rules(self, arguments, encoder_only=False):
         return ()
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_setr.checkpoints import hub
+from keras_setr.checkpoints.configuration_text import model_settings
 from keras_setr.checkpoints.torch_files import StoredTensor
 from keras_setr.checkpoints.torch_files import numpy_dtype
 from keras_setr.checkpoints.torch_files import read_bytes
@@ -70,8 +71,9 @@ class Checkpoint:
     Args:
         origin: str. For messages: the path or handle.
         tensors: dict from name to `Tensor`.
-        metadata: dict. `"names"` and `"palette"` of the classes where the
-            file tells them, and `"config"`, that of a Hugging Face folder.
+        metadata: dict. `"names"` and `"palette"` of the classes, and
+            `"settings"`, of mmsegmentation's model, where the file tells
+            them; `"config"`, that of a Hugging Face folder.
     """
 
     origin: str
@@ -283,7 +285,7 @@ def _read_torch(path):
     content, read = read_torch_file(path)
     metadata = {}
     if isinstance(content, dict):
-        metadata = _class_metadata(content.get("meta"))
+        metadata = _metadata(content.get("meta"))
         for container in _CONTAINERS:
             if isinstance(content.get(container), dict):
                 content = content[container]
@@ -308,10 +310,20 @@ def _read_torch(path):
     return Checkpoint(path, tensors, metadata)
 
 
-def _class_metadata(meta):
-    """Class names and colours as mmsegmentation 0.x and 1.x store them."""
+def _metadata(meta):
+    """What mmsegmentation 0.x and 1.x store beside the weights."""
     if not isinstance(meta, dict):
         return {}
+    found = _class_metadata(meta)
+    texts = (meta.get(name) for name in ("config", "cfg"))
+    text = next((text for text in texts if isinstance(text, str)), "")
+    if settings := model_settings(text):
+        found["settings"] = settings
+    return found
+
+
+def _class_metadata(meta):
+    """Class names and colours."""
     for group, names, palette in (
         (meta, "CLASSES", "PALETTE"),
         (meta.get("dataset_meta"), "classes", "palette"),

@@ -1,10 +1,15 @@
 """mmsegmentation's FCN and Semantic FPN: what it trained, and its figures.
 
 Of its model zoo (metafile.yaml of 1.2.2) those on ResNet-50 and ResNet-101,
-with output stride 8 for FCN, on the data sets of the paper.
+on the data sets of the paper. FCN has output stride 8 there, or is of the kind
+D6, which the paper does not use.
 """
 
+from typing import Any
 from typing import NamedTuple
+
+FCN_D8: dict[str, int] = {"output_stride": 8, "dilation_rate": 1}
+FCN_D6: dict[str, int] = {"output_stride": 16, "dilation_rate": 6}
 
 
 class Baseline(NamedTuple):
@@ -18,6 +23,7 @@ class Baseline(NamedTuple):
         thousand_steps: int.
         file: str. Its name, which ends in the first digits of its hash.
         miou, miou_multi_scale: float, percent.
+        is_d6: bool. Whether an FCN is `FCN_D6`.
     """
 
     decoder: str
@@ -28,14 +34,16 @@ class Baseline(NamedTuple):
     file: str
     miou: float
     miou_multi_scale: float
+    is_d6: bool = False
 
     @property
     def name(self) -> str:
         """Of the preset, and of its recipe."""
         crop = self.crop
         size = crop if isinstance(crop, int) else f"{crop[0]}x{crop[1]}"
+        kind = "_d6" if self.is_d6 else ""
         return (
-            f"{self.decoder}_resnet{self.depth}_{self.dataset}_{size}_"
+            f"{self.decoder}{kind}_resnet{self.depth}_{self.dataset}_{size}_"
             f"{self.thousand_steps}k"
         )
 
@@ -51,6 +59,12 @@ class Baseline(NamedTuple):
     @property
     def aligns_corners(self) -> bool:
         return self.crop == 769
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the model needs and no tensor of the file tells."""
+        corners = {"align_corners": True} if self.aligns_corners else {}
+        return corners | (FCN_D6 if self.is_d6 else {})
 
 
 _WIDE = (512, 1024)
@@ -78,6 +92,16 @@ _FCN_ROWS = (
         *("20210416_110804-9a6f2c94", 49.35, 51.38),
     ),
 )
+_FCN_D6_ROWS = (
+    (50, "cityscapes", _WIDE, 40, "20210305_130133-98d5d1bc", 77.06, 78.85),
+    (101, "cityscapes", _WIDE, 40, "20210305_130337-9cf2b450", 77.36, 79.18),
+    (50, "cityscapes", _WIDE, 80, "20210306_115604-133c292f", 77.27, 78.88),
+    (101, "cityscapes", _WIDE, 80, "20210308_102747-cb336445", 78.46, 80.42),
+    (50, "cityscapes", 769, 40, "20210305_185744-1aab18ed", 76.82, 78.22),
+    (101, "cityscapes", 769, 40, "20210308_102453-60b114e9", 77.28, 78.95),
+    (50, "cityscapes", 769, 80, "20210305_200413-109d88eb", 77.04, 78.40),
+    (101, "cityscapes", 769, 80, "20210306_120016-e33adc4f", 78.06, 79.58),
+)
 _FPN_ROWS = (
     (50, "cityscapes", _WIDE, 80, "20200717_021437-94018a0d", 74.52, 76.08),
     (101, "cityscapes", _WIDE, 80, "20200717_012416-c5800d4c", 75.80, 77.40),
@@ -86,17 +110,24 @@ _FPN_ROWS = (
 )
 
 
-def _baseline(decoder, depth, dataset, crop, steps, stamp, *figures):
+def _baseline(kind, depth, dataset, crop, steps, stamp, *figures):
     sides = (crop, crop) if isinstance(crop, int) else crop
-    word, suffix = ("fcn", "-d8") if decoder == "fcn" else ("fpn", "")
+    is_d6 = kind == "fcn_d6"
+    decoder = "fcn" if is_d6 else kind
+    word, suffix = {
+        "fcn": ("fcn", "-d8"),
+        "fcn_d6": ("fcn_d6", "-d16"),
+        "semantic_fpn": ("fpn", ""),
+    }[kind]
     file = (
         f"{word}_r{depth}{suffix}_{sides[0]}x{sides[1]}_{steps}k_{dataset}_"
         f"{stamp}.pth"
     )
-    return Baseline(decoder, depth, dataset, crop, steps, file, *figures)
+    return Baseline(decoder, depth, dataset, crop, steps, file, *figures, is_d6)
 
 
 BASELINES = (
     *(_baseline("fcn", *row) for row in _FCN_ROWS),
+    *(_baseline("fcn_d6", *row) for row in _FCN_D6_ROWS),
     *(_baseline("semantic_fpn", *row) for row in _FPN_ROWS),
 )

@@ -32,6 +32,7 @@ def _dropout(rate, dtype):
     num_classes=integer(1),
     filters=integer(1),
     num_convolutions=integer(1),
+    dilation_rate=integer(1),
     concatenate_input=flag(),
     dropout_rate=number(0, below=1),
     use_batch_norm=flag(),
@@ -45,6 +46,7 @@ class FCNHead(keras.layers.Layer):
         num_classes: int. K.
         filters: int. Channels of the convolutions.
         num_convolutions: int. One after another.
+        dilation_rate: int. Of these.
         concatenate_input: bool. Whether one more reads the features beside
             what came of them.
         dropout_rate: float. Of channels before the classifier.
@@ -56,6 +58,7 @@ class FCNHead(keras.layers.Layer):
         num_classes: int,
         filters: int = 512,
         num_convolutions: int = 2,
+        dilation_rate: int = 1,
         concatenate_input: bool = True,
         dropout_rate: float = 0.1,
         use_batch_norm: bool = True,
@@ -65,6 +68,7 @@ class FCNHead(keras.layers.Layer):
         self.num_classes = num_classes
         self.filters = filters
         self.num_convolutions = num_convolutions
+        self.dilation_rate = dilation_rate
         self.concatenate_input = concatenate_input
         self.dropout_rate = dropout_rate
         self.use_batch_norm = use_batch_norm
@@ -72,7 +76,11 @@ class FCNHead(keras.layers.Layer):
         common = {"use_norm": use_batch_norm, "dtype": policy}
         self.convolutions = [
             ConvNormActivation(
-                filters, 3, name=f"convolution_{index}", **common
+                filters,
+                3,
+                dilation_rate=dilation_rate,
+                name=f"convolution_{index}",
+                **common,
             )
             for index in range(num_convolutions)
         ]

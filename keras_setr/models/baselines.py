@@ -58,6 +58,8 @@ class FCN(SETRSegmenter):
         dropout_rate: float. Of channels before the classifiers.
         align_corners: bool. Of the last resize; mmsegmentation has `True` for
             crops of 769 x 769.
+        dilation_rate: int. Of the heads' convolutions, the third one apart;
+            mmsegmentation's D6 has 6, on a ResNet of output stride 16.
         preprocessor, classes, auxiliary_weight, ignore_class, folded: as for
             `SETRPUP`.
 
@@ -80,6 +82,7 @@ class FCN(SETRSegmenter):
         auxiliary_stage=optional(integer()),
         auxiliary_filters=integer(1),
         align_corners=flag(),
+        dilation_rate=integer(1),
     )
     def __init__(
         self,
@@ -90,6 +93,7 @@ class FCN(SETRSegmenter):
         auxiliary_filters: int = 256,
         dropout_rate: float = 0.1,
         align_corners: bool = False,
+        dilation_rate: int = 1,
         preprocessor: Any = "auto",
         classes: Classes | None = None,
         auxiliary_weight: float = 0.4,
@@ -103,6 +107,7 @@ class FCN(SETRSegmenter):
 
         # === Functional model ===
         common = {
+            "dilation_rate": dilation_rate,
             "dropout_rate": dropout_rate,
             "use_batch_norm": not folded,
             "dtype": backbone.dtype_policy,
@@ -139,6 +144,7 @@ class FCN(SETRSegmenter):
         self.auxiliary_filters = auxiliary_filters
         self.dropout_rate = dropout_rate
         self.align_corners = align_corners
+        self.dilation_rate = dilation_rate
 
     def get_config(self):
         return {**config_of(self, FCN), **super().get_config()}

@@ -48,8 +48,8 @@ def test_each_class_lists_its_models_and_the_encoders():
         for name, preset in ks.SETRSegmenter.presets.items()
         if preset["source"] == "mmsegmentation"
     ]
-    # Seven of SETR, sixteen of FCN and four of Semantic FPN.
-    assert len(by_mmsegmentation) == 27
+    # Seven of SETR, 24 of FCN and four of Semantic FPN.
+    assert len(by_mmsegmentation) == 35
     for preset in checkpoints.PRESETS.values():
         if preset.model_class is not None:
             assert preset.dataset in DATASETS
@@ -189,6 +189,7 @@ def count_inference_parameters(model):
         "setr_pup_deit_base_ade20k_512_160k_b16_authors",
         "setr_mla_deit_base_pascal_context_480_80k_b16_authors",
         "fcn_resnet50_cityscapes_769_40k",
+        "fcn_d6_resnet101_cityscapes_769_80k",
         "semantic_fpn_resnet50_ade20k_512_160k",
     ],
 )

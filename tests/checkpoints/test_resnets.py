@@ -15,6 +15,19 @@ from tests.goldens import timm_hybrid
 from tests.goldens.mmsegmentation_models import random_state
 
 MODELS = {"fcn": ks.FCN, "semantic_fpn": ks.SemanticFPN}
+D6 = {"output_stride": 16, "dilation_rate": 6}
+# As mmsegmentation writes it, with what is no value in it.
+CONFIGURATION = """
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+model = dict(
+    backbone=dict(
+        type='ResNetV1c', strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
+    decode_head=dict(
+        type='FCNHead', norm_cfg=norm_cfg, dilation=6, align_corners=True),
+    auxiliary_head={'type': 'FCNHead', 'dilation': 6},
+    pretrained=print('run'))
+total_iters = 40000
+"""
 
 
 def array(x):
@@ -35,18 +48,20 @@ def golden_of(name):
     return arrays, random_state(shapes)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, "fcn_d6"])
 def test_mmsegmentations_files_give_its_outputs(name, tmp_path, capsys):
     arrays, state = golden_of(name)
     path = save(tmp_path / "checkpoint.safetensors", state)
-    model = ks.SETRSegmenter.from_preset(path, preprocessor=None)
-    assert type(model) is MODELS[name]
+    kind = D6 if name == "fcn_d6" else {}
+    model = ks.SETRSegmenter.from_preset(path, preprocessor=None, **kind)
+    assert type(model) is MODELS[name.removesuffix("_d6")]
     assert "(mmsegmentation): encoder" in capsys.readouterr().out
     stages = {
         f"stage_{i}": tensor for i, tensor in model.backbone.features.items()
     }
     found = tiny.outputs(
-        keras.Model(model.input, {**model.output, **stages}), golden.images()
+        keras.Model(model.input, {**model.output, **stages}),
+        golden.images(name),
     )
     for key, expected in arrays.items():
         if key == "logits_True":
@@ -56,6 +71,65 @@ def test_mmsegmentations_files_give_its_outputs(name, tmp_path, capsys):
         if ours == "logits":
             value = value[:, ::4, ::5]
         assert_close(value, expected, key)
+
+
+@pytest.mark.no_backend
+def test_what_no_tensor_tells_is_told_elsewhere(tmp_path, capsys):
+    _, state = golden_of("fcn")
+
+    def write(name, meta):
+        return save(
+            tmp_path / name, state, lambda t: {"meta": meta, "state_dict": t}
+        )
+
+    def load(name, meta=None, **given):
+        path = write(name, meta)
+        model = ks.FCN.from_preset(path, preprocessor=None, **given)
+        printed = capsys.readouterr().out
+        found = (
+            model.backbone.output_stride,
+            model.dilation_rate,
+            model.align_corners,
+        )
+        return *found, printed
+
+    for key in ("config", "cfg"):  # of 0.x and 1.x
+        meta = {key: CONFIGURATION}
+        *found, printed = load("fcn_r50-d8_512x1024.pth", meta)
+        assert found == [16, 6, True]
+        assert (
+            "  output_stride=16, dilation_rate=6, align_corners=True, of the "
+            "configuration in the file" in printed
+        )
+        assert "run\n" not in printed
+    for name, kind in (
+        ("fcn_d6_r50b-d16_769x769_80k_cityscapes_2021.safetensors", (16, 6)),
+        ("fcn-d6_r101-d16_4xb2-80k_cityscapes-769x769.pth", (16, 6)),
+        ("fcn_r50-d8_512x1024_40k_cityscapes_2020.pth", (8, 1)),
+    ):
+        *found, printed = load(name)
+        assert found == [*kind, False] and "of the file's name" in printed
+    *found, printed = load("iter_40000.pth", {"config": "model = dict("})
+    assert found == [8, 1, False] and "assumed" in printed
+    assert "mmsegmentation's D6 has output_stride=16, dilation_r" in printed
+    # What is given prevails, and is not told again.
+    *found, printed = load("iter.pth", {"cfg": CONFIGURATION}, dilation_rate=2)
+    assert found == [16, 2, True] and "\n  output_stride=16, align" in printed
+    *found, printed = load("iter.pth", **D6)
+    assert found == [16, 6, False] and "output_stride" not in printed
+    encoder = ks.ResNetBackbone.from_preset(
+        write("iter.pth", {"cfg": CONFIGURATION})
+    )
+    assert encoder.output_stride == 16
+    assert "  output_stride=16, of the conf" in capsys.readouterr().out
+    # Under a built-in name of the other kind.
+    with pytest.raises(ValueError, match="output_stride 16 instead of 8"):
+        ks.FCN.from_preset(
+            "fcn_resnet50_cityscapes_769_40k", file=tmp_path / "iter.pth"
+        )
+    # Settings that cannot be.
+    with pytest.raises(ValueError, match="iter.pth .* shapes or settings"):
+        load("iter.pth", {"cfg": "model = dict(backbone=dict())"})
 
 
 @pytest.mark.backends("torch")

@@ -2,7 +2,7 @@
 
     PYTHON tests/goldens/mmsegmentation_baselines.py REFERENCE
 
-writes `mmsegmentation_{fcn,semantic_fpn}.npz` anew. PYTHON is that of an
+writes `mmsegmentation_{fcn,fcn_d6,semantic_fpn}.npz` anew. PYTHON is that of an
 environment with mmsegmentation 1.2.2; REFERENCE is a script that, imported,
 makes mmsegmentation run without compiled operations. The models are those of
 its configurations, with few channels and blocks; weights are made from names,
@@ -23,15 +23,19 @@ from tests.goldens.mmsegmentation_models import random_state  # noqa: E402
 FOLDER = pathlib.Path(__file__).parent
 CONFIGS = {
     "fcn": "fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py",
+    "fcn_d6": "fcn/fcn-d6_r50-d16_4xb2-40k_cityscapes-512x1024.py",
     "semantic_fpn": "sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py",
 }
-CLASSES, FILTERS, HEIGHT, WIDTH = 3, 4, 41, 70
-BLOCKS = (1, 2, 2, 1)
+CLASSES, FILTERS, BLOCKS = 3, 4, (1, 2, 2, 1)
+HEIGHT, WIDTH = 41, 70
+# Of 7 x 9 pixels behind the ResNet: kernels dilated by 6 reach over them.
+SIZES = {"fcn_d6": (97, 130)}
 
 
-def images():
+def images(name="fcn"):
+    size = SIZES.get(name, (HEIGHT, WIDTH))
     rng = np.random.default_rng(0)
-    return rng.normal(size=(1, HEIGHT, WIDTH, 3)).astype("float32")
+    return rng.normal(size=(1, *size, 3)).astype("float32")
 
 
 def build(name, blocks=BLOCKS, filters=FILTERS, classes=CLASSES):
@@ -54,7 +58,7 @@ def build(name, blocks=BLOCKS, filters=FILTERS, classes=CLASSES):
     widths = [4 * filters * 2**stage for stage in range(4)]
     head = model.decode_head
     head.update(num_classes=classes, norm_cfg=norm, channels=2 * filters)
-    if name == "fcn":
+    if name.startswith("fcn"):
         head.update(in_channels=widths[3])
         model.auxiliary_head.update(
             num_classes=classes,
@@ -80,7 +84,7 @@ def main(reference):
         model.load_state_dict(
             {k: torch.from_numpy(np.array(v)) for k, v in state.items()}
         )
-        x = torch.from_numpy(images()).permute(0, 3, 1, 2)
+        x = torch.from_numpy(images(name)).permute(0, 3, 1, 2)
 
         def last(tensor):
             return tensor.permute(0, 2, 3, 1).numpy()

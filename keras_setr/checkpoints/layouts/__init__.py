@@ -99,9 +99,16 @@ class Layout:
     def facts(self) -> dict[str, Any]:
         """What tells published files apart, by the arguments' names."""
         facts = self._encoder.facts()
-        if self._decoder:
-            facts["num_classes"] = self._decoder.num_classes
-        return facts
+        return facts | (self._decoder.facts() if self._decoder else {})
+
+    @_naming_the_file
+    def notes(self, taken: dict[str, Any]) -> tuple[str, ...]:
+        """What to say of arguments that no tensor tells.
+
+        Args:
+            taken: dict of those that the user has not given.
+        """
+        return self._decoder.notes(taken) if self._decoder else ()
 
 
 def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:

@@ -9,94 +9,18 @@ import functools
 
 import numpy as np
 
+from keras_setr.checkpoints.layouts.baselines import MMSegmentationFCN
+from keras_setr.checkpoints.layouts.baselines import MMSegmentationFPN
+from keras_setr.checkpoints.layouts.decoder import COUNTER
+from keras_setr.checkpoints.layouts.decoder import Decoder
+from keras_setr.checkpoints.layouts.decoder import norm
 from keras_setr.checkpoints.layouts.namings import from_torch_convolution
-from keras_setr.checkpoints.layouts.namings import same
 from keras_setr.checkpoints.transfer import TensorRule
-from keras_setr.facts.decoders import CLASSES
-from keras_setr.facts.decoders import LAYERS
-from keras_setr.tables import counted
 
-_COUNTER = (r".*\.num_batches_tracked", "torch's count of batches")
 _UNUSED = "made, but never used by the authors' code"
 
 
-def _norm(target, source):
-    yield TensorRule(f"{target}/gamma", (f"{source}.weight",), same)
-    yield TensorRule(f"{target}/beta", (f"{source}.bias",), same)
-
-
-def _batch_norm(target, source):
-    yield from _norm(target, source)
-    for ours, theirs in (("mean", "mean"), ("variance", "var")):
-        yield TensorRule(
-            f"{target}/moving_{ours}", (f"{source}.running_{theirs}",), same
-        )
-
-
-class _Decoder:
-    """One of the two codes' decoders in a checkpoint."""
-
-    ignored: tuple = (_COUNTER,)
-
-    def __init__(self, checkpoint, encoder):
-        self.checkpoint = checkpoint
-        self.encoder = encoder
-
-    @property
-    def model_class(self):
-        """The name of the model's class."""
-        return CLASSES[self.decoder]
-
-    def backbone_arguments(self):
-        # MLA's encoder drops the class token before the first layer.
-        return {"use_class_token": False} if self.decoder == "mla" else {}
-
-    def rules(self):
-        if self.decoder == "mla":
-            yield from self._mla_rules()
-            return
-        yield from self._head_rules("decode_head", "decode_head")
-        for index in range(self.num_auxiliary):
-            yield from self._head_rules(
-                f"auxiliary_head_{index}", f"auxiliary_head.{index}"
-            )
-
-    def _count(self, pattern):
-        """How many of `pattern` % 0, 1, .. there are."""
-        count = 0
-        while pattern % count in self.checkpoint:
-            count += 1
-        return count
-
-    def _convolution(self, target, source, convert=from_torch_convolution):
-        yield TensorRule(f"{target}/kernel", (f"{source}.weight",), convert)
-        if f"{source}.bias" in self.checkpoint:
-            yield TensorRule(f"{target}/bias", (f"{source}.bias",), same)
-
-    def _conv_norm(self, target, convolution, norm):
-        yield from self._convolution(f"{target}/convolution", convolution)
-        yield from _batch_norm(f"{target}/norm", norm)
-
-    def _layers(self, count, argument, given):
-        """The encoder layers that `count` heads read."""
-        if argument in given:
-            return tuple(given[argument])
-        num_layers = self.encoder.num_layers
-        layers = LAYERS.get((self.decoder, num_layers), ())
-        if count > len(layers):
-            raise ValueError(
-                f"{self.checkpoint.origin} has {counted(count, 'head')} on an "
-                f"encoder of {counted(num_layers, 'layer')} and does not tell "
-                f"which layers feed them. Pass {argument}=(..), {count} of "
-                f"the layers 1 to {num_layers}."
-            )
-        return layers[:count]
-
-    def _shape(self, name):
-        return self.checkpoint.shape(name)
-
-
-class MMSegmentation(_Decoder):
+class MMSegmentation(Decoder):
     """mmsegmentation, 0.x and 1.x alike."""
 
     name = "mmsegmentation"
@@ -163,7 +87,7 @@ class MMSegmentation(_Decoder):
 
     def _head_rules(self, target, source):
         if f"{source}.norm.weight" in self.checkpoint:
-            yield from _norm(f"{target}/norm", f"{source}.norm")
+            yield from norm(f"{target}/norm", f"{source}.norm")
         count = self._count(source + ".up_convs.%d.0.conv.weight")
         for index in range(count):
             stage = f"{source}.up_convs.{index}.0"
@@ -179,7 +103,7 @@ class MMSegmentation(_Decoder):
         levels = self.levels
         for level in range(levels):
             other = levels - 1 - level
-            yield from _norm(f"neck/norm_{level}", f"neck.norm.{level}")
+            yield from norm(f"neck/norm_{level}", f"neck.norm.{level}")
             for ours, theirs in (
                 ("projection", f"neck.mla.channel_proj.{level}"),
                 ("fusion", f"neck.mla.feat_extract.{other}"),
@@ -213,12 +137,12 @@ class MMSegmentation(_Decoder):
         return streams[:, :, ::-1].reshape(h, w, channels, classes)
 
 
-class Authors(_Decoder):
+class Authors(Decoder):
     """github.com/fudan-zvg/SETR."""
 
     name = "SETR authors"
     ignored = (
-        _COUNTER,
+        COUNTER,
         (r"(decode_head|auxiliary_head\.\d+)\.conv_seg\..*", _UNUSED),
         (r"(decode_head|auxiliary_head\.\d+)\.syncbn_fc_\d+\..*", _UNUSED),
     )
@@ -292,7 +216,7 @@ class Authors(_Decoder):
         return arguments
 
     def _head_rules(self, target, source):
-        yield from _norm(f"{target}/norm", f"{source}.norm")
+        yield from norm(f"{target}/norm", f"{source}.norm")
         stages = self._count(source + ".conv_%d.weight") - 1
         for index in range(stages):
             yield from self._conv_norm(
@@ -308,7 +232,7 @@ class Authors(_Decoder):
         for level in range(4):
             # Their level p2 is the shallowest.
             p = f"backbone.mla.mla_p{level + 2}"
-            yield from _norm(f"neck/norm_{level}", f"backbone.norm_{level}")
+            yield from norm(f"neck/norm_{level}", f"backbone.norm_{level}")
             yield from self._conv_norm(
                 f"neck/projection_{level}", f"{p}_1x1.0", f"{p}_1x1.1"
             )
@@ -337,113 +261,6 @@ class Authors(_Decoder):
                     (),
                     lambda: np.zeros(classes, "float32"),
                 )
-
-
-class _Baseline(_Decoder):
-    """A baseline of mmsegmentation's, on a ResNet."""
-
-    name = "mmsegmentation"
-
-    @property
-    def num_classes(self):
-        return self._shape("decode_head.conv_seg.weight")[0]
-
-    def backbone_arguments(self):
-        return {}
-
-    def _stages(self, target, source, positions):
-        """Convolutions with norms, at their positions in a torch sequence."""
-        for index, position in enumerate(positions):
-            stage = f"{source}.{position}"
-            yield from self._conv_norm(
-                f"{target}_{index}", f"{stage}.conv", f"{stage}.bn"
-            )
-
-
-class MMSegmentationFCN(_Baseline):
-    """Its FCN, with the auxiliary head of the published ones."""
-
-    decoder = "fcn"
-
-    @staticmethod
-    def found(checkpoint):
-        return "decode_head.convs.0.conv.weight" in checkpoint
-
-    def backbone_arguments(self):
-        return {"output_stride": 8}
-
-    @functools.cached_property
-    def has_auxiliary(self):
-        return "auxiliary_head.conv_seg.weight" in self.checkpoint
-
-    def arguments(self, given):
-        shape = self._shape
-        arguments = {
-            "num_classes": self.num_classes,
-            "filters": shape("decode_head.convs.0.conv.weight")[0],
-            "auxiliary_stage": None,
-        }
-        if self.has_auxiliary:
-            first = "auxiliary_head.convs.0.conv.weight"
-            arguments.update(
-                auxiliary_stage=self.encoder.num_layers - 1,
-                auxiliary_filters=shape(first)[0],
-            )
-        return arguments
-
-    def rules(self):
-        head = "decode_head"
-        yield from self._stages(f"{head}/convolution", f"{head}.convs", (0, 1))
-        joint = f"{head}.conv_cat"
-        yield from self._conv_norm(
-            f"{head}/joint", f"{joint}.conv", f"{joint}.bn"
-        )
-        yield from self._convolution(f"{head}/classifier", f"{head}.conv_seg")
-        if self.has_auxiliary:
-            target, source = "auxiliary_head_0", "auxiliary_head"
-            yield from self._stages(
-                f"{target}/convolution", f"{source}.convs", (0,)
-            )
-            yield from self._convolution(
-                f"{target}/classifier", f"{source}.conv_seg"
-            )
-
-
-class MMSegmentationFPN(_Baseline):
-    """Its Semantic FPN."""
-
-    decoder = "semantic_fpn"
-
-    @staticmethod
-    def found(checkpoint):
-        return "decode_head.scale_heads.0.0.conv.weight" in checkpoint
-
-    def arguments(self, given):
-        shape = self._shape
-        return {
-            "num_classes": self.num_classes,
-            "neck_filters": shape("neck.lateral_convs.0.conv.weight")[0],
-            "filters": shape("decode_head.scale_heads.0.0.conv.weight")[0],
-        }
-
-    def rules(self):
-        for level in range(self.encoder.num_layers):
-            for ours, theirs in (
-                ("projection", "lateral_convs"),
-                ("fusion", "fpn_convs"),
-            ):
-                yield from self._convolution(
-                    f"neck/{ours}_{level}", f"neck.{theirs}.{level}.conv"
-                )
-            # The doublings between them are counted, too.
-            yield from self._stages(
-                f"decode_head/stream_{level}_convolution",
-                f"decode_head.scale_heads.{level}",
-                range(0, 2 * max(1, level), 2),
-            )
-        yield from self._convolution(
-            "decode_head/classifier", "decode_head.conv_seg"
-        )
 
 
 DECODERS = (MMSegmentation, MMSegmentationFCN, MMSegmentationFPN, Authors)

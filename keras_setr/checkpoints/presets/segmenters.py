@@ -211,7 +211,10 @@ def _baseline_parameters(decoder, encoder, num_classes):
 
 def _of_baseline(row):
     """The preset of a row of `facts/baselines.py`."""
-    words = {"fcn": "FCN, output stride 8", "semantic_fpn": "Semantic FPN"}
+    words = {
+        "fcn": f"FCN, output stride {16 if row.is_d6 else 8}",
+        "semantic_fpn": "Semantic FPN",
+    }
     encoder = f"resnet{row.depth}"
     crop = row.crop if isinstance(row.crop, tuple) else (row.crop, row.crop)
     return Preset(
@@ -234,7 +237,7 @@ def _of_baseline(row):
         image_size=row.crop,
         size=encoder,
         backbone_class="ResNetBackbone",
-        arguments={"align_corners": True} if row.aligns_corners else {},
+        arguments=row.arguments,
     )
 
 

@@ -164,8 +164,9 @@ def _encoder(recipe):
 def _decoder(recipe):
     auxiliary = _listed(recipe.auxiliary_layers)
     if recipe.decoder in ("fcn", "semantic_fpn"):
+        kind = "fcn, D6" if recipe.is_d6 else recipe.decoder
         return (
-            f"{recipe.decoder}, as {recipe.variant} has it, on stages "
+            f"{kind}, as {recipe.variant} has it, on stages "
             f"{_listed(recipe.feature_layers)}"
             + (f"; an auxiliary head on stage {auxiliary}" if auxiliary else "")
         )

@@ -25,6 +25,8 @@ from keras_setr.data.batches.source import JoinedSources
 from keras_setr.data.batches.transforms import TrainingTransform
 from keras_setr.data.folder.folder import SegmentationFolder
 from keras_setr.data.published.dataset import load_dataset
+from keras_setr.facts.baselines import FCN_D6
+from keras_setr.facts.baselines import FCN_D8
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.inference.views import PAPER_SCALES
@@ -170,6 +172,8 @@ class Recipe:
         weight_decay: float. A penalty, added to the gradients.
         head_multiplier: float. Of the heads' learning rate.
         align_corners: bool. Of the resize of the logits of FCN.
+        is_d6: bool. Whether an FCN is mmsegmentation's D6: output stride 16,
+            and the convolutions of its heads dilated by 6.
         whole: bool. Whether images pass through the model whole at test, and
             not in windows.
         fitted_into: `(int, int)` or `None`. Sides into which images are
@@ -214,6 +218,7 @@ class Recipe:
     weight_decay: float = 0.0
     head_multiplier: float = 10.0
     align_corners: bool = False
+    is_d6: bool = False
     whole: bool = False
     fitted_into: tuple | None = None
     image_scale: float = 1.0
@@ -355,6 +360,7 @@ class Recipe:
             return {
                 "auxiliary_stage": auxiliary[0] if auxiliary else None,
                 "align_corners": self.align_corners,
+                "dilation_rate": self._fcn_kind["dilation_rate"],
             }
         arguments = checkpoints.decoder_arguments(
             self.decoder, self.variant, self.dataset
@@ -374,12 +380,16 @@ class Recipe:
             # Of any size, as it is tested on images of their own.
             arguments["image_shape"] = (None, None, 3)
             if self.decoder == "fcn":
-                arguments["output_stride"] = 8
+                arguments["output_stride"] = self._fcn_kind["output_stride"]
             return arguments
         arguments["image_shape"] = (*self.crop_size, 3)
         if self.patch_size is not None:
             arguments["patch_size"] = self.patch_size
         return arguments
+
+    @property
+    def _fcn_kind(self):
+        return FCN_D6 if self.is_d6 else FCN_D8
 
     @property
     def _is_on_resnet(self):

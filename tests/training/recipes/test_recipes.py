@@ -242,6 +242,7 @@ def test_heads_learn_ten_times_as_fast_as_encoder_and_neck():
         "setr_pup_large_ade20k_512_160k_mmsegmentation",
         "setr_naive_base_cityscapes_768_40k",
         "fcn_resnet50_cityscapes_769_40k",
+        "fcn_d6_resnet101_cityscapes_769_80k",
         "semantic_fpn_resnet50_ade20k_512_160k",
     ],
 )
@@ -415,8 +416,8 @@ def test_select_filters_and_names_what_there_is():
         "setr_pup_base_cityscapes_768_40k",
         "setr_pup_base_cityscapes_768_80k",
     ]
-    # Seven of SETR, sixteen of FCN and four of Semantic FPN.
-    assert len(ks.recipes.select(follows="mmsegmentation")) == 27
+    # Seven of SETR, 24 of FCN and four of Semantic FPN.
+    assert len(ks.recipes.select(follows="mmsegmentation")) == 35
     assert str(ks.recipes.select(dataset="ade20k", steps=40_000)).startswith(
         "0 recipes"
     )
