@@ -73,7 +73,8 @@ def training_curves(log: str | os.PathLike[str]) -> Any:
                     marker="o" if there.sum() < 30 else None,
                     markersize=3.5,
                 )
-        axes.set_title(printable(name.replace("_", " "), ""))
+        title = name.replace("_", " ").replace("iou", "IoU")
+        axes.set_title(printable(title, ""))
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)

@@ -220,7 +220,7 @@ def test_training_curves_pair_training_and_validation(tmp_path):
     )
     figure = visualization.training_curves(tmp_path)
     loss, scores = figure.axes
-    assert (loss.get_title(), scores.get_title()) == ("loss", "mean iou")
+    assert (loss.get_title(), scores.get_title()) == ("loss", "mean IoU")
     training, validation = scores.get_lines()
     np.testing.assert_array_equal(training.get_xydata(), [[1, 0.1], [2, 0.3]])
     np.testing.assert_array_equal(validation.get_xydata(), [[2, 0.2]])
