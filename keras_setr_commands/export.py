@@ -141,7 +141,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
     if args.int8:
         int8 = {
             "quantize": "int8",
-            "calibration": _calibration(args.calibration, model.num_classes),
+            "calibration": _calibration(args.calibration, model),
             "float_parts": args.float_parts,
         }
     model.export(
@@ -153,12 +153,17 @@ def run(args: argparse.Namespace, given: dict) -> None:
     )
 
 
-def _calibration(directory, num_classes):
+def _calibration(directory, model):
     """Images with their labels, or the folder as one of images alone."""
     import keras_setr as ks
 
+    # Masks are read as those that the preset was trained on.
+    masks = model.classes and model.classes.masks
+    options = masks.folder_options() if masks else {}
     try:
-        folder = ks.data.SegmentationFolder(directory, num_classes=num_classes)
+        folder = ks.data.SegmentationFolder(
+            directory, num_classes=model.num_classes, **options
+        )
         folder.check()
     except (OSError, ValueError) as error:
         say(f"{directory} is taken for images without masks: {error}")

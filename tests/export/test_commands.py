@@ -67,6 +67,23 @@ def test_another_size_resamples_the_positions(files, capsys):
     assert ks.load_exported(files / "small.onnx").record.outputs == ("labels",)
 
 
+def test_calibration_reads_masks_as_the_training_did(files, monkeypatch):
+    folder = ks.data.SegmentationFolder(files / "scenes", ignore_values=(3,))
+    model = ks.SETRNaive.from_preset(
+        str(files / "preset"), classes=folder.classes, verbose=False
+    )
+    model.save_to_preset(files / "told")
+    given = {}
+    monkeypatch.setattr(
+        *(ks.SETRNaive, "export"),
+        lambda model, *_, **named: given.update(named),
+    )
+    line = ["export", files / "told", files / "int8.onnx", "--int8"]
+    assert main([*line, "--calibration", files / "scenes"]) == 0
+    labels = np.stack([labels for _, labels in given["calibration"]])
+    assert 3 not in labels and {0, 255} < {*np.unique(labels)}
+
+
 def test_a_damaged_file_is_one_line(files, capsys):
     content = (files / "setr.onnx").read_bytes()
     (files / "cut.onnx").write_bytes(content[: len(content) // 2])
