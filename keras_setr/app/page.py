@@ -14,6 +14,11 @@ from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import string
 
+# How attention is shown: as the paper's scripts do, and as it says.
+_LAYER = "of one layer, head by head"
+_ROLLOUT = "rollout up to a layer"
+# Of all heads, one beside the other.
+_ALL = "all"
 # Visitors that wait; whoever comes after them is told so.
 _QUEUE = 32
 # Whose images are remembered, 64 MB each at 16 million pixels and bytes.
@@ -52,8 +57,8 @@ def build_page(trial: Trial, title: str, max_megabytes: float = 32) -> Any:
 
     def refused(text):
         message = f'<p role="alert">{html.escape(text)}</p>' if text else ""
-        hidden = gr.Row(visible=False), gr.Image(visible=False)
-        return [message, None, gr.skip(), gr.skip(), gr.skip(), *hidden]
+        hidden = gr.Column(visible=False), gr.Image(visible=False)
+        return [message, None, None, *3 * (gr.skip(),), *hidden]
 
     def segment(path, alpha):
         if path is None:
@@ -72,23 +77,33 @@ def build_page(trial: Trial, title: str, max_megabytes: float = 32) -> Any:
             return refused(
                 "This image could not be segmented; the server has printed why."
             )
-        places = gr.Row(visible=True), gr.Image(visible=False)
-        return ["", seen, *pictures, kept, *places]
+        places = gr.Column(visible=True), gr.Image(visible=False)
+        return ["", seen, None, *pictures, kept, *places]
 
     def blend(seen, alpha):
         return gr.skip() if seen is None else trial.overlay(seen, alpha)
 
-    def attend(seen, event: gr.SelectData):
+    def attend(seen, point, way, layer, head, direction):
+        if point is None:  # nothing has been clicked
+            return gr.skip(), gr.skip()
         if seen is None:
             gone = "The server has forgotten this image; give it once more."
             return refused(gone)[0], gr.skip()
-        x, y = event.index
         try:
-            return "", gr.Image(trial.attention(seen, (y, x)), visible=True)
+            if way == _ROLLOUT:
+                drawn = trial.rollout(seen, point, layer, direction)
+            else:
+                one = None if head == _ALL else head
+                drawn = trial.attention(seen, point, layer, one, direction)
+            return "", gr.Image(drawn, visible=True)
         except Exception:
             traceback.print_exc()
             gone = "The attention could not be drawn; the server says why."
             return refused(gone)[0], gr.skip()
+
+    def click(seen, way, layer, head, direction, event: gr.SelectData):
+        x, y = event.index
+        return (y, x), *attend(seen, (y, x), way, layer, head, direction)
 
     # One worker for the model: whoever comes second waits in Gradio's queue.
     of_model = {
@@ -103,36 +118,40 @@ def build_page(trial: Trial, title: str, max_megabytes: float = 32) -> Any:
     )
     with page:
         gr.Markdown(f"# {title}\n{takes} {looks}")
-        seen = gr.State()
+        seen, point = gr.State(), gr.State()
         file = gr.File(label="Image", height=140)
         message = gr.HTML(elem_classes="message")
-        with gr.Row(visible=False) as result:
-            with gr.Column(scale=3):
-                overlay = gr.Image(
-                    elem_id="overlay",
-                    alt_text="The image under the colours of its classes",
-                    buttons=["fullscreen"],
-                    **picture,
-                )
-                alpha = gr.Slider(
-                    0, 1, 0.5, step=0.05, label="Opacity of the colours"
-                )
-            with gr.Column(scale=1, min_width=240):
-                gr.Markdown("Share of the pixels")
-                legend = gr.Image(
-                    alt_text="The classes with their shares of the pixels",
-                    buttons=[],
-                    **picture,
-                )
-                download = gr.DownloadButton("Download labels", size="md")
+        with gr.Column(visible=False) as result:
+            with gr.Row():
+                with gr.Column(scale=3):
+                    overlay = gr.Image(
+                        elem_id="overlay",
+                        alt_text="The image under the colours of its classes",
+                        buttons=["fullscreen"],
+                        **picture,
+                    )
+                    alpha = gr.Slider(
+                        0, 1, 0.5, step=0.05, label="Opacity of the colours"
+                    )
+                with gr.Column(scale=1, min_width=240):
+                    gr.Markdown("Share of the pixels")
+                    legend = gr.Image(
+                        alt_text="The classes with their shares of the pixels",
+                        buttons=[],
+                        **picture,
+                    )
+                    download = gr.DownloadButton("Download labels", size="md")
+            if trial.has_attention:
+                choices = _attention_choices(trial.model.backbone)
         attention = gr.Image(
             elem_id="attention",
-            alt_text="What the point attends to, head by head",
+            alt_text="The attention of the point",
             visible=False,
             buttons=["fullscreen"],
             **picture,
         )
-        shown = [message, seen, overlay, legend, download, result, attention]
+        shown = [message, seen, point, overlay, legend, download]
+        shown += [result, attention]
         for event in (file.upload, file.clear):
             event(
                 segment, [file, alpha], shown, show_progress_on=file, **of_model
@@ -146,8 +165,49 @@ def build_page(trial: Trial, title: str, max_megabytes: float = 32) -> Any:
             api_visibility="private",
         )
         if trial.has_attention:
-            overlay.select(attend, seen, [message, attention], **of_model)
+            found = [message, attention]
+            overlay.select(click, [seen, *choices], [point, *found], **of_model)
+            gr.on(
+                [choice.input for choice in choices],
+                attend,
+                [seen, point, *choices],
+                found,
+                **of_model,
+            )
     return page.queue(max_size=_QUEUE)
+
+
+def _attention_choices(backbone):
+    """Way, layer, head and direction, as the visitor chooses them."""
+    import gradio as gr
+
+    depth, heads = backbone.num_layers, backbone.num_heads
+    directions = [
+        ("what the point attends to", "from"),
+        ("what attends to it", "to"),
+    ]
+    with gr.Row():
+        way = gr.Radio(
+            [_LAYER, _ROLLOUT], value=_LAYER, label="Attention", scale=3
+        )
+        layer = gr.Dropdown(
+            list(range(1, depth + 1)), value=depth, label="Layer", min_width=90
+        )
+        head = gr.Dropdown(
+            [_ALL, *range(1, heads + 1)], value=_ALL, label="Head", min_width=90
+        )
+        direction = gr.Radio(
+            directions, value="from", label="Direction", scale=3
+        )
+    # A rollout means the heads.
+    way.input(
+        lambda way: gr.Dropdown(interactive=way == _LAYER),
+        way,
+        head,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    return way, layer, head, direction
 
 
 @checked(

@@ -20,6 +20,8 @@ from keras_setr.visualization.overlays import shown_image
 # Pixels of the longer side of what is shown: a browser makes nothing of more,
 # and the opacity is to follow the hand.
 _SHOWN = 1280
+# Pixels of a map that stands alone beside the image.
+_WIDE = 480
 # The reader speaks to those who own a folder of pairs.
 _OF_PAIRS = ", or remove it together with its pair"
 
@@ -118,21 +120,57 @@ class Trial:
         """The classes in the image with their shares of it."""
         return visualization.legend(self.classes, labels=seen.labels, width=1)
 
-    def attention(self, seen: Segmented, point: tuple[int, int]) -> Image.Image:
-        """The last layer's attention of a point, head by head.
+    def attention(
+        self,
+        seen: Segmented,
+        point: tuple[int, int],
+        layer: int | None = None,
+        head: int | None = None,
+        direction: str = "from",
+    ) -> Image.Image:
+        """The attention of a point in one layer, by `visualization.attention`.
 
         Args:
             seen: of `segment`.
             point: `(y, x)` in pixels of what is shown.
+            layer: int in 1..L. Defaults to L, the last one.
+            head: int in 1..m. Defaults to all, one beside the other.
+            direction: `"from"` or `"to"` the point.
 
         Raises:
-            ValueError: a point outside, or a model without attention.
+            ValueError: a point outside, a layer or head that there is not, a
+                model without attention.
         """
-        height, width = seen.image.shape[:2]
-        rows, columns = seen.shown.shape[:2]
-        y, x = point
-        place = (y * height // rows, x * width // columns)
-        return visualization.attention(self.model, seen.image, place)
+        heads = {} if head is None else {"heads": (head,), "width": _WIDE}
+        return visualization.attention(
+            self.model,
+            seen.image,
+            _in_image(seen, point),
+            layer=layer,
+            direction=direction,
+            **heads,
+        )
+
+    def rollout(
+        self,
+        seen: Segmented,
+        point: tuple[int, int],
+        layer: int | None = None,
+        direction: str = "from",
+    ) -> Image.Image:
+        """The same followed through the layers up to one of them.
+
+        By `visualization.attention_rollout`, which means the heads; arguments
+        as for `attention`.
+        """
+        return visualization.attention_rollout(
+            self.model,
+            seen.image,
+            _in_image(seen, point),
+            layers=None if layer is None else (layer,),
+            direction=direction,
+            width=_WIDE,
+        )
 
     def write_labels(
         self, seen: Segmented, folder: str | os.PathLike[str]
@@ -141,3 +179,11 @@ class Trial:
         path = pathlib.Path(folder, f"{seen.name}_labels.png")
         save_labels(path, seen.labels, self.classes)
         return path
+
+
+def _in_image(seen, point):
+    """A point of what is shown, in pixels of the image."""
+    height, width = seen.image.shape[:2]
+    rows, columns = seen.shown.shape[:2]
+    y, x = point
+    return y * height // rows, x * width // columns

@@ -24,12 +24,9 @@ webdriver = pytest.importorskip(
     "selenium.webdriver", reason="needs pip install selenium"
 )
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.backends("torch"),
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER), reason="needs chromium and chromium-driver"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="needs chromium and chromium-driver"
+)
 SECONDS = 120
 PLACES = {
     "overlay": "#overlay img",
@@ -154,6 +151,23 @@ class Visitor:
         path = f"//button[contains(., '{text}')]"
         self.driver.find_element("xpath", path).click()
 
+    def choose(self, text):
+        """One of a few that stand side by side."""
+        path = f"//label[contains(., '{text}')]/input[@type='radio']"
+        self.driver.find_element("xpath", path).click()
+
+    def pick(self, field, text):
+        """One of a list that opens."""
+        path = f"//input[@aria-label='{field}']"
+        self.driver.find_element("xpath", path).click()
+        path = f"//*[@role='option' and contains(., '{text}')]"
+        self.wait(lambda: self.driver.find_elements("xpath", path))[0].click()
+
+    def another_picture(self, place, before):
+        """The one that comes in the place of one from `before`."""
+        self.wait(lambda: self.see_picture(place)[1] != before)
+        return self.see_picture(place)
+
     def hosts(self):
         """Those of whom the browser has asked anything."""
         asked = set()
@@ -201,19 +215,32 @@ def test_an_image_is_segmented_blended_looked_into_and_downloaded(
     # Another opacity is another picture, of the same forward pass.
     slider = guest.driver.find_element("css selector", "input[type=range]")
     slider.send_keys(webdriver.Keys.END)
-    guest.wait(lambda: guest.see_picture("overlay")[1] != first)
+    picture, _ = guest.another_picture("overlay", first)
     assert model.passes == before + 2  # one of them above
-    picture, _ = guest.see_picture("overlay")
     webdriver.ActionChains(guest.driver).move_to_element(
         picture
     ).click().perform()
-    maps, _ = guest.see_picture("attention")
+    maps, shown = guest.see_picture("attention")
     # The image and 4 heads, 200 pixels each with 10 between, margins of 16.
     assert maps.get_property("naturalWidth") == 5 * 210 - 10 + 2 * 16
     guest.shoot("attention")
+    # Each choice draws the clicked point anew; alone, a map has 480 pixels.
+    guest.pick("Layer", "2")
+    _, shown = guest.another_picture("attention", shown)
+    guest.pick("Head", "3")
+    maps, shown = guest.another_picture("attention", shown)
+    assert maps.get_property("naturalWidth") == 2 * 490 - 10 + 2 * 16
+    guest.choose("what attends to it")
+    _, shown = guest.another_picture("attention", shown)
+    guest.shoot("attention_of_one_head")
+    guest.choose("rollout")
+    maps, shown = guest.another_picture("attention", shown)
+    assert maps.get_property("naturalWidth") == 2 * 490 - 10 + 2 * 16
+    guest.shoot("rollout")
     assert guest.hosts() == {"127.0.0.1"}
 
 
+@pytest.mark.backends("torch")
 def test_a_bad_file_and_one_of_many_pixels_are_told_on_the_page(
     visitor, photo, tmp_path
 ):
@@ -240,6 +267,7 @@ def test_a_bad_file_and_one_of_many_pixels_are_told_on_the_page(
     guest.see_picture("overlay")
 
 
+@pytest.mark.backends("torch")
 def test_a_large_file_is_refused_on_the_page(visitor, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (500, 400, 3), "uint8")
     Image.fromarray(noise).save(tmp_path / "large.png")  # 600 kB
@@ -249,6 +277,7 @@ def test_a_large_file_is_refused_on_the_page(visitor, tmp_path):
     guest.shoot("large_file")
 
 
+@pytest.mark.backends("torch")
 def test_two_visitors_queue_and_each_gets_the_own_image(
     visitor, photo, model, tmp_path
 ):

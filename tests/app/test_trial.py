@@ -106,6 +106,23 @@ def test_a_click_on_what_is_shown_is_a_point_of_the_image(tmp_path):
     np.testing.assert_array_equal(np.asarray(picture), np.asarray(wanted))
     with pytest.raises(ValueError, match="point must lie in the image"):
         trial.attention(seen, (16, 0))
+    # Of one head in another layer, and followed through the layers.
+    for picture, wanted in (
+        (
+            trial.attention(seen, (3, 9), 2, 4, "to"),
+            ks.visualization.attention(
+                *(model, seen.image, (6, 18), 2, [4], "to"), width=480
+            ),
+        ),
+        (
+            trial.rollout(seen, (3, 9), 2, "to"),
+            ks.visualization.attention_rollout(
+                *(model, seen.image, (6, 18), [2], "to"), width=480
+            ),
+        ),
+    ):
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(wanted))
+    assert trial.rollout(seen, (3, 9)) != trial.rollout(seen, (3, 9), 1)
 
 
 def test_a_model_without_attention_is_told():
