@@ -201,7 +201,7 @@ def _attention_choices(backbone):
         )
     # A rollout means the heads.
     way.input(
-        lambda way: gr.Dropdown(interactive=way == _LAYER),
+        lambda way: gr.Dropdown(visible=way == _LAYER),
         way,
         head,
         show_progress="hidden",
