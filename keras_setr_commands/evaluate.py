@@ -31,13 +31,8 @@ _LABEL_OPTIONS = {
 
 
 def add_options(parser):
+    options.add_model(parser)
     add = parser.add_argument
-    add(
-        "preset",
-        type=options.model,
-        help="preset folder, as keras-setr train writes it, a name, or a "
-        "file of keras-setr export",
-    )
     add(
         "--data",
         required=True,

@@ -403,6 +403,16 @@ def _beside(path):
 # === Groups of options ===
 
 
+def add_model(parser):
+    """The segmenter that is run."""
+    parser.add_argument(
+        "preset",
+        type=model,
+        help="preset folder, as keras-setr train writes it, a name, or a "
+        "file of keras-setr export",
+    )
+
+
 def add_common(parser):
     """`--backend` and `--debug`."""
     add = parser.add_argument

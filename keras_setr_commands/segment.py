@@ -53,13 +53,8 @@ _SHOWN = 5
 
 
 def add_options(parser):
+    options.add_model(parser)
     add = parser.add_argument
-    add(
-        "preset",
-        type=options.model,
-        help="preset folder, as keras-setr train writes it, a name, or a "
-        "file of keras-setr export",
-    )
     add(
         "paths",
         nargs="+",

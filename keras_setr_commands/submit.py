@@ -22,12 +22,8 @@ RECORD = ".keras_setr_submit.json"
 
 
 def add_options(parser):
+    options.add_model(parser)
     add = parser.add_argument
-    add(
-        "preset",
-        type=options.model,
-        help="preset folder, name or exported file",
-    )
     add(
         "--images",
         required=True,

@@ -7,8 +7,12 @@ import keras
 from keras import ops
 
 from keras_setr.arguments import Rule
+from keras_setr.arguments import integer
 from keras_setr.arguments import number
+from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
+from keras_setr.arguments import string
+from keras_setr.layers.constructor import config_of
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.tables import counted
 
@@ -20,10 +24,17 @@ def _class_weights(value):
     return tuple(float(weight) for weight in weights)
 
 
-CLASS_WEIGHTS = Rule(
-    "one finite number of at least 0 per class, not all of them 0",
-    _class_weights,
-)
+# For `checked`: the arguments of every loss on pixels.
+COMMON = {
+    "ignore_class": optional(integer()),
+    "class_weights": optional(
+        Rule(
+            "one finite number of at least 0 per class, not all of them 0",
+            _class_weights,
+        )
+    ),
+    "name": string(),
+}
 
 
 class PixelLoss(keras.losses.Loss):
@@ -148,11 +159,7 @@ class PixelLoss(keras.losses.Loss):
             )
 
     def get_config(self):
-        return {
-            "ignore_class": self.ignore_class,
-            "class_weights": self.class_weights,
-            "name": self.name,
-        }
+        return config_of(self, type(self))
 
 
 def label_maps(y_true):
@@ -211,8 +218,13 @@ def global_sum(x: Any) -> Any:
     return x + tf.stop_gradient(total - x)
 
 
-def global_mean(total: Any, weights: Any) -> Any:
-    """The sum of `total` over that of `weights`, or 0, over all replicas."""
+def global_mean(total: Any, weights: Any, sample_weight: Any = None) -> Any:
+    """The sum of `total` over that of `weights`, or 0, over all replicas.
+
+    A `sample_weight` scales what is summed and does not stand in the divisor.
+    """
+    if sample_weight is not None:
+        total = total * sample_weight
     return ops.divide_no_nan(
         global_sum(ops.sum(total)), global_sum(ops.sum(weights))
     )

@@ -8,11 +8,8 @@ import keras
 from keras import ops
 
 from keras_setr.arguments import checked
-from keras_setr.arguments import integer
 from keras_setr.arguments import number
-from keras_setr.arguments import optional
-from keras_setr.arguments import string
-from keras_setr.losses.base import CLASS_WEIGHTS
+from keras_setr.losses.base import COMMON
 from keras_setr.losses.base import PixelLoss
 from keras_setr.losses.base import global_mean
 from keras_setr.losses.pixel_cross_entropy import cross_entropy
@@ -41,12 +38,7 @@ class Focal(PixelLoss):
         ignore_class, class_weights, name: as for `PixelCrossEntropy`.
     """
 
-    @checked(
-        gamma=number(0),
-        ignore_class=optional(integer()),
-        class_weights=optional(CLASS_WEIGHTS),
-        name=string(),
-    )
+    @checked(**COMMON, gamma=number(0))
     def __init__(
         self,
         gamma: float = 2.0,
@@ -65,13 +57,7 @@ class Focal(PixelLoss):
         easy = missing <= 0
         missing = ops.where(easy, 1.0, missing)
         losses = ops.where(easy, 0.0, missing**self.gamma * losses)
-        total = weights * losses
-        if sample_weight is not None:
-            total = total * sample_weight
-        return global_mean(total, weights)
-
-    def get_config(self):
-        return {**super().get_config(), "gamma": self.gamma}
+        return global_mean(weights * losses, weights, sample_weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -92,11 +78,9 @@ class OHEM(PixelLoss):
     """
 
     @checked(
+        **COMMON,
         threshold=number(maximum=1, above=0),
         kept_share=number(maximum=1, above=0),
-        ignore_class=optional(integer()),
-        class_weights=optional(CLASS_WEIGHTS),
-        name=string(),
     )
     def __init__(
         self,
@@ -122,14 +106,4 @@ class OHEM(PixelLoss):
         # -log of the threshold: a smaller probability is a larger loss.
         least = ops.minimum(least, -math.log(self.threshold))
         weights = ops.where(losses >= least, weights, 0.0)
-        total = weights * losses
-        if sample_weight is not None:
-            total = total * sample_weight
-        return global_mean(total, weights)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "threshold": self.threshold,
-            "kept_share": self.kept_share,
-        }
+        return global_mean(weights * losses, weights, sample_weight)

@@ -16,9 +16,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
-from keras_setr.arguments import optional
-from keras_setr.arguments import string
-from keras_setr.losses.base import CLASS_WEIGHTS
+from keras_setr.losses.base import COMMON
 from keras_setr.losses.base import PixelLoss
 from keras_setr.losses.base import as_share
 from keras_setr.losses.base import global_mean
@@ -85,13 +83,11 @@ class PixelCrossEntropy(PixelLoss):
     works_in_parts = True
 
     @checked(
-        ignore_class=optional(integer()),
+        **COMMON,
         average_over=choice(*AVERAGES),
-        class_weights=optional(CLASS_WEIGHTS),
         label_smoothing=number(0, below=1),
         boundary_weight=number(0),
         boundary_width=integer(1),
-        name=string(),
     )
     def __init__(
         self,
@@ -115,9 +111,7 @@ class PixelCrossEntropy(PixelLoss):
 
     def of_batch(self, labels: Any, logits: Any, sample_weight: Any) -> Any:
         losses, weights = self._losses_and_weights(labels, logits)
-        if sample_weight is not None:
-            losses = losses * sample_weight
-        return global_mean(losses, weights)
+        return global_mean(losses, weights, sample_weight)
 
     def of_resized(
         self,
@@ -165,15 +159,6 @@ class PixelCrossEntropy(PixelLoss):
             weights = weights * (1.0 + self.boundary_weight * near)
         ignored = 1.0 if self.average_over == "all" else 0.0
         return classes, valid, ops.where(valid, weights, ignored)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "average_over": self.average_over,
-            "label_smoothing": self.label_smoothing,
-            "boundary_weight": self.boundary_weight,
-            "boundary_width": self.boundary_width,
-        }
 
 
 def _near_another(labels, valid, width):

@@ -7,11 +7,10 @@ import keras
 from keras import ops
 
 from keras_setr.arguments import checked
-from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import string
-from keras_setr.losses.base import CLASS_WEIGHTS
+from keras_setr.losses.base import COMMON
 from keras_setr.losses.base import PixelLoss
 from keras_setr.losses.base import global_mean
 from keras_setr.losses.base import global_sum
@@ -67,13 +66,11 @@ class Tversky(PixelLoss):
     """
 
     @checked(
+        **COMMON,
         alpha=number(0),
         beta=number(0),
         gamma=number(above=0),
         smooth=number(0),
-        ignore_class=optional(integer()),
-        class_weights=optional(CLASS_WEIGHTS),
-        name=string(),
     )
     def __init__(
         self,
@@ -120,25 +117,11 @@ class Tversky(PixelLoss):
         weights = _weights_of_present(self, present)
         return ops.divide_no_nan(ops.sum(weights * losses), ops.sum(weights))
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "alpha": self.alpha,
-            "beta": self.beta,
-            "gamma": self.gamma,
-            "smooth": self.smooth,
-        }
-
 
 class _Overlap(Tversky):
     """A `Tversky` whose alpha and beta are one number, `_weight`."""
 
-    @checked(
-        smooth=number(0),
-        ignore_class=optional(integer()),
-        class_weights=optional(CLASS_WEIGHTS),
-        name=optional(string()),
-    )
+    @checked(**{**COMMON, "name": optional(string())}, smooth=number(0))
     def __init__(
         self,
         smooth: float = 0.0,
@@ -154,12 +137,6 @@ class _Overlap(Tversky):
             class_weights=class_weights,
             name=name or type(self).__name__.lower(),
         )
-
-    def get_config(self):
-        config = super().get_config()
-        for fixed in ("alpha", "beta", "gamma"):
-            config.pop(fixed)
-        return config
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
@@ -203,11 +180,7 @@ class LovaszSoftmax(PixelLoss):
         ignore_class, class_weights, name: as for `PixelCrossEntropy`.
     """
 
-    @checked(
-        ignore_class=optional(integer()),
-        class_weights=optional(CLASS_WEIGHTS),
-        name=string(),
-    )
+    @checked(**COMMON)
     def __init__(
         self,
         ignore_class: int | None = 255,

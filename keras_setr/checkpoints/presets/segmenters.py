@@ -42,11 +42,16 @@ def _parameters(decoder, encoder, side, dataset, filters=256):
 _MMSEGMENTATION = "https://download.openmmlab.com/mmsegmentation/v0.5/setr/"
 
 
-def _mmsegmentation(name, decoder, dataset, size, file, miou, multi_scale):
-    folder, _, _ = file.rpartition("_20")
-    sha256 = file.rpartition("-")[2].removesuffix(".pth")
+def _mmsegmentation(decoder, dataset, batch, stamp, miou, multi_scale):
+    name = f"setr_{decoder}_large_{dataset}"
+    if dataset == "ade20k":
+        size, folder = 512, f"setr_{decoder}_512x512_160k_b{batch}_{dataset}"
+    else:
+        size = 768
+        folder = f"setr_{decoder}_vit-large_8x1_768x768_80k_{dataset}"
+    file = f"{folder}_{stamp}.pth"
     return Preset(
-        name=name,
+        name=f"{name}_{size}_b8" if "_b8_" in file else f"{name}_{size}",
         decoder=decoder,
         description=f"SETR-{decoder.upper()}, ViT-L/16, {dataset}, "
         f"crops of {size} x {size}, trained by mmsegmentation",
@@ -54,7 +59,7 @@ def _mmsegmentation(name, decoder, dataset, size, file, miou, multi_scale):
         dataset=dataset,
         url=f"{_MMSEGMENTATION}{folder}/{file}",
         file=file,
-        sha256=sha256,
+        sha256=stamp.rpartition("-")[2],
         license="Apache-2.0",
         source="mmsegmentation",
         miou=miou,
@@ -63,73 +68,18 @@ def _mmsegmentation(name, decoder, dataset, size, file, miou, multi_scale):
     )
 
 
-_MMSEGMENTATION_MODELS = (
-    _mmsegmentation(
-        "setr_naive_large_ade20k_512",
-        "naive",
-        "ade20k",
-        512,
-        "setr_naive_512x512_160k_b16_ade20k_20210619_191258-061f24f5.pth",
-        48.28,
-        49.56,
-    ),
-    _mmsegmentation(
-        "setr_pup_large_ade20k_512",
-        "pup",
-        "ade20k",
-        512,
-        "setr_pup_512x512_160k_b16_ade20k_20210619_191343-7e0ce826.pth",
-        48.24,
-        49.99,
-    ),
-    _mmsegmentation(
-        "setr_mla_large_ade20k_512",
-        "mla",
-        "ade20k",
-        512,
-        "setr_mla_512x512_160k_b16_ade20k_20210619_191057-f9741de7.pth",
-        47.39,
-        49.37,
-    ),
-    _mmsegmentation(
-        "setr_mla_large_ade20k_512_b8",
-        "mla",
-        "ade20k",
-        512,
-        "setr_mla_512x512_160k_b8_ade20k_20210619_191118-c6d21df0.pth",
-        47.34,
-        49.05,
-    ),
-    _mmsegmentation(
-        "setr_naive_large_cityscapes_768",
-        "naive",
-        "cityscapes",
-        768,
-        "setr_naive_vit-large_8x1_768x768_80k_cityscapes_20211123_000505-"
-        "20728e80.pth",
-        78.10,
-        80.22,
-    ),
-    _mmsegmentation(
-        "setr_pup_large_cityscapes_768",
-        "pup",
-        "cityscapes",
-        768,
-        "setr_pup_vit-large_8x1_768x768_80k_cityscapes_20211122_155115-"
-        "f6f37b8f.pth",
-        79.21,
-        81.02,
-    ),
-    _mmsegmentation(
-        "setr_mla_large_cityscapes_768",
-        "mla",
-        "cityscapes",
-        768,
-        "setr_mla_vit-large_8x1_768x768_80k_cityscapes_20211119_101003-"
-        "7f8dccbe.pth",
-        77.00,
-        79.59,
-    ),
+# decoder, dataset, batch, date and hash, mIoU, mIoU at several scales
+_MMSEGMENTATION_MODELS = tuple(
+    _mmsegmentation(*row)
+    for row in (
+        ("naive", "ade20k", 16, "20210619_191258-061f24f5", 48.28, 49.56),
+        ("pup", "ade20k", 16, "20210619_191343-7e0ce826", 48.24, 49.99),
+        ("mla", "ade20k", 16, "20210619_191057-f9741de7", 47.39, 49.37),
+        ("mla", "ade20k", 8, "20210619_191118-c6d21df0", 47.34, 49.05),
+        ("naive", "cityscapes", 8, "20211123_000505-20728e80", 78.10, 80.22),
+        ("pup", "cityscapes", 8, "20211122_155115-f6f37b8f", 79.21, 81.02),
+        ("mla", "cityscapes", 8, "20211119_101003-7f8dccbe", 77.00, 79.59),
+    )
 )
 
 
