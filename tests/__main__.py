@@ -26,6 +26,7 @@ BACKENDS = {
 }
 FOLDER = pathlib.Path(__file__).parent
 FLOOR = FOLDER / "floor.txt"
+COMPILED = FOLDER.parent / ".jax_cache"
 # Tests spend most of their time in one thread.
 WORKERS = 2
 NOTHING_SELECTED = 5
@@ -48,8 +49,9 @@ def run(backend, arguments):
             env={
                 **os.environ,
                 "KERAS_BACKEND": backend,
-                # What one process has compiled, the others need not.
-                "JAX_COMPILATION_CACHE_DIR": str(pathlib.Path(folder) / "jax"),
+                # What one process has compiled, the others need not, nor the
+                # next run.
+                "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
                 "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             },
             cwd=FOLDER.parent,

@@ -55,6 +55,7 @@ def value(metric):
     return float(ops.convert_to_numpy(metric.result()))
 
 
+@pytest.mark.no_backend
 def test_scores_of_a_matrix_with_an_absent_class():
     iou = metrics.per_class_iou(TWO_OF_THREE)
     np.testing.assert_allclose(iou, [3 / 5, 2 / 4, np.nan])
@@ -65,6 +66,7 @@ def test_scores_of_a_matrix_with_an_absent_class():
     assert metrics.pixel_accuracy(TWO_OF_THREE) == pytest.approx(5 / 7)
 
 
+@pytest.mark.no_backend
 def test_a_class_predicted_but_never_true_counts_as_zero():
     iou = metrics.per_class_iou(PREDICTED_ONLY)
     np.testing.assert_allclose(iou, [3 / 5, 2 / 5, 0])
@@ -280,6 +282,7 @@ def test_the_host_matrix_counts_as_the_metric_does():
     np.testing.assert_array_equal(host.counts, metric.confusion_matrix())
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
     "labels, predictions, message",
     [

@@ -4,9 +4,11 @@ Without data of the user they run on generated images; here on fewer, for fewer
 steps and with smaller models than as they are.
 """
 
+import os
 import pathlib
 import re
 
+import jupyter_client
 import keras
 import nbclient
 import nbformat
@@ -99,6 +101,22 @@ def test_a_notebook_opens_on_colab_and_kaggle(name):
         assert f"welcome?src=https://github.com/{file})" in text
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """A process beside the tests, for all notebooks: its imports take long."""
+    manager = jupyter_client.KernelManager(kernel_name="python3")
+    manager.start_kernel(
+        env={
+            **os.environ,
+            "KERAS_BACKEND": keras.config.backend(),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(EXAMPLES.parent),
+        }
+    )
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -106,18 +124,12 @@ def test_a_notebook_opens_on_colab_and_kaggle(name):
         for name, backend in NOTEBOOKS.items()
     ],
 )
-def test_a_notebook_runs_and_shows_what_it_showed(name, tmp_path, monkeypatch):
+def test_a_notebook_runs_and_shows_what_it_showed(name, kernel, tmp_path):
     notebook, cells = read(name)
     expected = [kinds(cell) for cell in cells]
     shorten(cells, SHORTER[name])
-    # The kernel is a process beside the other tests.
-    monkeypatch.setenv("KERAS_BACKEND", keras.config.backend())
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
-    nbclient.NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path)}},
-    ).execute()
+    # Without the names of the notebook before.
+    begin = nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {tmp_path}")
+    notebook.cells.insert(0, begin)
+    nbclient.NotebookClient(notebook, km=kernel, timeout=600).execute()
     assert [kinds(cell) for cell in cells] == expected

@@ -104,6 +104,7 @@ def test_a_warm_up_is_that_of_each_part_and_spreads_with_the_decay():
         assert float(ops.convert_to_numpy(found)) == pytest.approx(expected)
 
 
+@pytest.mark.no_backend
 def test_a_warm_up_longer_than_the_training_is_refused():
     with pytest.raises(ValueError, match="warmup_steps=12 of decay_steps=12"):
         PolynomialDecay(0.1, 12, warmup_steps=12)
@@ -173,12 +174,14 @@ def test_multipliers_apply_to_the_variables_they_name():
     np.testing.assert_allclose(ops.convert_to_numpy(head), [4.0])
 
 
+@pytest.mark.no_backend
 def test_a_piece_of_a_path_ends_where_its_number_does():
     optimizer = SGD(learning_rate_multipliers={"block_1": 0.5, "block_12": 3.0})
     paths = ("block_1/mlp/kernel", "block_12/mlp/kernel", "block_10/kernel")
     assert [optimizer.multiplier(p) for p in paths] == [0.5, 3.0, 1.0]
 
 
+@pytest.mark.no_backend
 def test_layer_decay_falls_towards_the_embeddings():
     depths = {"embedding": 0, "block_1": 1, "block_2": 2, "final_norm": 3}
     assert layer_decay_multipliers(depths, 2, 0.5) == {

@@ -1,5 +1,6 @@
 """Models small enough for a test: 8-pixel patches, 3 layers, width 24."""
 
+import re
 import zlib
 
 import keras
@@ -86,7 +87,9 @@ MODELS = {
 }
 
 
-def backbone_of(name, image_shape=(16, 24, 3), position_grid=(2, 3)):
+def backbone_of(
+    name, image_shape=(16, 24, 3), position_grid=(2, 3), num_layers=3
+):
     """The encoder that a model of `MODELS` takes."""
     if name == "fcn":
         return resnet(image_shape, output_stride=8)
@@ -94,11 +97,22 @@ def backbone_of(name, image_shape=(16, 24, 3), position_grid=(2, 3)):
         # Batch norm over few pixels magnifies what the backends differ in.
         return resnet(image_shape, num_blocks=(1, 2), output_stride=8)
     options = {"pup_dinov3": DINOV3, "hybrid": HYBRID}.get(name, {})
-    return backbone(image_shape, position_grid=position_grid, **options)
+    return backbone(
+        image_shape,
+        position_grid=position_grid,
+        num_layers=num_layers,
+        **options,
+    )
 
 
-def build(name, image_shape=(16, 24, 3), position_grid=(2, 3), **options):
-    backbone = backbone_of(name, image_shape, position_grid)
+def build(
+    name,
+    image_shape=(16, 24, 3),
+    position_grid=(2, 3),
+    num_layers=3,
+    **options,
+):
+    backbone = backbone_of(name, image_shape, position_grid, num_layers)
     return MODELS[name](backbone, **options)
 
 
@@ -134,6 +148,29 @@ def outputs(layer, *inputs, **options):
     for variable, value in zip(layer.non_trainable_variables, state):
         variable.assign(value)
     return values
+
+
+def trainable_values(model):
+    """Copies of a model's trainable weights."""
+    return [
+        keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables
+    ]
+
+
+def unlearned(model, before):
+    """Paths of trainable weights that a training has left as they were.
+
+    A LayerNorm's shift right before a 1x1 convolution and a batch norm is
+    left out: the batch norm subtracts every constant, so its gradient is 0.
+    """
+    return [
+        variable.path
+        for variable, old, new in zip(
+            model.trainable_variables, before, trainable_values(model)
+        )
+        if np.array_equal(new, old)
+        and not re.search(r"(neck|head).*/norm(_\d)?/beta", variable.path)
+    ]
 
 
 class Recorder(ks.SETRImageSegmenterPreprocessor):

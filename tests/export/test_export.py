@@ -47,7 +47,24 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
+def sent():
+    """What OpenVINO's converter tells of its use."""
+    sent = []
+    with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec("openvino_telemetry") is not None:
+            from openvino_telemetry import Telemetry
+
+            for name in ("send_event", "start_session", "end_session"):
+                patch.setattr(
+                    Telemetry,
+                    name,
+                    lambda self, *message, **_: sent.append(message),
+                )
+        yield sent
+
+
+@pytest.fixture(scope="module")
+def exported(model, sent, tmp_path_factory):
     """A function to `(path, report)` of each format, written once."""
     folder, done = tmp_path_factory.mktemp("exported"), {}
 
@@ -85,17 +102,9 @@ def test_an_export_gives_the_models_labels(model, exported, format):
     np.testing.assert_array_equal(labels, ours.argmax(-1))
 
 
-def test_openvino_tells_nobody(model, tmp_path, monkeypatch):
+def test_openvino_tells_nobody(exported, sent):
     # Its converter reports its use from processes that it forks.
-    skip_without("openvino")
-    from openvino_telemetry import Telemetry
-
-    sent = []
-    for name in ("send_event", "start_session", "end_session"):
-        monkeypatch.setattr(
-            Telemetry, name, lambda self, *message, **_: sent.append(message)
-        )
-    model.export(tmp_path / "model.xml", verbose=False)
+    exported("openvino")
     # Its import alone tells, of itself.
     assert set(sent) <= {("ov", "import", "general_import")}
 

@@ -13,6 +13,7 @@ def array(x):
     return ops.convert_to_numpy(x)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
     "size, published",
     (
@@ -39,6 +40,7 @@ def test_sizes_have_the_parameters_of_the_hand_written_sum(size, published):
     assert one.count_params() + (num_layers - 1) * layer == published
 
 
+@pytest.mark.no_backend
 def test_t_small_and_t_base_are_the_size_of_vit_b():
     # Paper, Table 2: 12 layers of width 768 with 12 heads.
     assert ks.T_SMALL == ks.T_BASE
@@ -121,6 +123,7 @@ def test_attention_maps_are_those_of_the_layer(layer, options):
     np.testing.assert_allclose(maps, expected, atol=1e-5)
 
 
+@pytest.mark.no_backend
 def test_the_model_size_is_that_of_the_images_or_else_of_the_positions():
     assert tiny.backbone((16, 24, 3)).native_size == (16, 24)
     assert tiny.backbone((None, None, 3)).native_size == (16, 24)
@@ -139,6 +142,7 @@ def test_other_grids_see_stretched_positions():
     np.testing.assert_allclose(x[0, 1:], 3.0, atol=1e-6)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
     "options, message",
     (
@@ -153,6 +157,7 @@ def test_wrong_arguments_are_named(options, message):
         tiny.backbone(**options)
 
 
+@pytest.mark.no_backend
 def test_names_that_are_no_argument_are_errors():
     with pytest.raises(TypeError, match="no argument 'depth'. It has num_lay"):
         ks.SETRBackbone(depth=12)
@@ -160,6 +165,7 @@ def test_names_that_are_no_argument_are_errors():
         tiny.backbone(img_size=(16, 24))
 
 
+@pytest.mark.no_backend
 def test_an_attention_layer_out_of_range_is_named():
     with pytest.raises(ValueError, match=r"num_layers=3 .*Received: \[4\]"):
         tiny.backbone().attention_maps(np.zeros((1, 16, 24, 3)), layer=4)

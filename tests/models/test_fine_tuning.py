@@ -75,6 +75,7 @@ def test_accumulated_batches_make_the_update_of_their_union():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.no_backend
 def test_layer_decay_reaches_every_variable_of_the_encoder():
     model = ks.SETRPUP(
         tiny.backbone(num_layers=11, use_final_norm=True),
@@ -98,6 +99,7 @@ def test_layer_decay_reaches_every_variable_of_the_encoder():
     }
 
 
+@pytest.mark.no_backend
 def test_a_given_optimizer_names_all_that_belongs_to_the_automatic_ones():
     with pytest.raises(ValueError, match="layer_decay=0.5, gradient_acc.*=2"):
         small().compile("sgd", layer_decay=0.5, gradient_accumulation_steps=2)
@@ -165,6 +167,7 @@ def test_a_frozen_batch_norm_keeps_its_statistics_and_normalises_by_them(
         np.testing.assert_allclose(trained, tested, atol=1e-5)
 
 
+@pytest.mark.no_backend
 def test_depth_0_is_the_embeddings_alone():
     backbone = tiny.backbone(use_final_norm=True)
     backbone.freeze(0)

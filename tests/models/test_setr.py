@@ -65,6 +65,7 @@ def test_any_decoder_stands_on_any_encoder_of_any_depth(family, num_layers):
         assert logits == (None, 2 * patch_size, 3 * patch_size, 5)
 
 
+@pytest.mark.no_backend
 def test_pup_doubles_as_often_as_the_patches_need():
     for patch_size, upsampling in ((16, (2, 2, 2, 1)), (14, (2, 2, 2, 1))):
         backbone = tiny.backbone(
@@ -74,6 +75,7 @@ def test_pup_doubles_as_often_as_the_patches_need():
     assert tiny.build("pup").upsampling == (2, 2, 1)
 
 
+@pytest.mark.no_backend
 def test_mla_halves_the_channels_twice_as_the_paper_says():
     model = ks.SETRMLA(tiny.backbone(hidden_dim=40), 5)
     assert (model.neck_filters, model.head_filters) == (20, (20, 10))
@@ -143,6 +145,7 @@ def test_published_variants_are_a_matter_of_arguments(name, options, heads):
         assert [w.shape for w in classifier.weights] == [(1, 1, 12, 5), (5,)]
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
     "name, options, message",
     (
@@ -202,6 +205,7 @@ def test_images_of_other_channels_need_their_own_statistics():
     assert grey.predict(images, verbose=0).shape == (2, 16, 24, 5)
 
 
+@pytest.mark.no_backend
 def test_configs_from_before_upsampling_had_its_name_are_read():
     model = tiny.build("pup", upsampling=(2, 4), auxiliary_upsampling=(4, 2))
     config = model.get_config()

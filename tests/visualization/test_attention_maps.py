@@ -9,6 +9,7 @@ from keras_setr.visualization import attention_maps
 from tests import tiny
 
 
+@pytest.mark.no_backend
 def test_rollout_multiplies_what_each_layer_adds_to_its_residual():
     first = np.array([[0.5, 0.5], [0.0, 1.0]])
     second = np.array([[1.0, 0.0], [0.2, 0.8]])
@@ -19,6 +20,7 @@ def test_rollout_multiplies_what_each_layer_adds_to_its_residual():
     np.testing.assert_allclose(two, [[0.75, 0.25], [0.075, 0.925]])
 
 
+@pytest.mark.no_backend
 def test_cosine_similarity_is_that_of_each_with_each():
     positions = np.array([[(1.0, 0.0), (3.0, 4.0)], [(0.0, 2.0), (0.0, 0.0)]])
     similar = attention_maps.cosine_similarity(positions)

@@ -131,7 +131,7 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
                 lovasz, ohem and tversky with weights as in `"ce+0.5*dice"`;
                 or a `keras.Loss` on labels and logits. Auxiliary heads take
                 the same.
-            metrics: `"auto"` or a list.
+            metrics: `"auto"`, a list, or None for none.
             learning_rate: float. Defaults to 0.001, the paper's for ADE20K
                 and Pascal Context (0.01 for Cityscapes); 6e-5 for `"adamw"`.
             total_steps: int. Updates until the rate has decayed. Defaults to

@@ -14,7 +14,8 @@ IMAGES, LABELS = tiny.images(4), tiny.labels(4)
 
 def model(**options):
     built = tiny.smallest()
-    built.compile(**{"learning_rate": 0.05, **tiny.UNCOMPILED, **options})
+    defaults = {"learning_rate": 0.05, "metrics": None, **tiny.UNCOMPILED}
+    built.compile(**{**defaults, **options})
     return built
 
 
@@ -114,7 +115,7 @@ def fit(trained, *callbacks, **options):
 
 def test_fit_trains_the_weights_and_ends_with_their_averages():
     watch, plain = Watch(), Watch()
-    trained = model(ema=0.5)
+    trained = model(ema=0.5, metrics="auto")
     start = trained.get_weights()
     fit(trained, watch, epochs=2)
     other = model()
@@ -208,7 +209,7 @@ def test_several_devices_average_as_one_does():
         with run:
             trained = tiny.smallest()
             tiny.set_weights_by_path(trained)
-            trained.compile(learning_rate=0.05, ema=0.9)
+            trained.compile(learning_rate=0.05, ema=0.9, metrics=None)
             watch = Watch()
             fit(trained, watch, epochs=2)
         return watch

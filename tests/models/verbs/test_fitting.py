@@ -97,6 +97,7 @@ def test_ignored_pixels_and_their_logits_do_not_count():
         )
 
 
+@pytest.mark.no_backend
 def test_compile_without_arguments_is_the_papers_recipe():
     model = tiny.build("pup")
     optimizer = model.optimizer
@@ -154,7 +155,7 @@ def test_training_learns_reports_and_decays_over_the_fit():
 @pytest.mark.parametrize("kind", ["arrays", "tf.data"])
 def test_batches_of_threads_validate_on_images_of_any_kind(kind):
     model = tiny.smallest()
-    model.compile(**tiny.UNCOMPILED)
+    model.compile(metrics=None, **tiny.UNCOMPILED)
     pairs = tiny.images(), tiny.labels()
     logs = model.fit(
         tiny_run.batches(),
@@ -171,7 +172,7 @@ def test_each_epoch_takes_one_pass_and_no_look_before(reader):
     if reader == "tf.data":
         pytest.importorskip("tensorflow")
     model = tiny.smallest()
-    model.compile(**tiny.UNCOMPILED)
+    model.compile(metrics=None, **tiny.UNCOMPILED)
     # Passes of 5 batches to train on, of 2 to validate.
     batches, validation = tiny_run.batches(reader), tiny_run.validation(reader)
     model.evaluate(validation, verbose=0)
@@ -184,7 +185,7 @@ def test_each_epoch_takes_one_pass_and_no_look_before(reader):
 def test_a_schedule_with_a_length_of_its_own_keeps_it():
     model = tiny.smallest()
     schedule = ks.optimizers.PolynomialDecay(0.01, decay_steps=40)
-    model.compile(ks.optimizers.SGD(schedule), **tiny.UNCOMPILED)
+    model.compile(ks.optimizers.SGD(schedule), metrics=None, **tiny.UNCOMPILED)
     model.fit(tiny.images(), tiny.labels(), verbose=0)
     assert schedule.span == (0, 40)
 
@@ -200,6 +201,7 @@ def test_a_cosine_with_warm_up_is_spread_over_a_fit(optimizer):
         layer_decay=0.5,
         head_multiplier=4.0,
         gradient_accumulation_steps=2,
+        metrics=None,
         **tiny.UNCOMPILED,
     )
     schedule = schedule_of(model.optimizer)
@@ -219,6 +221,7 @@ def test_a_fit_of_unknown_length_asks_for_the_number_of_steps(untrained):
         untrained.fit(endless, verbose=0)
 
 
+@pytest.mark.no_backend
 def test_a_given_optimizer_takes_no_learning_rate_beside_it(untrained):
     with pytest.raises(ValueError, match="learning_rate=0.1"):
         untrained.compile("sgd", learning_rate=0.1)
@@ -226,7 +229,8 @@ def test_a_given_optimizer_takes_no_learning_rate_beside_it(untrained):
 
 def test_a_saved_model_keeps_its_optimizer(tmp_path):
     model = tiny.smallest()
-    model.compile(learning_rate=0.02, total_steps=40, **tiny.UNCOMPILED)
+    options = {"metrics": None, **tiny.UNCOMPILED}
+    model.compile(learning_rate=0.02, total_steps=40, **options)
     model.train_on_batch(tiny.images(), tiny.labels())
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -241,7 +245,7 @@ def test_a_saved_model_keeps_its_optimizer(tmp_path):
 
 def test_a_preset_holds_no_optimizer_state(tmp_path):
     model = tiny.smallest()
-    model.compile(**tiny.UNCOMPILED)
+    model.compile(metrics=None, **tiny.UNCOMPILED)
     model.save_to_preset(tmp_path / "before")
     model.train_on_batch(tiny.images(), tiny.labels())
     model.save_to_preset(tmp_path / "after")
@@ -300,7 +304,7 @@ def test_wrong_shapes_of_a_dataset_are_named_before_training(untrained):
 
 def test_a_dataset_with_a_wrong_label_stops_the_training():
     model = tiny.smallest()
-    model.compile(**tiny.UNCOMPILED)
+    model.compile(metrics=None, **tiny.UNCOMPILED)
     x, y, _ = wrong_inputs()["label"]
     with pytest.raises(Exception, match="num_classes=5 allows 0..4"):
         model.fit(dataset(x, y), verbose=0)

@@ -124,6 +124,12 @@ def still():
     return model
 
 
+@pytest.fixture(scope="module")
+def compiled_anew():
+    """A model whose weights stay, for tests that compile it for themselves."""
+    return small()
+
+
 X, Y = tiny.images(6), tiny.labels(6)
 
 
@@ -430,9 +436,9 @@ def losses():
 
 
 @pytest.mark.parametrize("name", losses())
-def test_keras_losses_get_what_they_expect(name, still):
+def test_keras_losses_get_what_they_expect(name, compiled_anew):
     given, expected = losses()[name]
-    model = small()
+    model = compiled_anew
     model.compile("sgd", loss=given, metrics=None)
     found = array(model.compute_loss(None, Y, LOGITS))
     assert found == pytest.approx(expected, 1e-4)
@@ -442,10 +448,10 @@ def test_keras_losses_get_what_they_expect(name, still):
     assert found == pytest.approx(expected, 1e-4)
 
 
-def test_one_hot_labels_are_fitted_or_refused(still):
+def test_one_hot_labels_are_fitted_or_refused(still, compiled_anew):
     with pytest.raises(ValueError, match=r"one integer per pixel.*argmax"):
         still.fit(X, ONE_HOT)
-    model = small()
+    model = compiled_anew
     model.compile(
         ks.optimizers.SGD(0.0),
         loss=keras.losses.Dice(),
@@ -461,8 +467,8 @@ def test_one_hot_labels_are_fitted_or_refused(still):
         model.compute_loss(None, Y, LOGITS, np.ones(Y.shape, "float32"))
 
 
-def test_metrics_by_name_leave_ignored_out(still):
-    model = small()
+def test_metrics_by_name_leave_ignored_out(compiled_anew):
+    model = compiled_anew
     model.compile("sgd", metrics=["accuracy", "mean_iou"])
     model.compute_metrics(None, Y, LOGITS)
     right = (LOGITS.argmax(axis=-1) == Y)[Y != 255].mean()
@@ -471,8 +477,8 @@ def test_metrics_by_name_leave_ignored_out(still):
     assert set(found) == {"loss", "accuracy", "mean_iou"}
 
 
-def test_no_metrics_are_none_whatever_was_compiled_before():
-    model = small()
+def test_no_metrics_are_none_whatever_was_compiled_before(compiled_anew):
+    model = compiled_anew
     model.compile("sgd", metrics=["mean_iou"])
     model.compile("sgd", metrics=None)
     model.compute_metrics(None, Y, LOGITS)
@@ -505,8 +511,8 @@ def test_averaged_weights_are_kept():
         np.testing.assert_allclose(array(variable), array(average), atol=1e-6)
 
 
-def test_several_steps_in_one_execution():
-    model = small()
+def test_several_steps_in_one_execution(compiled_anew):
+    model = compiled_anew
     model.compile(ks.optimizers.SGD(0.0), metrics=None, steps_per_execution=2)
     if BACKEND == "torch":
         with pytest.raises(ValueError, match="must be 1 with the PyTorch"):

@@ -199,6 +199,7 @@ def test_the_best_weights_are_kept(model, tmp_path):
         ks.training.BestWeights("best.npz")
 
 
+@pytest.mark.no_backend
 def test_early_stopping_counts_on_after_an_interruption(model, capsys):
     def stopping():
         callback = ks.training.EarlyStopping(2, min_delta=0.01)
@@ -227,6 +228,7 @@ def test_early_stopping_counts_on_after_an_interruption(model, capsys):
         ks.training.EarlyStopping(0)
 
 
+@pytest.mark.no_backend
 def test_each_epoch_has_one_row(tmp_path):
     path = tmp_path / "log.csv"
     first = ks.training.CSVLog(path)
@@ -257,6 +259,7 @@ def test_a_run_is_described_before_its_first_step(model, capsys):
     assert ks.callbacks("run", preflight=False)[0] is not callback
 
 
+@pytest.mark.no_backend
 def test_the_first_step_of_each_fit_is_told_and_no_other(capsys):
     callback = ks.training.FirstStep()
     for _ in range(2):
@@ -282,6 +285,7 @@ def test_tensorboard_is_optional(model, tmp_path, monkeypatch):
         ks.callbacks(tmp_path, tensorboard=True)
 
 
+@pytest.mark.no_backend
 def test_the_callbacks_come_in_the_order_in_which_they_need_each_other():
     names = [
         type(callback).__name__ for callback in ks.callbacks("run", patience=3)
@@ -303,6 +307,7 @@ def test_the_callbacks_come_in_the_order_in_which_they_need_each_other():
     }
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
     "error, options, message",
     (
