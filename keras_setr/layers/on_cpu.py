@@ -34,8 +34,9 @@ def product(x: Any, kernel: Any) -> Any:
     if (
         keras.config.backend() != "torch"
         or x.dtype != kernel.dtype
-        or x.numel() * units < _WORTH_IT
         or not _multiplies_by_onednn(x)
+        # Last: an export would take it for a bound on the batch.
+        or x.numel() * units < _WORTH_IT
     ):
         return ops.matmul(x, kernel)
     import torch
