@@ -2,12 +2,12 @@
 
 torch has a fused kernel. Elsewhere the matrix is made in parts, in training
 too: what the backward pass keeps of it is the sum of each row (the scheme of
-arXiv 2205.14135, algorithms 1 and 4). On CPUs a part is one head, whose
-matrix stays in the cache; on accelerators it is a block of queries of all
-heads, which fills the device. cuDNN's kernel takes half precision on GPUs.
-`keras.ops.dot_product_attention` is not asked on TPUs: as of Keras 3.15 it
-masks what comes later in the sequence there, and the kernel behind it takes
-heads whose width is a multiple of 128.
+arXiv 2205.14135, algorithms 1 and 4). On CPUs a part is one head, or a block of
+its queries, whose matrix stays in the cache; on accelerators it is a block of
+queries of all heads, which fills the device. cuDNN's kernel takes half
+precision on GPUs. `keras.ops.dot_product_attention` is not asked on TPUs: as
+of Keras 3.15 it masks what comes later in the sequence there, and the kernel
+behind it takes heads whose width is a multiple of 128.
 """
 
 from typing import Any
@@ -134,6 +134,23 @@ def _part_gradients(query, key, value, mixed, log_total, upstream):
     return by_query, by_key, by_value
 
 
+def _part_in_blocks(query, key, value):
+    """`_part` of one head, whose whole matrix would not stay in the cache."""
+    length, dim = query.shape
+    if length < 4 * _QUERIES:
+        return _part(query, key, value)
+    count = -(-length // _QUERIES)
+    size = -(-length // count)
+    queries = ops.pad(query, ((0, count * size - length), (0, 0)))
+    parts = ops.map(
+        lambda block: _part(block, key, value),
+        ops.reshape(queries, (count, size, dim)),
+    )
+    return tuple(
+        ops.reshape(x, (count * size, x.shape[-1]))[:length] for x in parts
+    )
+
+
 def _by_heads(query, key, value):
     """One head after another."""
     _, length, heads, dim = query.shape
@@ -148,7 +165,7 @@ def _by_heads(query, key, value):
     @ops.custom_gradient
     def attention(query, key, value):
         mixed, log_total = ops.map(
-            lambda head: _part(*head), (query, key, value)
+            lambda head: _part_in_blocks(*head), (query, key, value)
         )
 
         def gradients(*args, upstream=None):
