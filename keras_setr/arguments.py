@@ -50,13 +50,13 @@ class Rule:
         try:
             return self.take(value)
         except (TypeError, ValueError) as error:
-            hint = f" {error}" if isinstance(error, _Hint) else ""
+            hint = f" {error}" if isinstance(error, Hint) else ""
             raise ValueError(
                 f"{name} must be {self.text}. Received: {shown(value)}.{hint}"
             ) from None
 
 
-class _Hint(ValueError):
+class Hint(ValueError):
     """A reason that belongs into the message."""
 
 
@@ -118,9 +118,11 @@ def number(minimum=None, maximum=None, *, above=None, below=None):
 
 
 def num_classes():
-    """An integer of at least 2."""
-    text = "an integer of at least 2 (a background counts as a class)"
-    return dataclasses.replace(integer(2), text=text)
+    """An integer of at least 2, and no more than label maps can tell apart."""
+    rule = integer(2, 65_536)
+    return dataclasses.replace(
+        rule, text=f"{rule.text} (a background counts as a class)"
+    )
 
 
 def flag():
@@ -144,7 +146,7 @@ def choice(*options):
         for option in options:
             if type(value) is type(option) and value == option:
                 return option
-        raise _Hint(nearest(value, options))
+        raise Hint(nearest(value, options))
 
     *first, last = map(repr, options)
     return Rule(f"{', '.join(first)} or {last}" if first else last, take)
@@ -168,7 +170,9 @@ def pair(minimum=None, maximum=None):
     return Rule(f"an integer or (height, width), integers{within}", take)
 
 
-def sequence(rule, length=None, minimum_length=0, unique=False):
+def sequence(
+    rule, length=None, minimum_length=0, maximum_length=None, unique=False
+):
     """A tuple, list or array of values that all follow a rule."""
 
     def take(value):
@@ -177,12 +181,15 @@ def sequence(rule, length=None, minimum_length=0, unique=False):
         values = tuple(rule.take(v) for v in value)
         _require(length is None or len(values) == length)
         _require(len(values) >= minimum_length)
+        _require(maximum_length is None or len(values) <= maximum_length)
         _require(not unique or len(set(values)) == len(values))
         return values
 
     count = f" of {length}" if length is not None else ""
     if minimum_length:
         count = f" of at least {minimum_length}"
+    if maximum_length is not None:
+        count = f" of {minimum_length}..{maximum_length}"
     distinct = ", all different" if unique else ""
     return Rule(f"a sequence{count}, each {rule.text}{distinct}", take)
 
@@ -266,7 +273,7 @@ def either(*rules):
             try:
                 return rule.take(value)
             except (TypeError, ValueError) as error:
-                if isinstance(error, _Hint) and str(error):
+                if isinstance(error, Hint) and str(error):
                     hints.append(error)
         raise hints[0] if hints else ValueError
 

@@ -9,6 +9,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_setr as ks
 from keras_setr import losses
@@ -101,11 +102,23 @@ CALLS = {
     ),
     "a stage without blocks": (
         lambda: tiny.resnet(num_blocks=(1, 0, 1, 1)),
-        "num_blocks at least 1 (1, 0, 1, 1)",
+        "num_blocks in 1..1000 (1, 0, 1, 1)",
+    ),
+    "a thousand stages": (
+        lambda: tiny.resnet(num_blocks=(1,) * 1000),
+        "num_blocks of 1..7 (1, 1,",
+    ),
+    "images of a planet": (
+        lambda: encoder(image_shape=(10**9, 10**9, 3)),
+        "image_shape up to 65536 (1000000000, 1000000000, 3)",
+    ),
+    "steps without an end": (
+        lambda: ks.SETRPUP(encoder(), 3, upsampling=(2,) * 1000),
+        "upsampling of 0..16 (2, 2,",
     ),
     "no stage": (
         lambda: tiny.resnet(num_blocks=()),
-        "num_blocks at least 1 ()",
+        "num_blocks of 1..7 ()",
     ),
     "a stride beyond the stages": (
         lambda: tiny.resnet(num_blocks=(1,)),
@@ -519,11 +532,64 @@ CALLS |= {
 }
 
 
+# === Sizes and places that nobody means ===
+CALLS |= {
+    "a million times as large": (
+        lambda: MODEL.segment(IMAGE, scales=(1e6,)),
+        "scales at most 100 (1000000.0,)",
+    ),
+    "a base of a planet": (
+        lambda: MODEL.segment(IMAGE, base_scale=10**8),
+        "base_scale 1..65536 100000000",
+    ),
+    "windows between patches": (
+        lambda: MODEL.segment(IMAGE, window_size=(17, 24)),
+        "window_size multiples patch_size=8 (17, 24) (24, 24)",
+    ),
+    "crops of a planet": (
+        lambda: _pairs(crop_size=10**6),
+        "crop_size 1..16384 1000000",
+    ),
+    "an augmentation that gives nothing": (
+        lambda: next(iter(_pairs(augment=lambda image, label, rng: None))),
+        "augment must return (image, label) NoneType",
+    ),
+    "an overlay of nothing": (
+        lambda: draw.overlay(IMAGE[:0], LABELS[:0], CLASSES),
+        "labels are empty (0, 24)",
+    ),
+    "a folder for an image": (
+        lambda: MODEL.segment("."),
+        "folder, where a file '.'",
+    ),
+    "trainable in words": (
+        lambda: encoder(trainable="no"),
+        "trainable must be True or False 'no'",
+    ),
+    "trainable set in words": (
+        lambda: setattr(tiny.build("naive"), "trainable", "no"),
+        "trainable must be True or False 'no'",
+    ),
+}
+
+
+def _pairs(**options):
+    """Batches of a folder of two pairs, in the current folder."""
+    for name in ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png"):
+        path = pathlib.Path(name)
+        path.parent.mkdir(exist_ok=True)
+        image = IMAGE if path.parent.name == "images" else LABELS + 1
+        Image.fromarray(image).save(path)
+    folder = ks.data.SegmentationFolder(".", num_classes=5)
+    options = {"crop_size": (16, 24), **options}
+    return folder.batches(1, reader="threads", **options)
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_a_wrong_call_says_what_would_do(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     call, words = CALLS[name]
-    with pytest.raises((ValueError, TypeError, FileNotFoundError)) as error:
+    with pytest.raises((ValueError, TypeError, OSError)) as error:
         call()
     message = str(error.value)
     for word in words.split():

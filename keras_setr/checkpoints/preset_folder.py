@@ -13,6 +13,9 @@ import numpy as np
 
 from keras_setr.checkpoints import hub
 from keras_setr.checkpoints.layouts.namings import same
+from keras_setr.checkpoints.preset_sizes import check_all_read
+from keras_setr.checkpoints.preset_sizes import check_equal
+from keras_setr.checkpoints.preset_sizes import check_sizes
 from keras_setr.checkpoints.tensors import read_variables
 from keras_setr.checkpoints.transfer import TensorRule
 from keras_setr.files.whole import folder_written_whole
@@ -33,6 +36,12 @@ _MODEL_WEIGHTS = "task.weights.h5"
 _ENCODER_WEIGHTS = "model.weights.h5"
 # In its place, where the weights are split: which file holds which.
 _ENCODER_PARTS = "model.weights.json"
+# Where the normalisation of images stands once more, for KerasHub.
+_CONVERTER = ("config", "image_converter", "config")
+_PREPROCESSING = {
+    "preprocessor.json": _CONVERTER,
+    "image_converter.json": ("config",),
+}
 # Everything that a preset folder of ours consists of.
 _FILES = (
     CARD,
@@ -129,6 +138,12 @@ class OwnLayout:
         )
 
 
+def refuse_nameless(source):
+    """Raise where a preset's configuration has lost the name of its class."""
+    if hub.exists(source, "metadata.json"):
+        raise ValueError(_not_ours(source, CONFIG, "no registered_name"))
+
+
 def _class_name(source):
     """The name of the segmenter in a preset, or `None`."""
     if hub.exists(source, _MODEL_CONFIG):
@@ -156,17 +171,50 @@ def read_preset(source, encoder_only=False, load_weights=True):
     if not load_weights:
         return _build(source, encoder_only)
     # All files are there before anything is built.
-    encoder_weights = _fetch_encoder_weights(source)
+    encoder_weights = fetch_encoder_weights(source)
     model_weights = None if encoder_only else _fetch(source, _MODEL_WEIGHTS)
+    _check_configs(source, encoder_weights, model_weights)
     with values_follow():
         model = _build(source, encoder_only)
-    if encoder_only:
-        _load(model.load_weights, encoder_weights)
-    else:
-        _load(model.backbone.load_weights, encoder_weights)
+    backbone = model if encoder_only else model.backbone
+    _load(backbone.load_weights, encoder_weights)
+    check_all_read(source, encoder_weights, backbone.weights)
+    if not encoder_only:
         _load(model.load_task_weights, model_weights)
+        of_encoder = {id(variable) for variable in backbone.weights}
+        of_decoder = [v for v in model.weights if id(v) not in of_encoder]
+        check_all_read(source, model_weights, of_decoder)
     _check_finite(model, source)
     return model
+
+
+def _check_configs(source, encoder_weights, model_weights):
+    """Raise where sizes do not fit each other, before anything is built."""
+    encoder = hub.read_json(source, CONFIG)
+    _check_registered(source, CONFIG, encoder)
+    given, kind = encoder.get("config"), encoder.get("class_name")
+    # What else may be wrong shows when it is built.
+    if not isinstance(given, dict):
+        return
+    check_sizes(source, CONFIG, given, encoder_weights, kind)
+    if model_weights is None:
+        return
+    model = hub.read_json(source, _MODEL_CONFIG)
+    _check_registered(source, _MODEL_CONFIG, model)
+    arguments = model.get("config")
+    if not isinstance(arguments, dict):
+        return
+    beside = _inner(arguments, "backbone", "config")
+    stated = {CONFIG: given, _MODEL_CONFIG: beside}
+    check_equal(source, "encoder", stated)
+    converter = _inner(arguments, "preprocessor", *_CONVERTER)
+    for name, keys in _PREPROCESSING.items():
+        if converter and hub.exists(source, name):
+            beside = _inner(hub.read_json(source, name), *keys)
+            stated = {_MODEL_CONFIG: converter, name: beside}
+            check_equal(source, "preprocessing", stated)
+    name = model.get("class_name")
+    check_sizes(source, _MODEL_CONFIG, arguments, model_weights, name)
 
 
 def _check_finite(model, source):
@@ -187,15 +235,44 @@ def _check_finite(model, source):
         )
 
 
+def _inner(content, *keys):
+    """The dict at a path of keys; empty where there is none."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
+def _check_registered(source, name, config):
+    """Raise where a file names two of our classes: Keras heeds one of them."""
+    class_name = config.get("class_name")
+    package, _, registered = str(config.get("registered_name")).partition(">")
+    if package == "keras_setr" and registered != class_name:
+        reason = (
+            "registered_name must be that of its class_name, "
+            f"{class_name!r}. Received: {registered!r}"
+        )
+        raise ValueError(_not_ours(source, name, reason))
+
+
 def _build(source, encoder_only):
     name = CONFIG if encoder_only else _MODEL_CONFIG
     config = hub.read_json(source, name)
+    keys = ("config",) if encoder_only else ("config", "backbone", "config")
+    if not (arguments := _inner(config, *keys)):
+        reason = f"it holds no {' of '.join(reversed(keys))}"
+        raise ValueError(_not_ours(source, name, reason))
     try:
-        backbone = config if encoder_only else config["config"]["backbone"]
-        _follow_policy(backbone["config"])
+        _follow_policy(arguments)
         return keras.saving.deserialize_keras_object(config)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(_not_ours(source, name, error)) from error
+        raise ValueError(_not_ours(source, name, _reason(error))) from error
+
+
+def _reason(error):
+    """What went wrong in a constructor, which Keras buries in the whole."""
+    while isinstance(error.__cause__, (KeyError, TypeError, ValueError)):
+        error = error.__cause__
+    return error
 
 
 def _follow_policy(config):
@@ -205,7 +282,8 @@ def _follow_policy(config):
         config["dtype"] = keras.config.dtype_policy()
 
 
-def _fetch_encoder_weights(source):
+def fetch_encoder_weights(source):
+    """The local path of an encoder's weights, or of what lists their parts."""
     if not hub.exists(source, _ENCODER_PARTS):
         return _fetch(source, _ENCODER_WEIGHTS)
     weight_map = hub.read_weight_map(source, _ENCODER_PARTS)
@@ -253,6 +331,10 @@ def save_whole(save, folder, max_shard_size):
         max_shard_size: as of `save`.
     """
     folder = pathlib.Path(os.path.realpath(folder))
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f"A preset is a folder. Received: {folder}, a file; name another."
+        )
     finish_saving(folder)
     if is_partial(folder):  # KerasHub saves parts of parts by themselves
         return save(str(folder), max_shard_size)

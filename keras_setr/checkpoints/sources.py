@@ -13,7 +13,10 @@ from keras_setr.checkpoints.architectures import architecture
 from keras_setr.checkpoints.layouts import recognise
 from keras_setr.checkpoints.preset_folder import CONFIG
 from keras_setr.checkpoints.preset_folder import OwnLayout
+from keras_setr.checkpoints.preset_folder import fetch_encoder_weights
 from keras_setr.checkpoints.preset_folder import finish_saving
+from keras_setr.checkpoints.preset_folder import refuse_nameless
+from keras_setr.checkpoints.preset_sizes import check_foreign_sizes
 from keras_setr.checkpoints.presets import PRESETS
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.whole import restore_folder
@@ -118,9 +121,12 @@ def open_source(
         if local and not os.path.isdir(source):
             # KerasHub lists models of language.
             reason = "there is no such file or folder"
+        elif not local:
+            reason += " Or the hub cannot be reached from here."
         raise ValueError(_unknown(source, reason)) from error
     registered_name = hub.read_json(source, CONFIG).get("registered_name")
     if registered_name is None:
+        refuse_nameless(source)
         return recognise(_read_hugging_face(source))
     if registered_name.startswith("keras_setr>"):
         return OwnLayout(source, source, encoder_only, load_weights)
@@ -129,7 +135,11 @@ def open_source(
 
 def _read_keras_hub(source):
     """The tensors of an encoder of KerasHub's own."""
+    stated = hub.read_json(source, CONFIG).get("config")
     try:
+        if isinstance(stated, dict):
+            weights = fetch_encoder_weights(source)
+            check_foreign_sizes(source, CONFIG, stated, weights)
         encoder = keras_hub.models.Backbone.from_preset(source)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"KerasHub cannot load {source}: {error}") from error

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import struct
+import zipfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
@@ -243,9 +244,9 @@ def _read_safetensors(path):
 
 def _read_npz(path):
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+        if not zipfile.is_zipfile(path):
             raise ValueError("it is no archive of arrays")
+        archive = np.load(path, allow_pickle=False)
         shapes = {}
         for name in archive.files:
             with archive.zip.open(_member(archive, name)) as file:

@@ -192,12 +192,12 @@ PROTOCOLS = {
     scales=optional(
         either(
             choice("paper"),
-            sequence(number(above=0), minimum_length=1),
+            sequence(number(above=0, maximum=100), minimum_length=1),
         )
     ),
     flip=optional(flag()),
     protocol=either(choice(*PROTOCOLS), instance("a Protocol", Protocol)),
-    base_scale=optional(pair(1)),
+    base_scale=optional(pair(1, 65_536)),
     blend=choice("auto", "device", "host"),
 )
 @dataclasses.dataclass(frozen=True)

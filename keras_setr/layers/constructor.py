@@ -2,6 +2,9 @@
 
 import inspect
 
+from keras_setr.arguments import integer
+from keras_setr.arguments import pair
+
 # What Keras takes in the `**kwargs` of every layer, for `checked`.
 KERAS_ARGUMENTS = (
     "name",
@@ -10,6 +13,17 @@ KERAS_ARGUMENTS = (
     "activity_regularizer",
     "autocast",
 )
+
+# Sizes up to what anybody may mean: ViT-22B (arXiv 2302.05442) has 48 layers
+# of width 6,144 and MLPs of 24,576. What lies far beyond is a slip, or a
+# damaged file, and would be built for minutes or until the memory is full.
+LAYERS = integer(1, 1_000)
+WIDTH = integer(1, 16_384)
+MLP_WIDTH = integer(1, 65_536)
+KERNEL = integer(1, 255)
+FACTOR = integer(1, 512)
+SPECIAL_TOKENS = integer(0, 4_096)
+GRID = pair(1, 4_096)
 
 
 def config_of(layer, constructor):

@@ -7,17 +7,19 @@ from keras import ops
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
-from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import pair
+from keras_setr.layers.constructor import FACTOR
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import KERNEL
+from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.on_cpu import convolution
 from keras_setr.layers.on_cpu import product
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
-@checked(filters=integer(1), kernel_size=pair(1))
+@checked(filters=WIDTH, kernel_size=pair(1, 255))
 class Convolution(keras.layers.Conv2D):
     """`keras.layers.Conv2D` for `(B, h, w, C)`, in each backend's best way.
 
@@ -65,28 +67,6 @@ class Convolution(keras.layers.Conv2D):
             dilation_rate=self.dilation_rate,
             data_format="channels_first",
         )
-        return ops.transpose(x, (0, 2, 3, 1))
-
-    def with_bias(
-        self, inputs: Any, kernel: Any, bias: Any, use_relu: bool
-    ) -> Any:
-        """`convolution_op`, a bias and perhaps the ReLU.
-
-        torch adds within the convolution, and the ReLU takes no further map.
-        """
-        if keras.config.backend() != "torch" or not self._is_plain():
-            x = self.convolution_op(inputs, kernel) + bias
-            return ops.relu(x) if use_relu else x
-        import torch
-
-        x = torch.nn.functional.conv2d(
-            ops.transpose(inputs, (0, 3, 1, 2)),
-            ops.transpose(kernel, (3, 2, 0, 1)),
-            ops.convert_to_tensor(bias),
-            padding="same",
-            dilation=self.dilation_rate,
-        )
-        x = torch.relu_(x) if use_relu else x
         return ops.transpose(x, (0, 2, 3, 1))
 
     def _is_plain(self):
@@ -143,11 +123,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    filters=integer(1),
-    kernel_size=integer(1),
+    filters=WIDTH,
+    kernel_size=KERNEL,
     use_bias=flag(),
-    strides=integer(1),
-    dilation_rate=integer(1),
+    strides=FACTOR,
+    dilation_rate=FACTOR,
     use_activation=flag(),
     use_norm=flag(),
 )
@@ -219,11 +199,11 @@ class ConvNormActivation(keras.layers.Layer):
             inputs = ops.pad(inputs, ((0, 0), sides, sides, (0, 0)))
         if training and self.use_norm:
             x = self.norm(self.convolution(inputs), training=training)
-            return ops.relu(x) if self.use_activation else x
-        # One pass over the maps less: the norm goes into the kernel.
-        return self.convolution.with_bias(
-            inputs, *self.folded_weights(), self.use_activation
-        )
+        else:
+            # One pass over the maps less: the norm goes into the kernel.
+            kernel, bias = self.folded_weights()
+            x = self.convolution.convolution_op(inputs, kernel) + bias
+        return ops.relu(x) if self.use_activation else x
 
     def folded_weights(self) -> tuple[Any, Any]:
         """`(kernel, bias)` of the convolution that inference computes."""

@@ -9,21 +9,28 @@ from keras import ops
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
-from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
-from keras_setr.arguments import pair
+from keras_setr.layers.constructor import FACTOR
+from keras_setr.layers.constructor import GRID
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import SPECIAL_TOKENS
+from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.initialization import EncoderInitializer
 from keras_setr.layers.resampling import INTERPOLATIONS
 from keras_setr.layers.resampling import resample_grid
 
 
-def check_multiple_of_patch(height, width, patch_size):
+def check_multiple_of_patch(height, width, patch_size, argument=None):
     """Raise unless the known sizes are multiples of `patch_size`.
 
     Sizes that are `None` or tensors are not known yet and pass.
+
+    Args:
+        height, width: of an image.
+        patch_size: int.
+        argument: str. Where the sizes were given, if that was one of its own.
     """
     sizes = (height, width)
     if any(isinstance(s, int) and (s % patch_size or s < 1) for s in sizes):
@@ -33,18 +40,20 @@ def check_multiple_of_patch(height, width, patch_size):
             else s
             for s in sizes
         )
+        what, way = argument, "pass"
+        if argument is None:
+            what, way = "Image height and width", "pad or resize to"
         raise ValueError(
-            "Image height and width must be multiples of "
-            f"patch_size={patch_size}. Received ({height}, {width}); pad or "
-            f"resize to ({up[0]}, {up[1]})."
+            f"{what} must be multiples of patch_size={patch_size}. Received "
+            f"({height}, {width}); {way} ({up[0]}, {up[1]})."
         )
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    hidden_dim=integer(1),
-    patch_size=integer(1),
+    hidden_dim=WIDTH,
+    patch_size=FACTOR,
     use_bias=flag(),
 )
 class PatchEmbedding(keras.layers.Layer):
@@ -118,9 +127,9 @@ class PatchEmbedding(keras.layers.Layer):
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    grid_size=optional(pair(1)),
+    grid_size=optional(GRID),
     use_class_token=flag(),
-    num_register_tokens=integer(0),
+    num_register_tokens=SPECIAL_TOKENS,
     interpolation=choice(*INTERPOLATIONS),
     dropout_rate=number(0, 1),
 )
@@ -238,8 +247,8 @@ class TokenEmbedding(keras.layers.Layer):
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    head_dim=integer(1),
-    num_prefix_tokens=integer(0),
+    head_dim=WIDTH,
+    num_prefix_tokens=SPECIAL_TOKENS,
     base=number(above=0),
 )
 class RotaryPositions(keras.layers.Layer):
@@ -310,7 +319,7 @@ class RotaryPositions(keras.layers.Layer):
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    num_prefix_tokens=integer(0),
+    num_prefix_tokens=SPECIAL_TOKENS,
 )
 class FeatureMap(keras.layers.Layer):
     """Drop the special tokens and fold the patches back into their grid.

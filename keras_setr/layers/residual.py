@@ -10,8 +10,10 @@ from keras import ops
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
-from keras_setr.arguments import integer
+from keras_setr.layers.constructor import FACTOR
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import KERNEL
+from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.convolution import Convolution
@@ -26,10 +28,10 @@ _KERNEL_EPSILON = 1e-8
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    filters=integer(1),
-    kernel_size=integer(1),
-    strides=integer(1),
-    dilation_rate=integer(1),
+    filters=WIDTH,
+    kernel_size=KERNEL,
+    strides=FACTOR,
+    dilation_rate=FACTOR,
     use_activation=flag(),
 )
 class StandardizedConvNorm(keras.layers.Layer):
@@ -110,7 +112,7 @@ CONVOLUTIONS: dict[str | None, Callable[..., Any]] = {
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    filters=integer(1),
+    filters=WIDTH,
     deep=flag(),
     norm=choice(*CONVOLUTIONS),
 )
@@ -180,9 +182,9 @@ class ResNetStem(keras.layers.Layer):
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    filters=integer(1),
-    strides=integer(1),
-    dilation_rate=integer(1),
+    filters=WIDTH,
+    strides=FACTOR,
+    dilation_rate=FACTOR,
     norm=choice(*CONVOLUTIONS),
 )
 class Bottleneck(keras.layers.Layer):

@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
-from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.layers.attention import attend
@@ -15,6 +14,8 @@ from keras_setr.layers.attention import probabilities
 from keras_setr.layers.attention import runs_on_cpu
 from keras_setr.layers.attention import weighted_sum
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import MLP_WIDTH
+from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.initialization import EncoderInitializer
 from keras_setr.layers.on_cpu import computed_once
@@ -36,7 +37,7 @@ def _turn(x, rotations):
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    num_heads=integer(1),
+    num_heads=WIDTH,
     use_bias=flag(),
     use_key_bias=flag(),
     dropout_rate=number(0, 1),
@@ -168,7 +169,7 @@ class SelfAttention(keras.layers.Layer):
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    mlp_dim=integer(1),
+    mlp_dim=MLP_WIDTH,
     use_gate=flag(),
     dropout_rate=number(0, 1),
 )
@@ -293,7 +294,7 @@ class LayerScale(keras.layers.Layer):
 
 # Rules for what an encoder hands to its layers.
 BLOCK_RULES = {
-    "num_heads": integer(1),
+    "num_heads": WIDTH,
     "use_qkv_bias": flag(),
     "use_key_bias": flag(),
     "use_gated_mlp": flag(),
@@ -307,7 +308,7 @@ BLOCK_RULES = {
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
-@checked(*KERAS_ARGUMENTS, mlp_dim=integer(1), **BLOCK_RULES)
+@checked(*KERAS_ARGUMENTS, mlp_dim=MLP_WIDTH, **BLOCK_RULES)
 class TransformerBlock(keras.layers.Layer):
     """One encoder layer, Z^{l-1} to Z^l, `(B, N, D)` kept (paper, eq. 3).
 

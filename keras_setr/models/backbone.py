@@ -14,10 +14,15 @@ from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
-from keras_setr.arguments import pair
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
 from keras_setr.facts.encoders import SIZES
+from keras_setr.layers.constructor import FACTOR
+from keras_setr.layers.constructor import GRID
+from keras_setr.layers.constructor import LAYERS
+from keras_setr.layers.constructor import MLP_WIDTH
+from keras_setr.layers.constructor import SPECIAL_TOKENS
+from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.embedding import FeatureMap
 from keras_setr.layers.embedding import PatchEmbedding
@@ -151,16 +156,16 @@ class SETRBackbone(Encoder):
 
     @checked(
         *("name", "trainable"),
-        num_layers=integer(1),
-        hidden_dim=integer(1),
-        mlp_dim=optional(integer(1)),
+        num_layers=LAYERS,
+        hidden_dim=WIDTH,
+        mlp_dim=optional(MLP_WIDTH),
         image_shape=IMAGE_SHAPE,
-        patch_size=integer(1),
-        position_grid=optional(pair(1)),
+        patch_size=FACTOR,
+        position_grid=optional(GRID),
         position_interpolation=choice(*INTERPOLATIONS),
         rotary_base=optional(number(above=0)),
         use_class_token=flag(),
-        num_register_tokens=integer(0),
+        num_register_tokens=SPECIAL_TOKENS,
         use_patch_bias=flag(),
         use_final_norm=flag(),
         stem=optional(

@@ -9,7 +9,10 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
+from keras_setr.layers.constructor import FACTOR
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import LAYERS
+from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.convolution import Convolution
@@ -30,9 +33,9 @@ def _dropout(rate, dtype):
 @checked(
     *KERAS_ARGUMENTS,
     num_classes=integer(1),
-    filters=integer(1),
-    num_convolutions=integer(1),
-    dilation_rate=integer(1),
+    filters=WIDTH,
+    num_convolutions=LAYERS,
+    dilation_rate=FACTOR,
     concatenate_input=flag(),
     dropout_rate=number(0, below=1),
     use_batch_norm=flag(),
@@ -121,7 +124,7 @@ class FCNHead(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
-@checked(*KERAS_ARGUMENTS, filters=integer(1))
+@checked(*KERAS_ARGUMENTS, filters=WIDTH)
 class FeaturePyramid(keras.layers.Layer):
     """A feature pyramid network (arXiv 1612.03144).
 
@@ -175,7 +178,7 @@ class FeaturePyramid(keras.layers.Layer):
 @checked(
     *KERAS_ARGUMENTS,
     num_classes=integer(1),
-    filters=integer(1),
+    filters=WIDTH,
     dropout_rate=number(0, below=1),
     use_batch_norm=flag(),
 )

@@ -11,6 +11,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.classes import Classes
+from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.models.baseline_heads import FCNHead
 from keras_setr.models.baseline_heads import FeaturePyramid
@@ -22,7 +23,7 @@ from keras_setr.models.segmenter import SETRSegmenter
 
 _RULES = COMMON | {
     "backbone": instance("a ResNetBackbone", ResNetBackbone),
-    "filters": integer(1),
+    "filters": WIDTH,
     "dropout_rate": number(0, below=1),
 }
 
@@ -80,7 +81,7 @@ class FCN(SETRSegmenter):
         *("name", "trainable"),
         **_RULES,
         auxiliary_stage=optional(integer()),
-        auxiliary_filters=integer(1),
+        auxiliary_filters=WIDTH,
         align_corners=flag(),
         dilation_rate=integer(1),
     )
@@ -195,7 +196,7 @@ class SemanticFPN(SETRSegmenter):
 
     backbone_cls = ResNetBackbone
 
-    @checked(*("name", "trainable"), **_RULES, neck_filters=integer(1))
+    @checked(*("name", "trainable"), **_RULES, neck_filters=WIDTH)
     def __init__(
         self,
         backbone: ResNetBackbone,

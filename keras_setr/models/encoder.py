@@ -9,6 +9,7 @@ import keras_hub
 
 from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
+from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
@@ -18,12 +19,13 @@ from keras_setr.checkpoints.preset_folder import save_whole
 
 def _image_shape(value):
     height, width, channels = value
-    size = optional(integer(0))
-    return size.take(height), size.take(width), integer(1).take(channels)
+    size, channel = optional(integer(0, 65_536)), integer(1, 4_096)
+    return size.take(height), size.take(width), channel.take(channels)
 
 
 IMAGE_SHAPE = Rule(
-    "(height, width, channels), integers of which the first two may be None",
+    "(height, width, channels), integers up to 65536 and 4096, of which the "
+    "first two may be None",
     _image_shape,
 )
 
@@ -55,6 +57,7 @@ def set_trainable(model, value):
     TensorFlow leaves out an assignment of the value that is there already,
     which a model with some frozen layers has.
     """
+    value = flag().check("trainable", value)
     keras.layers.Layer.trainable.fset(model, value)
 
 
@@ -216,4 +219,5 @@ class Encoder(keras_hub.models.Backbone):
     ) -> None:
         """Save the encoder as a preset folder; as `SETRPUP.save_to_preset`."""
         check_not_quantized(self)
+        path().check("preset_dir", preset_dir)
         save_whole(super().save_to_preset, preset_dir, max_shard_size)

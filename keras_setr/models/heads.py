@@ -27,7 +27,10 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import sequence
+from keras_setr.layers.constructor import FACTOR
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
+from keras_setr.layers.constructor import KERNEL
+from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.convolution import build_classifier
@@ -76,12 +79,12 @@ def _classify_upsampled(x, classifier, factor, align_corners=False):
 @checked(
     *KERAS_ARGUMENTS,
     num_classes=integer(1),
-    upsampling=sequence(integer(1)),
-    kernel_size=integer(1),
-    filters=integer(1),
+    upsampling=sequence(FACTOR, maximum_length=16),
+    kernel_size=KERNEL,
+    filters=WIDTH,
     use_layer_norm=flag(),
     use_bias=flag(),
-    classifier_kernel_size=integer(1),
+    classifier_kernel_size=KERNEL,
     use_batch_norm=flag(),
 )
 class UpsamplingHead(keras.layers.Layer):
@@ -189,7 +192,7 @@ class UpsamplingHead(keras.layers.Layer):
 @keras.saving.register_keras_serializable(package="keras_setr")
 @checked(
     *KERAS_ARGUMENTS,
-    filters=integer(1),
+    filters=WIDTH,
     use_layer_norm=flag(),
     use_batch_norm=flag(),
 )
@@ -269,10 +272,10 @@ class MLANeck(keras.layers.Layer):
 @checked(
     *KERAS_ARGUMENTS,
     num_classes=integer(1),
-    filters=sequence(integer(1), length=2),
-    upsampling=integer(1),
+    filters=sequence(WIDTH, length=2),
+    upsampling=FACTOR,
     align_corners=flag(),
-    classifier_kernel_size=integer(1),
+    classifier_kernel_size=KERNEL,
     use_batch_norm=flag(),
 )
 class MLAHead(keras.layers.Layer):

@@ -8,9 +8,10 @@ import keras
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
-from keras_setr.arguments import integer
 from keras_setr.arguments import sequence
 from keras_setr.facts.encoders import RESNETS
+from keras_setr.layers.constructor import FACTOR
+from keras_setr.layers.constructor import LAYERS
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.residual import CONVOLUTIONS
 from keras_setr.layers.residual import Bottleneck
@@ -77,10 +78,11 @@ class ResNetBackbone(Encoder):
 
     @checked(
         *("name", "trainable"),
-        num_blocks=sequence(integer(1), minimum_length=1),
+        num_blocks=sequence(LAYERS, minimum_length=1, maximum_length=7),
         output_stride=choice(8, 16, 32),
         late_stages=choice("dilated", "cut"),
-        filters=integer(1),
+        # The last stage gives 32 times as many.
+        filters=FACTOR,
         deep_stem=flag(),
         norm=choice(*CONVOLUTIONS),
         image_shape=IMAGE_SHAPE,

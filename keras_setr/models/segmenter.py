@@ -8,6 +8,7 @@ import keras
 import keras_hub
 
 from keras_setr import workers
+from keras_setr.arguments import Hint
 from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
@@ -54,7 +55,10 @@ def _classes(value):
         return value
     if not isinstance(value, dict):
         raise TypeError
-    return Classes(**value)
+    try:
+        return Classes(**value)
+    except (TypeError, ValueError) as error:
+        raise Hint(str(error)) from error
 
 
 # Rules for the arguments that all models have.
@@ -288,6 +292,7 @@ class SETRSegmenter(SegmenterVerbs):
                 weights are split; `None` never splits them.
         """
         check_not_quantized(self.backbone)
+        path().check("preset_dir", preset_dir)
         save_whole(super().save_to_preset, preset_dir, max_shard_size)
 
     def load_weights(self, filepath, **kwargs):

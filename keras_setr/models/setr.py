@@ -15,6 +15,9 @@ from keras_setr.arguments import sequence
 from keras_setr.classes import Classes
 from keras_setr.facts.decoders import LAYERS
 from keras_setr.facts.decoders import scaled_layers
+from keras_setr.layers.constructor import FACTOR
+from keras_setr.layers.constructor import KERNEL
+from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.models.encoder import check_layers
@@ -69,12 +72,12 @@ class _UpsamplingSegmenter(SETRSegmenter):
         use_layer_norm=flag(),
         feature_layer=optional(integer()),
         auxiliary_layers=optional(sequence(integer())),
-        upsampling=optional(sequence(integer(1))),
-        kernel_size=optional(integer(1)),
-        filters=integer(1),
-        auxiliary_upsampling=sequence(integer(1)),
-        auxiliary_kernel_size=integer(1),
-        auxiliary_filters=integer(1),
+        upsampling=optional(sequence(FACTOR, maximum_length=16)),
+        kernel_size=optional(KERNEL),
+        filters=WIDTH,
+        auxiliary_upsampling=sequence(FACTOR, maximum_length=16),
+        auxiliary_kernel_size=KERNEL,
+        auxiliary_filters=WIDTH,
         use_bias=flag(),
     )
     def __init__(
@@ -333,12 +336,12 @@ class SETRMLA(SETRSegmenter):
         **COMMON,
         use_layer_norm=flag(),
         feature_layers=optional(sequence(integer())),
-        neck_filters=optional(integer(1)),
-        head_filters=optional(sequence(integer(1), length=2)),
+        neck_filters=optional(WIDTH),
+        head_filters=optional(sequence(WIDTH, length=2)),
         align_corners=flag(),
-        classifier_kernel_size=integer(1),
+        classifier_kernel_size=KERNEL,
         auxiliary=choice("encoder", "neck", None),
-        auxiliary_filters=integer(1),
+        auxiliary_filters=WIDTH,
     )
     def __init__(
         self,

@@ -153,6 +153,8 @@ def checked_labels(labels):
             f"{labels.dtype} {labels.shape}; reduce logits with "
             "argmax(axis=-1) first."
         )
+    if not labels.size:
+        raise ValueError(f"labels are empty: their shape is {labels.shape}.")
     return labels
 
 

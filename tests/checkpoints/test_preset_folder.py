@@ -8,10 +8,12 @@ import signal
 import time
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 
 import keras_setr as ks
+from keras_setr.checkpoints import preset_folder
 from tests import tiny
 from tests.checkpoints import reference as ref
 from tests.checkpoints.test_encoders import as_hugging_face_vit
@@ -73,6 +75,164 @@ def test_a_configuration_of_something_else_is_named(preset):
     (preset / "task.json").write_text("[]")
     with pytest.raises(ValueError, match="task.json must hold a JSON object"):
         ks.SETRNaive.from_preset(str(preset))
+
+
+def change(path, *keys, value):
+    """Another value in a JSON file, at a path of keys."""
+    content = inner = json.loads(path.read_text())
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "name, value, fits",
+    [
+        ("num_layers", 100_000, "weights have 3;"),
+        ("num_layers", 2, "weights have 3;"),
+        ("hidden_dim", 10**7, "weights have 24;"),
+        ("mlp_dim", 25, "weights have 96;"),
+        ("patch_size", 4, "weights have 8;"),
+        ("position_grid", [3, 2], r"weights have \[2, 3\];"),
+        ("num_heads", 3, "num_heads=4 in the other"),
+    ],
+)
+def test_sizes_of_an_encoder_that_its_weights_have_not(
+    preset, monkeypatch, name, value, fits
+):
+    # Nothing is built before.
+    monkeypatch.setattr(preset_folder, "_build", None)
+    places = {
+        "config.json": ("config",),
+        "task.json": ("config", "backbone", "config"),
+    }
+    for file, keys in places.items():
+        before = (preset / file).read_text()
+        change(preset / file, *keys, name, value=value)
+        if file == "task.json":
+            fits = f"{name}={value!r} in the other".replace("[", r"\[")
+        elif name == "num_heads":
+            fits = f"{name}=3 in the one"
+        with pytest.raises(ValueError, match=f"config.json .*{fits}"):
+            ks.SETRNaive.from_preset(str(preset))
+        (preset / file).write_text(before)
+
+
+@pytest.mark.parametrize(
+    "name, value, fits",
+    [
+        ("num_classes", 10**7, "weights have 5;"),
+        ("filters", 10**7, "weights have 5 or 7 or 8"),
+        ("auxiliary_filters", 99, "weights have 5 or 7 or 8"),
+    ],
+)
+def test_sizes_of_a_decoder_that_its_weights_have_not(
+    preset, name, value, fits
+):
+    change(preset / "task.json", "config", name, value=value)
+    with pytest.raises(ValueError, match=f"task.json .*{name}={value}.*{fits}"):
+        ks.SETRNaive.from_preset(str(preset))
+
+
+def test_sizes_of_a_resnet_that_its_weights_have_not(tmp_path):
+    folder = tmp_path / "preset"
+    resnet = tiny.resnet()
+    resnet.save_to_preset(folder)
+    ks.ResNetBackbone.from_preset(str(folder))
+    content = (folder / "config.json").read_text()
+    for name, value in (("num_blocks", [9, 1, 1, 1]), ("filters", 500)):
+        change(folder / "config.json", "config", name, value=value)
+        with pytest.raises(ValueError, match=f"config.json .*{name}="):
+            ks.ResNetBackbone.from_preset(str(folder))
+        (folder / "config.json").write_text(content)
+
+
+def test_sizes_of_an_encoder_of_keras_hub_that_its_weights_have_not(tmp_path):
+    encoder = keras_hub.models.ViTBackbone(
+        image_shape=(16, 16, 3),
+        patch_size=8,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        mlp_dim=12,
+    )
+    encoder.save_to_preset(str(tmp_path / "vit"))
+    content = (tmp_path / "vit/config.json").read_text()
+    for name, value in (("num_layers", 10**5), ("hidden_dim", 10**7)):
+        change(tmp_path / "vit/config.json", "config", name, value=value)
+        with pytest.raises(ValueError, match=f"config.json .*{name}={value}"):
+            ks.SETRBackbone.from_preset(str(tmp_path / "vit"))
+        (tmp_path / "vit/config.json").write_text(content)
+
+
+def test_weights_that_no_layer_reads_are_an_error(preset):
+    # Of the auxiliary heads.
+    change(preset / "task.json", "config", "auxiliary_layers", value=[])
+    with pytest.raises(ValueError, match="task.weights.h5 .*holds .* variabl"):
+        ks.SETRNaive.from_preset(str(preset))
+
+
+@pytest.mark.parametrize("name", ["preprocessor.json", "image_converter.json"])
+def test_normalisation_is_the_same_in_all_files(preset, name):
+    keys = ("config", "image_converter", "config")
+    keys = keys if name == "preprocessor.json" else ("config",)
+    change(preset / name, *keys, "mean", value=[0.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match=f"task.json and {name}.*mean="):
+        ks.SETRNaive.from_preset(str(preset))
+
+
+@pytest.mark.parametrize("content", [{}, {"class_name": "SETRNaive"}])
+def test_an_emptied_configuration_is_named(preset, content):
+    lacks = "no (registered_name|class_name|config of backbone)"
+    for name in ("config.json", "task.json"):
+        before = (preset / name).read_text()
+        (preset / name).write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=f"{name} of .*{lacks}"):
+            ks.SETRNaive.from_preset(str(preset))
+        (preset / name).write_text(before)
+
+
+@pytest.mark.parametrize("keys", [["config"], ["config", "backbone"]])
+def test_a_configuration_without_its_arguments_is_named(preset, keys):
+    change(preset / "task.json", *keys, value="SETRBackbone")
+    with pytest.raises(ValueError, match="task.json of .*no config"):
+        ks.SETRNaive.from_preset(str(preset))
+
+
+def test_a_preset_goes_into_a_folder(tmp_path):
+    model = tiny.smallest()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="A preset is a folder"):
+        model.save_to_preset(tmp_path / "file")
+    for save in (model.save_to_preset, model.backbone.save_to_preset):
+        with pytest.raises(ValueError, match="preset_dir must be a path"):
+            save("")
+
+
+def test_a_file_that_names_two_classes_is_refused(preset):
+    change(preset / "task.json", "class_name", value="SETRPUP")
+    with pytest.raises(ValueError, match="task.json .*registered_name must be"):
+        ks.SETRPUP.from_preset(str(preset))
+
+
+@pytest.mark.parametrize(
+    "keys, value, words",
+    [
+        (["filtres"], 3, "no argument 'filtres'"),
+        (["classes"], {"names": ["a", "b"]}, "2 names for num_classes=5"),
+        (
+            ["classes"],
+            {"names": list("abcde"), "palette": [[1, 2, 300]] * 5},
+            "palette must be .*0..255",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_configuration_is_said(preset, keys, value, words):
+    change(preset / "task.json", "config", *keys, value=value)
+    with pytest.raises(ValueError, match=f"task.json of .*{words}") as error:
+        ks.SETRNaive.from_preset(str(preset))
+    assert len(str(error.value)) < 600
 
 
 def test_a_damaged_folder_of_hugging_face_names_the_file(tmp_path):

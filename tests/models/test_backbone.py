@@ -149,7 +149,7 @@ def test_other_grids_see_stretched_positions():
         ({"image_shape": (30, 48, 3)}, r"patch_size=8.*\(30, 48\).*\(32, 48\)"),
         ({"image_shape": (32, 48)}, r"image_shape must be .*\(32, 48\)"),
         ({"num_heads": 5}, "num_heads=5, hidden_dim=24"),
-        ({"num_layers": 0}, "at least 1. Received: 0"),
+        ({"num_layers": 0}, "in 1..1000. Received: 0"),
     ),
 )
 def test_wrong_arguments_are_named(options, message):

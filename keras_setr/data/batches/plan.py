@@ -142,7 +142,7 @@ class BatchPlan:
     @functools.cached_property
     def image_shape(self) -> tuple[int, int, int]:
         """`(h, w, C)` of the images that come out."""
-        height, width = pair(1).take(self.transform.crop_size)
+        height, width = pair(1, 16_384).take(self.transform.crop_size)
         return height, width, getattr(self.source, "channels", 3)
 
     @property

@@ -137,7 +137,7 @@ class SegmentationSource:
         *_OPTION_RULES,
         **_OPTION_RULES,
         batch_size=integer(1),
-        crop_size=optional(pair(1)),
+        crop_size=optional(pair(1, 16_384)),
         augment=optional(_AUGMENT),
         model=optional(_MODEL),
         balanced_crops=optional(number(0)),

@@ -382,7 +382,13 @@ class CustomTransform:
     category_limit: float = 0.75
 
     def __call__(self, image, label, rng):
-        image, label = self.augment(image, label, rng)
+        given = self.augment(image, label, rng)
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            raise ValueError(
+                "augment must return (image, label). Received: "
+                f"{type(given).__name__}."
+            )
+        image, label = given
         check_pair("augment must return", image, label)
         image, label = random_crop(
             image, label, rng, self.crop_size, self.category_limit

@@ -158,4 +158,10 @@ def compile_forward(model, logits=None):
         return logits(batch)
 
     build = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
-    return build[keras.config.backend()](step, model)
+    backend = keras.config.backend()
+    if backend not in build:
+        raise ValueError(
+            f"Models run on {', '.join(build)}. Received: Keras on {backend}; "
+            "set KERAS_BACKEND before Keras is imported."
+        )
+    return build[backend](step, model)

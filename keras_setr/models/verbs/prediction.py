@@ -142,7 +142,9 @@ class Predictor:
         """The views with a window that the model takes."""
         backbone = self._model.backbone
         window = views.window_size or tuple(backbone.native_size)
-        check_multiple_of_patch(*window, backbone.size_multiple)
+        check_multiple_of_patch(
+            *window, backbone.size_multiple, argument="window_size"
+        )
         fixed = backbone.image_shape[:2]
         if any(f not in (None, w) for f, w in zip(fixed, window)):
             raise ValueError(
