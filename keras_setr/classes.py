@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import unicodedata
+import warnings
 from typing import Any
 
 import numpy as np
 
+from keras_setr.arguments import Hint
 from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
@@ -99,22 +102,49 @@ def default_palette(num_classes):
 
 
 def check_names(names, source):
-    """An error for class names of which two are equal or one is blank.
+    """An error for class names of which two look equal or one is blank.
 
     Args:
         names: sequence of str.
         source: what holds them, for the error.
+
+    Warns:
+        UserWarning: two differ in small and capital letters alone.
     """
+    looks = [_look(name) for name in names]
     for label, name in enumerate(names):
-        first = names.index(name)
-        if first != label or not name.strip():
-            wrong = f"{name!r} for label {label}"
-            if first != label:
-                wrong = f"{name!r} for label {first} and for label {label}"
-            raise ValueError(
-                f"{source} must give each class a name of its own. Received: "
-                f"{wrong}."
+        first = looks.index(looks[label])
+        if first == label and looks[label]:
+            continue
+        wrong = f"{name!r} for label {label}"
+        if first != label and names[first] == name:
+            wrong = f"{name!r} for label {first} and for label {label}"
+        elif first != label:
+            wrong = (
+                f"{names[first]!a} for label {first} and {name!a} for label "
+                f"{label}, which look the same"
             )
+        raise ValueError(
+            f"{source} must give each class a name of its own. Received: "
+            f"{wrong}."
+        )
+    folded = [look.casefold() for look in looks]
+    for label, name in enumerate(names):
+        first = folded.index(folded[label])
+        if first != label:
+            warnings.warn(
+                f"{source} has {names[first]!r} for label {first} and {name!r} "
+                f"for label {label}, which differ in capitals alone. If they "
+                "are one class, number the values of the masks anew with "
+                "label_map=.",
+                stacklevel=3,
+            )
+
+
+def _look(name):
+    """What a reader sees: accents composed, spaces single, nothing unseen."""
+    seen = (c for c in name if unicodedata.category(c) != "Cf")
+    return " ".join(unicodedata.normalize("NFC", "".join(seen)).split())
 
 
 # Raw values of masks, and (red, green, blue).
@@ -157,7 +187,12 @@ class MaskValues:
 
 
 def _masks(value):
-    return value if isinstance(value, MaskValues) else MaskValues(**value)
+    if isinstance(value, MaskValues):
+        return value
+    try:
+        return MaskValues(**value)
+    except (TypeError, ValueError) as error:
+        raise Hint(str(error)) from error
 
 
 @checked(

@@ -1,8 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 
 from keras_setr import Classes
 from keras_setr import data
+from keras_setr.data.folder.class_names import read_class_names
 
 pytestmark = pytest.mark.no_backend
 
@@ -27,6 +30,44 @@ def test_names_and_colours_come_from_any_sequence():
 def test_what_says_nothing_of_masks_is_an_error(masks, message):
     with pytest.raises(ValueError, match=message):
         Classes(["a", "b"], masks=masks)
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("caf\u00e9", "cafe\u0301"),
+        ("street sign", "street  sign"),
+        ("road", " road\t"),
+        ("road", "ro\u200bad"),
+        ("street sign", "street\u00a0sign"),
+    ],
+)
+def test_names_that_look_the_same_are_an_error(first, second, tmp_path):
+    with pytest.raises(ValueError, match="look the same") as error:
+        Classes(["sky", first, second])
+    assert "label 1" in str(error.value)
+    assert str(error.value).isascii()
+    config = Classes(["sky", first]).get_config()
+    config["names"].append(second)
+    with pytest.raises(ValueError, match="names must give each"):
+        Classes(**{**config, "palette": None})
+    file = tmp_path / "names.json"
+    file.write_text(json.dumps(["sky", first, second]))
+    with pytest.raises(ValueError, match="names.json must give each"):
+        read_class_names(file, tmp_path)
+
+
+def test_names_that_differ_in_capitals_are_warned_about():
+    with pytest.warns(UserWarning, match="'Road' for label 2.*capitals"):
+        Classes(["road", "sky", "Road"])
+
+
+@pytest.mark.parametrize("text", ['{"0": "a", "0": "b"}', '{"a": 0, "a": 1}'])
+def test_a_key_that_stands_twice_is_named(text, tmp_path):
+    file = tmp_path / "names.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match="names.json .*stands there twice"):
+        read_class_names(file, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import stat
@@ -54,6 +55,8 @@ _UPRIGHT = {
 }
 _SIDEWAYS = (5, 6, 7, 8)
 _TIFF = (b"II*\0", b"MM\0*")
+# Bits of a tag of TIFF: an overview, a mask of what is valid.
+_SUBFILE_TYPE, _NO_IMAGE = 254, 0b101
 # Pillow's modes whose samples are those of the file.
 _EIGHT_BIT = ("L", "LA", "RGB", "RGBA")
 _INFLATED_AT_A_TIME = 1 << 20
@@ -70,11 +73,15 @@ def check_regular(path):
     """Raise at what is there, but no file: to open a pipe waits for ever.
 
     Raises:
-        FileNotFoundError, IsADirectoryError: as `open` would raise.
+        FileNotFoundError, IsADirectoryError: there is none, or a folder.
         ValueError: it is a pipe, a socket or a device.
     """
     mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(
+            errno.EISDIR, "a folder, where a file is wanted", str(path)
+        )
+    if not stat.S_ISREG(mode):
         raise ValueError(
             f"{path} is a pipe, a socket or a device, and must be a file; "
             "write its content to a file, or remove it."
@@ -130,6 +137,46 @@ def _check_size(path, height, width):
     if limit is not None and height * width > 2 * limit:
         reason = f"{height} x {width}, and the limit is {2 * limit}"
         raise ValueError(_too_large(path, reason))
+
+
+def check_one_page(image, path, what="an image", way_out=None):
+    """Raise where a file has several pages or frames of one size.
+
+    Any of them may be meant. Smaller ones are overviews of the first, some of
+    TIFF tell what of it is valid, and what else a camera keeps in a JPEG file
+    (`"MPO"`) no viewer shows.
+
+    Args:
+        image: the opened `PIL.Image`.
+        path: for the error.
+        what: str. What the file must hold.
+        way_out: str. What to do about it.
+    """
+    if image.format == "MPO":
+        return
+    try:
+        pages, size = getattr(image, "n_frames", 1), image.size
+        if pages == 1:
+            return
+        image.seek(1)
+        beside = getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0)
+        another = image.size == size and not beside & _NO_IMAGE
+        image.seek(0)
+    # Damaged; what decodes it says so.
+    except Exception:
+        return
+    if another:
+        raise ValueError(_several_pages(path, pages, what, way_out))
+
+
+def _several_pages(path, pages, what="an image", way_out=None):
+    way_out = way_out or (
+        "Save the one that is meant as PNG or JPEG, or each by itself."
+    )
+    return (
+        f"{path} holds {pages} pages or frames, and {what} must be a single "
+        f"one. {way_out}"
+    )
 
 
 def decode(image, path, complete=False):
@@ -314,11 +361,16 @@ def decode_samples(content, path):
         raise ValueError("the file is truncated")
     height, width = samples_size(content, path)
     _check_size(path, height, width)
+    plain, pages = False, 1
     with contextlib.suppress(ValueError):
         with open_pillow(ImageBytes(content, str(path))) as image:
             # Of opacity of 8 bits in a TIFF file, OpenCV makes darker colours.
             plain = image.mode in _EIGHT_BIT and not is_sixteen_bit(image)
             pages = getattr(image, "n_frames", 1)
+    # Those of a TIFF file may be channels.
+    if is_png and pages > 1:
+        raise ValueError(_several_pages(path, pages))
+    with contextlib.suppress(ValueError):
         if plain and pages == 1:
             return _pillow_samples(content, path)
     if is_png:
@@ -327,6 +379,8 @@ def decode_samples(content, path):
     complete, pages = cv2.imdecodemulti(array, cv2.IMREAD_UNCHANGED)
     if not complete or not pages:
         raise ValueError("OpenCV finds no image in it")
+    # Smaller ones are overviews.
+    pages = [page for page in pages if page.shape == pages[0].shape]
     if len(pages) > 1:
         return np.stack(pages, axis=-1)
     (samples,) = pages
@@ -363,6 +417,7 @@ def samples_size(content, path):
 
 def _pillow_samples(content, path):
     with open_pillow(ImageBytes(content, str(path))) as image:
+        check_one_page(image, path)
         image = load_pillow(image, path)
         kept = image.mode in _EIGHT_BIT
         return np.array(image if kept else image.convert("RGB"))

@@ -19,6 +19,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.classes import Classes
 from keras_setr.files.decoding import ImageBytes
+from keras_setr.files.decoding import check_one_page
 from keras_setr.files.decoding import check_regular
 from keras_setr.files.decoding import decode
 from keras_setr.files.decoding import decode_quickly
@@ -37,6 +38,7 @@ from keras_setr.tables import counted
 _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
 _MASK_MODES = ("L", "P", "1", "RGB", "RGBA", "LA")
 _OPACITY_MODES = ("RGBA", "LA")
+_AS_LABELS = "Save the labels as 8-bit grey PNG, one value in 0..255 per class."
 # How far Pillow stretches grey values of fewer than 8 bits.
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
@@ -63,7 +65,9 @@ def load_image(
     converted to it, opacity is left out where all is opaque, and the EXIF
     orientation is applied. Any other number of channels, or `"uint16"`, is
     read as the file stores it: the pages of a TIFF file may each hold a
-    channel, and a NumPy file `.npy` has as many as it likes.
+    channel, and a NumPy file `.npy` has as many as it likes. Otherwise a file
+    is one image: pages and frames of the same size are an error, smaller ones
+    are taken for overviews and left out.
 
     Args:
         path: of the file.
@@ -76,12 +80,13 @@ def load_image(
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be decoded or is too large, its mode
             (transparency, more than 8 bits, float) has no single meaning as
-            RGB, or it holds another number of channels or type than asked
-            for.
+            RGB, or it holds several pages or frames, or another number of
+            channels or type than asked for.
     """
     if _is_npy(path) or channels != 3 or dtype != "uint8":
         return _load_samples(path, channels, dtype)
     with open_pillow(path) as image:
+        check_one_page(image, path)
         mode = image.mode
         sixteen = is_sixteen_bit(image)
         if sixteen or mode not in _IMAGE_MODES + _OPACITY_MODES:
@@ -268,7 +273,7 @@ def load_mask(
                 f"without loss: {kind} compression mixes neighbouring label "
                 "values. Save it as PNG from the original annotation."
             )
-        _check_one_page(mask, path)
+        check_one_page(mask, path, "a mask", _AS_LABELS)
         mode, raw = mask.mode, raw_mode(mask)
         grey = mode in ("I;16", "I;16B", "I;16L", "I")
         sixteen = is_sixteen_bit(mask) and not grey
@@ -297,29 +302,6 @@ def load_mask(
         return values.astype(np.uint8)
     # Pillow stretches fewer bits to 0..255: 3 of 2 bits becomes 3 * 85.
     return values // _STRETCHED[raw] if raw in _STRETCHED else values
-
-
-def _check_one_page(mask, path):
-    """Raise where a mask has several pages or frames of one size.
-
-    Labels may stand in any of them. Smaller ones are overviews of the first.
-    """
-    try:
-        pages, size = getattr(mask, "n_frames", 1), mask.size
-        if pages == 1:
-            return
-        mask.seek(1)
-        second = mask.size
-        mask.seek(0)
-    # Damaged; what decodes it says so.
-    except Exception:
-        return
-    if second == size:
-        raise ValueError(
-            f"{path} holds {pages} pages or frames, and a mask must be one "
-            "image. Save the labels as 8-bit grey PNG, one value in 0..255 "
-            "per class."
-        )
 
 
 def _mask_of_array(mask, path):

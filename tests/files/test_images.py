@@ -416,18 +416,46 @@ def test_an_archive_of_arrays_is_no_npy_file(tmp_path):
             load(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("suffix", ["tif", "gif", "png"])
-def test_a_mask_is_one_page_with_its_overviews(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", ["tif", "gif", "png", "webp"])
+@pytest.mark.parametrize("load", [load_image, load_mask])
+def test_a_file_is_one_page_with_its_overviews(tmp_path, load, suffix):
     path = tmp_path / f"a.{suffix}"
     first, second = Image.fromarray(FEW), Image.fromarray(FEW[::-1])
-    first.save(path, save_all=True, append_images=[second])
+    first.save(path, save_all=True, append_images=[second], lossless=True)
     with pytest.raises(ValueError, match="holds 2 pages or frames") as error:
-        load_mask(path)
+        load(path)
     assert str(path) in str(error.value)
     if suffix == "tif":
         overview = first.resize((2, 1))
         first.save(path, save_all=True, append_images=[overview])
-        np.testing.assert_array_equal(load_mask(path), FEW)
+        whole = load(path)
+        np.testing.assert_array_equal(whole.reshape(2, 4, -1)[..., 0], FEW)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_frames_are_no_channels(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    first, second = Image.fromarray(FEW), Image.fromarray(FEW[::-1])
+    first.save(path, save_all=True, append_images=[second], lossless=True)
+    for channels in (1, 2):
+        with pytest.raises(ValueError, match="holds 2 pages or frames"):
+            load_image(path, channels)
+
+
+def test_what_a_tiff_file_says_is_valid_is_no_second_image(tmp_path):
+    path = tmp_path / "a.tif"
+    valid = Image.new("1", (4, 2), 1)
+    valid.encoderinfo = {"tiffinfo": {254: 4}}
+    Image.fromarray(FEW).save(path, save_all=True, append_images=[valid])
+    assert load_image(path).shape == (2, 4, 3)
+
+
+def test_overviews_are_no_channels(tmp_path):
+    path = str(tmp_path / "a.tif")
+    pages = [np.full((4, 6), n, "uint16") for n in (1, 2)]
+    assert cv2.imwritemulti(path, [*pages, np.zeros((2, 3), "uint16")])
+    samples = load_image(path, 2, "uint16")
+    np.testing.assert_array_equal(samples, np.stack(pages, axis=-1))
 
 
 @pytest.mark.parametrize("load", [load_image, load_mask, image_size])

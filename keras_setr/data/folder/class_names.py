@@ -76,8 +76,8 @@ def _from_lines(text, path):
 
 def _from_json(text, path):
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = json.loads(text, object_pairs_hook=_without_repeats)
+    except ValueError as error:
         raise ValueError(
             f"{path} must be JSON. Received: {error}; correct the file."
         ) from error
@@ -97,6 +97,15 @@ def _from_json(text, path):
             f"{_JSON_FORMS}. Received: {text[:80]!r}."
         )
     return tuple(content), palette
+
+
+def _without_repeats(pairs):
+    """A dict, where JSON would let the last of two equal keys win."""
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"{key!r} stands there twice")
+    return dict(pairs)
 
 
 def _in_order(table, path):
