@@ -50,6 +50,8 @@ def parse():
     options.check_labels(parser, given)
     if any(side % PATCH for side in given.get("crop", ())):
         parser.error(f"--crop must be multiples of the patches of {PATCH}")
+    if "data" in given:
+        options.check_pairs(parser, given, least=2)
     options.choose_backend(parser, given)
     return parser, argparse.Namespace(debug=False, **{**DEFAULTS, **given})
 

@@ -11,6 +11,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from keras_setr.tensorflow_logs import left_out_beside as _left_out_beside
+
 # The names that need no Keras, with the modules that have them.
 _WITHOUT_KERAS = {
     "Classes": "keras_setr.classes",
@@ -36,10 +38,13 @@ def _wants_keras():
 
 
 if TYPE_CHECKING or "keras" in sys.modules or _wants_keras():
-    # Type checkers do not follow one `__all__` into another.
-    from keras_setr.models import *  # noqa: F403
-    from keras_setr.public import *  # noqa: F403
-    from keras_setr.public import __all__ as __all__
+    from keras import config as _config
+
+    with _left_out_beside(_config.backend()):
+        # Type checkers do not follow one `__all__` into another.
+        from keras_setr.models import *  # noqa: F403
+        from keras_setr.public import *  # noqa: F403
+        from keras_setr.public import __all__ as __all__
 
 
 def __getattr__(name):

@@ -1,5 +1,6 @@
 """Label files for folders of images, and for the datasets' test servers."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import os
@@ -180,7 +181,16 @@ def segment_files(
             )
         files = files[worker::num_workers]
     left = [path for path in files if done is None or not done(path)]
-    progress = ImageProgress(len(left), verbose)
+
+    def segment_images(images):
+        return model.segment(
+            images, batch_size=batch_size, verbose=0, **options
+        )
+
+    if hasattr(model, "windowed"):
+        # Options that suit no image are told at once, and not for each.
+        segment_images([])
+    progress = ImageProgress(len(left), verbose if left else 0)
     failed, passed = [], 0
     at_a_time = batch_size or _IMAGES_AT_A_TIME
 
@@ -188,15 +198,11 @@ def segment_files(
         failed.append((path, str(error)))
         print(printable(f"\nskipped {path}: {error}"), file=sys.stderr)
 
-    def segment(images):
-        return model.segment(
-            images, batch_size=batch_size, verbose=0, **options
-        )
-
     def segment_group(group):
         """Yields `(path, image, labels)`, of what the model takes."""
         try:
-            labels = segment([image for _, image in group]) if group else []
+            images = [image for _, image in group]
+            labels = segment_images(images) if images else []
         except (TypeError, ValueError) as error:
             if len(group) == 1:
                 report(group[0][0], error)
@@ -310,7 +316,10 @@ def write_submission(
             f"{dataset} has {len(server.values)} classes. Received: a model "
             f"with num_classes={model.num_classes}."
         )
-    targets = _targets(server, pathlib.Path(images), pathlib.Path(out))
+    targets = {
+        path: pathlib.Path(out) / f"{path.stem}.png"
+        for path in find_test_images(images, dataset)
+    }
     values = np.array(server.values, np.uint8)
 
     def save(path, image, labels):
@@ -347,25 +356,37 @@ def _published(model, dataset):
     return {"base_scale": dataset.base_scale}
 
 
-def _targets(server, images, out):
-    """The label file of each test image in the folder, in order."""
-    targets = {}
-    for path in sorted(images.rglob("*")):
-        if re.fullmatch(server.image_name, path.name):
-            targets[path] = out / f"{path.stem}.png"
-    if not targets:
+def find_test_images(
+    images: str | os.PathLike[str], dataset: str
+) -> list[pathlib.Path]:
+    """The test images of a dataset in a folder, in order.
+
+    Args:
+        images: folder, at any depth of which they lie.
+        dataset: str. A key of `TEST_SERVERS`.
+
+    Raises:
+        ValueError: there are none, or two under one name.
+    """
+    server, images = TEST_SERVERS[dataset], pathlib.Path(images)
+    found = [
+        path
+        for path in sorted(images.rglob("*"))
+        if re.fullmatch(server.image_name, path.name)
+    ]
+    if not found:
         raise ValueError(
             f"{images} must hold test images of {server.dataset}, named as "
             f"{server.example}. Found none."
         )
-    if len(set(targets.values())) < len(targets):
-        names = [path.name for path in targets]
-        twice = next(name for name in names if names.count(name) > 1)
+    names = collections.Counter(path.name for path in found)
+    (twice, count), *_ = names.most_common(1)
+    if count > 1:
         raise ValueError(
             f"{images} holds several images named {twice}, which would share "
             "one result. Leave one of them."
         )
-    return targets
+    return found
 
 
 def _zip(archive, files):

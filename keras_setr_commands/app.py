@@ -11,12 +11,10 @@ a copy of PRESET where that is a folder or a file.
 """
 
 import argparse
-import importlib.util
 import os
 
 from keras_setr_commands import options
 from keras_setr_commands.loading import load_model
-from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import say
 
 AFTER_INTERRUPT = "The same command serves it again"
@@ -85,6 +83,8 @@ def check(parser, given):
                 f"--space must be a new folder. Received: {given['space']}, "
                 "which holds something"
             )
+    else:
+        options.require("gradio", "app", "The page")
 
 
 def run(args: argparse.Namespace, given: dict) -> None:
@@ -100,11 +100,6 @@ def run(args: argparse.Namespace, given: dict) -> None:
             f"{args.space} --repo-type space"
         )
         return
-    if importlib.util.find_spec("gradio") is None:
-        raise CommandError(
-            "The page needs Gradio, which is not installed: "
-            "pip install keras-setr[app]"
-        )
     trial = app.Trial(load_model(args.preset), args.max_pixels)
     title = os.path.basename(os.path.normpath(args.preset))
     page = app.serve(

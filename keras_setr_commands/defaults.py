@@ -140,6 +140,13 @@ TABLE = (
         "400 tokens, " + _MEASURED,
         **_FEW_ENCODER,
     ),
+    Default(
+        "crop",
+        _patches(20),
+        "the same tokens; their number is what a step costs",
+        images=1000,
+        known={"starts": "model", "on_resnet": False},
+    ),
     Default("epochs", _steps(2400, 100), _MEASURED, **_FEW),
     Default("epochs", 100, "not measured"),
     Default("optimizer", "adamw", _MEASURED, **_FEW),
@@ -235,6 +242,7 @@ def find(said, images, size=(512, 512), own_patch_size=14, bfloat16=False):
     found = {}
     for row in TABLE:
         known["is_new"] = known["starts"] == "new"
+        known["on_resnet"] = known["model"] in names.RESNET_MODELS
         if said[row.option] is not None or row.option in found:
             continue
         if row.fits(known):
@@ -246,5 +254,7 @@ def find(said, images, size=(512, 512), own_patch_size=14, bfloat16=False):
 
 def describe(found, images):
     """A line that says what `find` found."""
+    from keras_setr.tables import counted
+
     values = ", ".join(spelled(name, value) for name, value in found.items())
-    return f"by default for {images} images: {values}"
+    return f"by default for {counted(images, 'image')}: {values}"

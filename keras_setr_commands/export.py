@@ -20,6 +20,7 @@ from typing import Any
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands.messages import say
+from keras_setr_commands.segment import find_images
 
 AFTER_INTERRUPT = "No file was written; the same command starts anew"
 DEFAULTS = {
@@ -35,7 +36,7 @@ DEFAULTS = {
 
 def add_options(parser):
     add = parser.add_argument
-    add("preset", type=options.preset, help="preset folder or name")
+    add("preset", type=options.segmenter, help="preset folder or name")
     add("out", metavar="OUT", help="file or folder to write")
     add(
         "--format",
@@ -116,6 +117,17 @@ def check(parser, given):
             "argument OUT: must end in "
             f"{' or '.join(names.INT8_SUFFIXES)} for --int8. Received: {out!r}"
         )
+    patch_size = options.patch_size_of(given["preset"])
+    size = given.get("image_size")
+    if problem := options.crop_problem(size, patch_size, "--image-size"):
+        parser.error(problem)
+    if "calibration" in given:
+        if not next(find_images([given["calibration"]]), None):
+            parser.error(
+                f"--calibration must hold images. Received: "
+                f"{given['calibration']!r}, which has none "
+                f"({', '.join(names.IMAGE_SUFFIXES)})"
+            )
     outputs = given.get("outputs", ("labels",))
     if "labels" not in outputs:
         parser.error("--outputs must have labels among them")
@@ -123,6 +135,17 @@ def check(parser, given):
         parser.error(
             f"--outputs must all differ. Received: {' '.join(outputs)}"
         )
+
+
+def check_backend(args, backend):
+    """Whether it writes the format, and all packages for it are there."""
+    from keras_setr.export import formats
+
+    out = args["out"]
+    format = formats.FORMATS[args["format"] or formats.format_of(out)]
+    formats.check_format(format, backend, out)
+    if args["int8"]:
+        formats.check_quantizer(format)
 
 
 def run(args: argparse.Namespace, given: dict) -> None:

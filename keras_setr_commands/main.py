@@ -116,7 +116,12 @@ def parse(module, argv, name):
     except CommandError as error:
         parser.error(str(error))
     if not options.is_exported(given.get("preset")):
-        options.choose_backend(parser, given)
+        backend = options.choose_backend(parser, given)
+        try:
+            if hasattr(module, "check_backend"):
+                module.check_backend({**module.DEFAULTS, **given}, backend)
+        except (CommandError, ImportError, ValueError) as error:
+            parser.error(in_options(str(error), parser.options))
     return parser, given
 
 

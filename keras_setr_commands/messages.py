@@ -4,8 +4,6 @@ import contextlib
 import importlib
 import os
 import re
-import sys
-import tempfile
 
 # Arguments of the library -> options of the commands that have another name.
 OPTIONS = {
@@ -34,7 +32,8 @@ OPTIONS = {
     "stride": "--stride",
     "window_size": "--window",
 }
-_LOG = re.compile(rb"[IWE]\d{4} \d+|WARNING: All log messages before absl")
+# What TensorFlow tells about its kernels is no matter of these commands.
+LOG_LEVEL = "3"
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|RESOURCE_EXHAUSTED|Unable to allocate|"
     r"can't allocate memory",
@@ -51,38 +50,20 @@ def say(text):
     print(text, flush=True)
 
 
-@contextlib.contextmanager
-def without_logs():
-    """Leave out what TensorFlow notes of kernels and devices on import.
-
-    It writes that past Python, to stderr itself, and before
-    `TF_CPP_MIN_LOG_LEVEL` holds. All else follows at the end.
-    """
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
-            kept.seek(0)
-            for line in kept:
-                if not _LOG.match(line):
-                    os.write(2, line)
-
-
 def load_package(debug=False):
     """Import the package with Keras, which takes a while.
 
     Args:
         debug: bool. With all that is logged on the way.
     """
+    from keras_setr import tensorflow_logs
+
+    # A user's own level says what to print; ours is set for all commands.
+    asked = os.environ.get(tensorflow_logs.LEVEL, LOG_LEVEL) != LOG_LEVEL
     backend = os.environ.get("KERAS_BACKEND")
     say(f"loading Keras{f' on {backend}' if backend else ''} ..")
-    with contextlib.nullcontext() if debug else without_logs():
+    quiet = not debug and not asked
+    with tensorflow_logs.left_out() if quiet else contextlib.nullcontext():
         importlib.import_module("keras_setr.public")
 
 

@@ -14,6 +14,7 @@ import re
 import tempfile
 
 from keras_setr_commands import names
+from keras_setr_commands.messages import LOG_LEVEL
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
 
@@ -314,25 +315,49 @@ def preset(source):
     )
 
 
+def segmenter(source):
+    """What `preset` takes and has a decoder, as far as that shows."""
+    source = preset(source)
+    if is_encoder(source):
+        raise argparse.ArgumentTypeError(
+            f"must be a segmenter. Received: {source!r}, an encoder without a "
+            "decoder; keras-setr train --data DIR --preset "
+            f"{source} --out OUT trains one on it"
+        )
+    return source
+
+
+def is_encoder(source):
+    """Whether a preset certainly has no decoder."""
+    if not os.path.isdir(source):
+        starts = (*names.ENCODERS, "resnet")
+        return source in names.PRESETS and source.startswith(starts)
+    config = _json_of(source, "config.json")
+    is_ours = str(config.get("registered_name")).startswith("keras_setr>")
+    return is_ours and not os.path.isfile(os.path.join(source, "task.json"))
+
+
 def preset_or_none(source):
     """What `preset` takes, or "none" for random weights."""
     return source if source == "none" else preset(source)
 
 
-def crop_problem(crop, patch_size):
+def crop_problem(crop, patch_size, option="--crop"):
     """What is wrong with `--crop`; None where nothing is, or nothing is said.
 
     Args:
         crop: pair of int or None.
         patch_size: int or None.
+        option: str. `"--crop"`, or another that takes whole patches.
     """
     if not crop or not patch_size:
         return None
     fit = [max(round(side / patch_size), 1) * patch_size for side in crop]
     if list(crop) == fit:
         return None
+    patches = "--patch-size" if option == "--crop" else "the patch size"
     return (
-        f"--crop must be multiples of --patch-size {patch_size}. Received: "
+        f"{option} must be multiples of {patches} {patch_size}. Received: "
         f"{crop[0]} {crop[1]}; {fit[0]} {fit[1]} would do"
     )
 
@@ -359,15 +384,26 @@ def model(source):
     """A preset, or an exported file."""
     if is_exported(source):
         return source if os.path.isdir(source) else file(source)
-    return preset(source)
+    return segmenter(source)
 
 
 def num_classes_of(source):
     """The number of classes of a preset folder; `None` where it tells none."""
-    try:
-        return _task_of(source)["config"]["num_classes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    config = _json_of(source, "task.json").get("config")
+    return config.get("num_classes") if isinstance(config, dict) else None
+
+
+def patch_size_of(source):
+    """The side of the patches of a preset folder; `None` where it tells none.
+
+    Args:
+        source: str. A folder of ours or of Hugging Face.
+    """
+    config = _json_of(source, "config.json")
+    # Ours nests it, Hugging Face's does not.
+    config = config.get("config", config)
+    found = config.get("patch_size") if isinstance(config, dict) else None
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def decoder_of(source):
@@ -379,16 +415,18 @@ def decoder_of(source):
     if source in names.PRESETS:
         name = source.removeprefix("setr_")
         return next((m for m in names.MODELS if name.startswith(m)), None)
-    try:
-        class_name = _task_of(source)["class_name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    class_name = _json_of(source, "task.json").get("class_name")
     return next((m for m, c in names.MODELS.items() if c == class_name), None)
 
 
-def _task_of(source):
-    path = pathlib.Path(source) / "task.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+def _json_of(source, name):
+    """The dict in a file of a preset folder; empty where there is none."""
+    try:
+        path = pathlib.Path(source) / name
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _beside(path):
@@ -526,20 +564,29 @@ def check_labels(parser, given):
             )
 
 
-def check_pairs(parser, given):
+def check_pairs(parser, given, least=1):
     """End the command where --data does not hold pairs, or not --subset.
 
     What finds them needs no Keras, so that nobody waits for it.
+
+    Args:
+        parser: `Parser`.
+        given: dict of the options that were said.
+        least: int. How many pairs it takes beside those of a subset test.
     """
     from keras_setr.data.folder import layouts
 
     place = given["data"]
     try:
-        pairs = layouts.find_pairs(
-            place, given.get("images"), given.get("masks"), problems=[]
-        )
+        pairs = layouts.look_up(place, given.get("images"), given.get("masks"))
         if "subset" in given:
             layouts.subset_of(pairs, given["subset"], place)
+        count = sum(pair.subset != "test" for pair in pairs)
+        if count < least:
+            parser.error(
+                f"--data must hold at least {least} pairs, one of them to "
+                f"validate with. Received: {place}, which holds {count}"
+            )
     except (OSError, ValueError) as error:
         parser.error(in_options(str(error), parser.options))
 
@@ -555,6 +602,9 @@ def check_views(parser, given):
             "--stride must be at most --window, or pixels would be left out. "
             f"Received: {stride} and {window}"
         )
+    patch_size = patch_size_of(given["preset"])
+    if problem := crop_problem(window, patch_size, "--window"):
+        parser.error(problem)
 
 
 def views(args):
@@ -638,6 +688,9 @@ def choose_backend(parser, given):
 
     Without `--backend`, `KERAS_BACKEND` or a configuration of Keras it is the
     first of the three that is installed.
+
+    Returns:
+        str.
     """
     module = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
     asked = given.get("backend") or os.environ.get("KERAS_BACKEND")
@@ -649,20 +702,40 @@ def choose_backend(parser, given):
                 f"pip install keras-setr[{asked}]"
             )
         os.environ["KERAS_BACKEND"] = asked
-    elif not asked and not _configured():
+    elif not asked and not (asked := _configured()):
         found = [b for b in BACKENDS if importlib.util.find_spec(b)]
         if not found:
             parser.error(f"none of {', '.join(BACKENDS)} is installed")
-        os.environ["KERAS_BACKEND"] = found[0]
-    # What TensorFlow tells about its kernels is no matter of these commands.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ["KERAS_BACKEND"] = asked = found[0]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL)
+    return asked
 
 
 def _configured():
-    """Whether Keras has a configuration file that names a backend."""
+    """The backend that a configuration file of Keras names, or `None`."""
     home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
     try:
         with open(os.path.join(home, "keras.json")) as content:
-            return bool(json.load(content).get("backend"))
-    except (OSError, ValueError):
-        return False
+            return json.load(content).get("backend")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def require(package, extra, what):
+    """End the command where a package is not installed.
+
+    To find one does not import it.
+
+    Args:
+        package: str. Name of its module.
+        extra: str. The extra of this package that installs it.
+        what: str. Who needs it, for the error.
+
+    Raises:
+        CommandError: says how to install it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise CommandError(
+            f"{what} needs {package}, which is not installed: pip install "
+            f"keras-setr[{extra}]"
+        )

@@ -93,6 +93,9 @@ def check(parser, given):
             f"{out} is there already; name another --out, or say --overwrite "
             "to replace it"
         )
+    for file in (path, out):
+        if not file.lower().endswith(".npy"):
+            options.require("rasterio", "rasters", file)
     return True
 
 

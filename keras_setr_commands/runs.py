@@ -3,8 +3,6 @@
 import argparse
 import dataclasses
 import importlib.util
-import json
-import pathlib
 
 import keras
 import numpy as np
@@ -14,6 +12,8 @@ from keras_setr.optimizers import CosineDecay
 from keras_setr.optimizers import PolynomialDecay
 from keras_setr.optimizers import layer_decay_multipliers
 from keras_setr.tables import counted
+from keras_setr.training.callbacks.validation import BestWeights
+from keras_setr.training.callbacks.validation import SlidingWindowValidation
 from keras_setr_commands import defaults
 from keras_setr_commands import names
 from keras_setr_commands import options
@@ -161,13 +161,7 @@ def _patch_size_of(ks, preset):
     if (record := ks.checkpoints.PRESETS.get(preset)) is not None:
         shape, _ = ks.checkpoints.architecture(record)
         return shape.get("patch_size", usual)
-    try:
-        path = pathlib.Path(preset) / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return usual
-    # Ours nests it, Hugging Face's does not.
-    return config.get("config", config).get("patch_size", usual)
+    return options.patch_size_of(preset) or usual
 
 
 def build_model(ks, args, crop, folder):
@@ -379,36 +373,76 @@ def _reader():
     return "tf.data" if installed else "threads"
 
 
+class _Kept(keras.callbacks.Callback):
+    """The result of the weights that `fit` leaves.
+
+    Args:
+        callbacks: those of `ks.callbacks`, which validate.
+        best: bool. Whether these are the best weights or the last.
+
+    Attributes:
+        result: `Evaluation`, or None where it was found by an earlier process.
+    """
+
+    def __init__(self, callbacks, best):
+        super().__init__()
+        self._validation, self._weights = (
+            next(each for each in callbacks if isinstance(each, kind))
+            for kind in (SlidingWindowValidation, BestWeights)
+        )
+        self._best = best
+        self.result = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._before = self._weights.best
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._best and self._weights.best == self._before:
+            return
+        is_validated = self._weights.monitor in (logs or {})
+        self.result = self._validation.result if is_validated else None
+
+
 def fit(ks, run, out, args):
-    """Train; the model is left with its best weights, or its last."""
+    """Train; the model is left with its best weights, or its last.
+
+    Returns:
+        the `Evaluation` of these weights, or None.
+    """
+    callbacks = ks.callbacks(
+        out,
+        validation=run.val,
+        validate_every=run.validate_every,
+        checkpoint_every=args.checkpoint_every,
+        patience=args.patience,
+        tensorboard=args.tensorboard,
+        **run.tests["mean_iou"],
+    )
+    kept = _Kept(callbacks, best=run.folder is not None)
     run.model.fit(
         run.batches,
         validation_data=run.val_batches,
         validation_freq=run.validate_every,
         epochs=run.epochs,
-        callbacks=ks.callbacks(
-            out,
-            validation=run.val,
-            validate_every=run.validate_every,
-            checkpoint_every=args.checkpoint_every,
-            patience=args.patience,
-            tensorboard=args.tensorboard,
-            **run.tests["mean_iou"],
-        ),
+        callbacks=[*callbacks, kept],
     )
     if run.folder is not None:
         run.model.load_weights(str(out / "best.weights.h5"))
+    return kept.result
 
 
-def test(ks, run, brief=False):
+def test(ks, run, known=None, brief=False):
     """The scores on whole images by sliding windows, as a dict.
 
     Args:
+        known: `Evaluation` of the test "mean_iou", if it is there.
         brief: bool. Print the means alone, not a line for each class.
     """
     results = {}
     for name, views in run.tests.items():
-        result = ks.evaluate(run.model, run.val, **views)
+        result = known if name == "mean_iou" else None
+        if result is None:
+            result = ks.evaluate(run.model, run.val, **views)
         say(f"{name} {100 * result.mean_iou:.2f} %" if brief else result)
         results[name] = result.as_dict()
     single = results.pop("mean_iou")

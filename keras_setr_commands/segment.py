@@ -104,7 +104,27 @@ def check(parser, given):
                 f"argument PATH: {path} holds no image "
                 f"({', '.join(names.IMAGE_SUFFIXES)})"
             )
+        if images := _images_beside_masks(path):
+            parser.error(
+                f"argument PATH: {path} holds images and their masks, which "
+                f"would be segmented, too; name {images}"
+            )
     plan(argparse.Namespace(**{**DEFAULTS, **given}))
+
+
+def _images_beside_masks(path):
+    """The folder of images in one of pairs; `None` where it is none."""
+    from keras_setr.data.folder import layouts
+
+    folders = {
+        name.lower(): os.path.join(path, name)
+        for name in (os.listdir(path) if os.path.isdir(path) else ())
+        if os.path.isdir(os.path.join(path, name))
+    }
+    if not any(name in folders for name in layouts.MASK_FOLDERS):
+        return None
+    images = (folders.get(name) for name in layouts.IMAGE_FOLDERS)
+    return next(filter(None, images), None)
 
 
 def plan(args):

@@ -55,9 +55,16 @@ def check(parser, given):
     needed = names.TEST_SERVERS[given["dataset"]]
     if found not in (None, needed):
         parser.error(
-            f"{given['dataset']} has {needed} classes, and the model in "
-            f"{given['preset']} {found}"
+            f"--dataset {given['dataset']} must get a model of its {needed} "
+            f"classes. Received: {given['preset']}, which has {found}"
         )
+    # Needs no Keras, so that nobody waits for it.
+    from keras_setr import submission
+
+    try:
+        submission.find_test_images(given["images"], given["dataset"])
+    except (OSError, ValueError) as error:
+        parser.error(f"argument --images: {error}")
     record(argparse.Namespace(**{**DEFAULTS, **given}))
 
 

@@ -418,7 +418,11 @@ def check(parser, given):
                 f"Received: {given['out']}; name a new one, such as runs/a"
             )
         _check_folder(parser, {**DEFAULTS, **given})
-        options.check_pairs(parser, given)
+        options.check_pairs(parser, given, least=2)
+    elif "smoke" not in given and "image_dir" not in given:
+        options.require("tensorflow_datasets", "data", "--recipe")
+    if "tensorboard" in given:
+        options.require("tensorboard", "tensorboard", "--tensorboard")
 
 
 def _take_folder_recipe(parser, given):
@@ -532,11 +536,11 @@ def run(args: argparse.Namespace, given: dict) -> None:
             f"parameters on {keras.config.backend()}: {run.epochs} x "
             f"{len(run.batches)} steps"
         )
-        runs.fit(ks, run, out, args)
+        known = runs.fit(ks, run, out, args)
         if devices.is_chief:
             run.model.save_to_preset(str(out / "preset"))
             say(f"preset in {out / 'preset'}")
-        result = runs.test(ks, run, brief=args.smoke)
+        result = runs.test(ks, run, known, brief=args.smoke)
         if not devices.is_chief:
             return
         with written_whole(out / "result.json") as partial:

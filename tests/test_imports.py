@@ -33,6 +33,7 @@ FLOORS = {
     "arguments": (),
     "opencv": (),
     "tables": (),
+    "tensorflow_logs": (),
     "version": (),
     "classes": GROUND,
     "workers": GROUND,

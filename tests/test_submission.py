@@ -184,6 +184,20 @@ def test_what_is_no_model_or_list_of_files_is_an_error_at_once(tmp_path):
         ks.write_submission(None, tmp_path, tmp_path / "out", "ade20k")
 
 
+def test_options_that_suit_no_image_are_told_once(ade20k, capsys):
+    class Windows(Painter):
+        windowed = None
+
+        def segment(self, images, **options):
+            raise ValueError("window_size must be another")
+
+    files = sorted((ade20k / "images").iterdir())
+    with pytest.raises(ValueError, match="window_size must be another"):
+        submission.segment_files(Windows(150), files, print)
+    run = submission.segment_files(Painter(150), [], print)
+    assert (run.written, capsys.readouterr().out) == (0, "")
+
+
 def test_workers_share_files_without_an_overlap(ade20k):
     files = sorted((ade20k / "images").iterdir())
     saved = []

@@ -253,8 +253,9 @@ class ExportedSegmenter:
                 raise ValueError(
                     f"{self.path} gives labels alone, so an image must have "
                     f"its size, {window}, and be looked at once. Received: "
-                    f"{size}. Export with outputs=('labels', "
-                    "'probabilities'), whose windows can be averaged."
+                    f"{size}. Export with outputs=('labels', 'probabilities'), "
+                    "--outputs labels probabilities, whose windows can be "
+                    "averaged."
                 )
             yield image
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 import pathlib
 import shutil
@@ -17,8 +16,10 @@ from keras_setr.arguments import shown
 from keras_setr.classes import Classes
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
+from keras_setr.export.formats import check_format
+from keras_setr.export.formats import check_quantizer
 from keras_setr.export.formats import format_of
-from keras_setr.export.formats import packages_of
+from keras_setr.export.formats import way_round
 from keras_setr.export.graph import Served
 from keras_setr.export.quantizing import Int8Report
 from keras_setr.export.quantizing import choose
@@ -98,7 +99,7 @@ def export_model(
     path = pathlib.Path(path)
     chosen = FORMATS[format or format_of(path)]
     _check_path(path, chosen, format)
-    _check_backend(path, chosen)
+    check_format(chosen, keras.config.backend(), path)
     _check_weights(model)
     size = _resolve_size(model, image_size)
     record = _record_of(model, size, outputs)
@@ -127,7 +128,7 @@ def export_model(
                 f"{path} was not written: {chosen.title} export on the "
                 f"{keras.config.backend()} backend failed: "
                 f"{' '.join(str(error).split())[:300]}. "
-                f"{_way_round(chosen, path)}"
+                f"{way_round(chosen, keras.config.backend(), path)}"
             ) from error
         equal = _compare(path, results, np.stack(native))
         written = _size_of(partial)
@@ -155,7 +156,7 @@ def export_int8(
     path = pathlib.Path(path)
     chosen = FORMATS[format or format_of(path)]
     _check_path(path, chosen, format)
-    _check_quantizer(chosen)
+    check_quantizer(chosen)
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder) / f"float{chosen.suffix}"
         report = export_model(
@@ -234,53 +235,6 @@ def _check_path(path, format, said):
             )
 
 
-def _check_backend(path, format):
-    backend = keras.config.backend()
-    if backend not in format.backends:
-        raise ValueError(
-            f"{format.title} is not written on the {backend} backend. "
-            + _way_round(format, path)
-        )
-    missing = [
-        name
-        for name in packages_of(format, backend)
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        extra = format.extra + ",export-jax" * ("jax2onnx" in missing)
-        raise ImportError(
-            f"{format.title} export on the {backend} backend needs "
-            f"{', '.join(missing)}: pip install keras-setr[{extra}]."
-        )
-
-
-def _check_quantizer(format):
-    able = [f for f in FORMATS.values() if f.quantizer]
-    if format not in able:
-        raise ValueError(
-            "int8 files are made of "
-            f"{' and '.join(f.title for f in able)}. Received: {format.title}; "
-            f"pass a path that ends in {' or '.join(f.suffix for f in able)}."
-        )
-    package, _, _ = format.quantizer.partition(".")
-    if importlib.util.find_spec(package) is None:
-        raise ImportError(
-            f"int8 files of {format.title} need {package}: pip install "
-            "keras-setr[int8]."
-        )
-
-
-def _way_round(format, path):
-    """How another backend does it."""
-    others = [b for b in format.backends if b != keras.config.backend()]
-    if not others:
-        return "Export to another format, as ONNX."
-    return (
-        f"Go by a preset: model.save_to_preset('preset'), then keras-setr "
-        f"export preset {path} --format {format.name} --backend {others[0]}."
-    )
-
-
 def _check_weights(model):
     if getattr(model.backbone, "is_quantized", False):
         raise ValueError(
@@ -298,7 +252,7 @@ def _check_weights(model):
 def _resolve_size(model, image_size):
     backbone = model.backbone
     size = tuple(image_size or backbone.native_size)
-    check_multiple_of_patch(*size, backbone.size_multiple)
+    check_multiple_of_patch(*size, backbone.size_multiple, "image_size")
     fixed = backbone.image_shape[:2]
     if any(f not in (None, s) for f, s in zip(fixed, size)):
         raise ValueError(

@@ -1,6 +1,7 @@
 """The formats of exported models: files, backends and packages."""
 
 import dataclasses
+import importlib.util
 import os
 
 
@@ -104,3 +105,74 @@ def packages_of(format: Format, backend: str) -> tuple[str, ...]:
     if format.name == "litert":
         return ("tensorflow", format.runtime)
     return (format.runtime,)
+
+
+# === What is refused before a model is there ===
+
+
+def check_format(
+    format: Format, backend: str, path: str | os.PathLike[str]
+) -> None:
+    """Raise unless a backend writes a format and all that it takes is there.
+
+    Args:
+        format: of `FORMATS`.
+        backend: str. Of Keras, which need not be imported.
+        path: of what is to be written, for the error.
+
+    Raises:
+        ValueError: another backend does.
+        ImportError: a package is not installed.
+    """
+    if backend not in format.backends:
+        raise ValueError(
+            f"{format.title} is not written on the {backend} backend. "
+            + way_round(format, backend, path)
+        )
+    missing = [n for n in packages_of(format, backend) if not _is_there(n)]
+    if missing:
+        extra = format.extra + ",export-jax" * ("jax2onnx" in missing)
+        raise ImportError(
+            f"{format.title} export on the {backend} backend needs "
+            f"{', '.join(missing)}: pip install keras-setr[{extra}]."
+        )
+
+
+def check_quantizer(format: Format) -> None:
+    """Raise unless int8 files of a format can be made here.
+
+    Raises:
+        ValueError: there are none of this format.
+        ImportError: the quantizer is not installed.
+    """
+    able = [f for f in FORMATS.values() if f.quantizer]
+    if format not in able:
+        raise ValueError(
+            "int8 files are made of "
+            f"{' and '.join(f.title for f in able)}. Received: {format.title}; "
+            f"pass a path that ends in {' or '.join(f.suffix for f in able)}."
+        )
+    package, _, _ = format.quantizer.partition(".")
+    if not _is_there(package):
+        raise ImportError(
+            f"int8 files of {format.title} need {package}: pip install "
+            "keras-setr[int8]."
+        )
+
+
+def way_round(
+    format: Format, backend: str, path: str | os.PathLike[str]
+) -> str:
+    """How another backend than this one writes a format."""
+    others = [b for b in format.backends if b != backend]
+    if not others:
+        return "Export to another format, as ONNX."
+    return (
+        f"Go by a preset: model.save_to_preset('preset'), then keras-setr "
+        f"export preset {path} --format {format.name} --backend {others[0]}."
+    )
+
+
+def _is_there(package):
+    """Whether a package is installed; to find it does not import it."""
+    return importlib.util.find_spec(package) is not None

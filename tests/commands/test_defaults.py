@@ -112,6 +112,11 @@ def test_crops_and_patches_follow_the_images():
     assert find(size=(100, 30))["crop"] == (96, 24)
     assert find(size=(966, 1296), patch_size=10)["crop"] == (200, 200)
     assert "crop" not in find(size=(100, 30), preset="none")
+    model = "setr_pup_large_ade20k_512"
+    assert find(preset=model, own=16)["crop"] == (320, 320)
+    assert find(preset=model, patch_size=8)["crop"] == (160, 160)
+    assert "crop" not in find(5000, preset=model)
+    assert "crop" not in find(preset="fcn_resnet50_ade20k_512_80k")
     assert find(48)["epochs"] == 100 and find(367)["epochs"] == 26
     assert find(367, batch_size=8)["epochs"] == 53
 

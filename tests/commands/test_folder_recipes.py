@@ -20,7 +20,8 @@ def line(recipe, tmp_path):
     for name in ("data/images", "data/masks", "preset"):
         (tmp_path / name).mkdir(parents=True)
     for part in ("images", "masks"):
-        (tmp_path / "data" / part / "1.png").touch()
+        for name in ("1.png", "2.png"):
+            (tmp_path / "data" / part / name).touch()
     config = '{"class_name": "SETRBackbone", "config": {"patch_size": 14}}'
     (tmp_path / "preset" / "config.json").write_text(config)
     return [

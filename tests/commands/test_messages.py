@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 
+from keras_setr import tensorflow_logs
 from keras_setr_commands import main
 from keras_setr_commands import messages
 from keras_setr_commands.messages import CommandError
@@ -125,13 +126,34 @@ def test_an_encoder_alone_is_converted_by_its_option():
 
 
 def test_what_tensorflow_logs_on_import_is_left_out(capfd):
-    with pytest.raises(KeyError), messages.without_logs():
+    with pytest.raises(KeyError), tensorflow_logs.left_out():
         os.write(2, b"WARNING: All log messages before absl::InitializeLog()")
         os.write(2, b" is called\nI0000 00:00:17.3 42 port.cc] oneDNN\n")
         os.write(2, b"I know\n")
         raise KeyError
     os.write(2, b"I0000 00:00:17.3 42 later\n")
     assert capfd.readouterr().err == "I know\nI0000 00:00:17.3 42 later\n"
+
+
+@pytest.mark.parametrize(
+    "backend, level, printed",
+    [
+        ("torch", None, False),
+        ("jax", None, False),
+        ("jax", "0", True),
+        ("torch", "3", True),
+        ("tensorflow", None, True),
+    ],
+)
+def test_who_asks_for_its_logs_gets_them(
+    backend, level, printed, monkeypatch, capfd
+):
+    monkeypatch.delenv(tensorflow_logs.LEVEL, raising=False)
+    if level:
+        monkeypatch.setenv(tensorflow_logs.LEVEL, level)
+    with tensorflow_logs.left_out_beside(backend):
+        os.write(2, b"I0000 00:00:17.3 42 port.cc] oneDNN\n")
+    assert bool(capfd.readouterr().err) == printed
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=str)

@@ -5,6 +5,7 @@ import types
 
 import pytest
 
+from keras_setr.training.callbacks import validation as validations
 from keras_setr.training.preflight import memory
 from keras_setr_commands import defaults
 from keras_setr_commands import runs
@@ -113,3 +114,40 @@ def test_a_gpu_is_asked_what_it_multiplies(capability, is_fast, monkeypatch):
     assert multiplies_bfloat16() is is_fast
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert not multiplies_bfloat16()
+
+
+@pytest.mark.parametrize(
+    "scores, best, kept",
+    [
+        ((0.5, 0.4), True, 0),
+        ((0.4, 0.5), True, 1),
+        ((0.5, 0.5), True, 0),
+        ((None, 0.4), True, 1),
+        ((0.5, 0.4), False, 1),
+        ((0.5, None), False, None),
+    ],
+)
+def test_the_weights_that_are_left_are_not_scored_again(
+    scores, best, kept, tmp_path
+):
+    validation = validations.SlidingWindowValidation()
+    weights = validations.BestWeights(tmp_path / "best.weights.h5")
+    weights.on_train_begin()
+    result = runs._Kept([validation, weights], best)
+    for epoch, score in enumerate(scores):
+        result.on_epoch_begin(epoch)
+        validation.result = epoch
+        if score is not None and weights._is_better(score):
+            weights.best = score
+        logs = {} if score is None else {"val_mean_iou": score}
+        result.on_epoch_end(epoch, logs)
+    assert result.result == kept
+
+
+def test_a_result_that_is_known_is_not_computed(capsys):
+    classes = types.SimpleNamespace(
+        mean_iou=0.5, as_dict=lambda: {"mean_iou": 0.5}
+    )
+    run = types.SimpleNamespace(tests={"mean_iou": {}})
+    assert runs.test(None, run, classes, brief=True) == {"mean_iou": 0.5}
+    assert "50.00" in capsys.readouterr().out

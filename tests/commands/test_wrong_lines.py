@@ -1,6 +1,7 @@
 """Wrong command lines end in one line that says what would do."""
 
 import importlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import shutil
 import pytest
 
 from keras_setr_commands import main
+from keras_setr_commands import options
 from keras_setr_commands import train
 from keras_setr_commands.settings import Settings
 
@@ -29,6 +31,7 @@ LINES = {
     "train --data data --out data": "--out must another folder Received: data;",
     "train --data data --out data/images": "Received: data/images runs/a",
     "train --data text.txt --out o": "--data: must be a folder a file",
+    "train --data one --out o": "--data must 2 pairs Received: one, holds 1",
     "train --data empty --out o": "--data must hold images nothing --images",
     "train --data data/images --out o": "--data must Did you mean /data?",
     "train --data data --out o --images images --masks no": "--masks 'no'",
@@ -171,6 +174,9 @@ LINES = {
     "models ade20k": "unexpected argument 'ade20k'",
     "models --dataset ade": "no dataset 'ade'",
     # === export ===
+    "export encoder o.onnx": "must be a segmenter 'encoder' --preset encoder",
+    "export three o.onnx --image-size 100 96": "--image-size size 8. 96 96",
+    "export preset o.onnx --int8 --calibration empty": "must hold images",
     "export preset": "required: OUT",
     "export nowhere o.onnx": "preset: 'nowhere' none of these",
     "export preset o.onnx --format onxx": "no format 'onxx' onnx?",
@@ -192,6 +198,13 @@ LINES = {
     "export preset o.onnx --int8 --calibration data --float-parts head": (
         "no part 'head'"
     ),
+    "segment encoder data/images --out o": "must be a segmenter 'encoder'",
+    "segment data/images data --out o": "preset: must",
+    "segment preset data --out o": "PATH: data masks, name data/images",
+    "segment three data/images --out o --window 100 96": "size 8. 96 96 would",
+    "evaluate encoder --data data": "must be a segmenter",
+    "submit encoder --images data --out o --dataset ade20k": "a segmenter",
+    "submit preset --images data --out o --dataset ade20k": "--images: ADE_",
     "segment model.onnx photo.jpg --out o": "'model.onnx' not exist",
     # === convert ===
     "convert weights.pth": "required: out",
@@ -210,14 +223,22 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])
     for path in (
         "data/images/1.png",
+        "data/images/2.png",
         "data/masks/1.png",
+        "data/masks/2.png",
+        "one/images/1.png",
+        "one/masks/1.png",
         "preset/config.json",
         "weights.pth",
     ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("{}")
     (tmp_path / "three").mkdir()
-    (tmp_path / "three" / "config.json").write_text("{}")
+    config = json.dumps({"config": {"patch_size": 8}})
+    (tmp_path / "three" / "config.json").write_text(config)
+    (tmp_path / "encoder").mkdir()
+    config = json.dumps({"registered_name": "keras_setr>SETRBackbone"})
+    (tmp_path / "encoder" / "config.json").write_text(config)
     task = json.dumps({"config": {"num_classes": 3}})
     (tmp_path / "three" / "task.json").write_text(task)
     (tmp_path / "empty").mkdir()
@@ -245,8 +266,47 @@ def test_a_wrong_line_says_what_would_do(line, folder, capsys):
     for word in LINES[line].split():
         assert word in error
     assert sorted(os.listdir(folder)) == sorted(
-        ["data", "preset", "weights.pth", "empty", "run", "text.txt", "three"]
+        [
+            *("data", "preset", "weights.pth", "empty", "run", "text.txt"),
+            *("three", "encoder", "one"),
+        ]
     )
+
+
+@pytest.mark.parametrize(
+    "line, missing, words",
+    [
+        ("export preset o.onnx --backend torch", "onnx", "onnx keras-setr["),
+        ("export preset o.onnx --backend torch", "onnxscript", "onnxscript"),
+        ("export preset o.onnx --backend jax", "jax2onnx", "export-jax"),
+        ("export preset o.xml --backend torch", "openvino", "[openvino]"),
+        ("export preset o.tflite --backend tensorflow", "ai_edge_litert", "["),
+        ("app preset", "gradio", "gradio keras-setr[app]"),
+        ("segment preset a.tif --out o.tif", "rasterio", "keras-setr[rasters]"),
+        ("train --data data --out o --tensorboard", "tensorboard", "pip"),
+        (f"train --recipe {RECIPE} --out o", "tensorflow_datasets", "[data]"),
+    ],
+)
+def test_a_missing_package_is_told_before_keras_is_imported(
+    line, missing, words, folder, capsys, monkeypatch
+):
+    (folder / "a.tif").write_text("")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == missing else find(name, *rest),
+    )
+    error = refuse(line, capsys)
+    for word in (missing, *words.split()):
+        assert word in error
+
+
+def test_a_backend_that_does_not_write_a_format_is_told(folder, capsys):
+    error = refuse("export preset o.tflite --backend torch", capsys)
+    assert "not written on the torch backend" in error
+    assert "--backend tensorflow" in error
 
 
 @pytest.fixture
@@ -334,7 +394,9 @@ def lines_of_the_documentation():
 
 
 @pytest.mark.parametrize("line", lines_of_the_documentation())
-def test_the_lines_of_the_documentation_are_right(line, folder):
+def test_the_lines_of_the_documentation_are_right(line, folder, monkeypatch):
+    # Whatever is installed here.
+    monkeypatch.setattr(options, "require", lambda *_: None)
     for name in ("leftImg8bit/test", "photos", "runs/a"):
         (folder / name).mkdir(parents=True)
     for name in ("DIR", "camvid"):
@@ -344,7 +406,8 @@ def test_the_lines_of_the_documentation_are_right(line, folder):
         (folder / name).mkdir()
         (folder / name / "config.json").write_text("{}")
     files = ("photos/1.png", "camvid.txt", "setr.pth", "setr.onnx", "town.tif")
-    for name in files:
+    test = "leftImg8bit/test/berlin_000000_000019_leftImg8bit.png"
+    for name in (*files, "my_data/1.png", test):
         (folder / name).write_text("")
     settings = json.dumps({"data": str(folder / "DIR")})
     (folder / "runs/a/settings.json").write_text(settings)

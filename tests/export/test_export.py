@@ -11,6 +11,7 @@ import pytest
 
 import keras_setr as ks
 from keras_setr.export import exporting
+from keras_setr.export import formats
 from keras_setr.export import writers
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import packages_of
@@ -205,7 +206,7 @@ def writes_zeros(monkeypatch):
     monkeypatch.setattr(
         exporting, "open_session", lambda path: (Session(), None)
     )
-    monkeypatch.setattr(exporting, "packages_of", lambda *_: ())
+    monkeypatch.setattr(formats, "packages_of", lambda *_: ())
 
 
 @pytest.mark.backends("torch")
@@ -237,7 +238,7 @@ def test_what_stops_a_converter_names_a_way_round(model, tmp_path, monkeypatch):
         raise KeyError("no such operation")
 
     monkeypatch.setitem(writers.WRITERS, "onnx", write)
-    monkeypatch.setattr(exporting, "packages_of", lambda *_: ())
+    monkeypatch.setattr(formats, "packages_of", lambda *_: ())
     (tmp_path / "model.onnx").write_text("before")
     with pytest.raises(ValueError, match="operation.*export preset"):
         model.export(tmp_path / "model.onnx")
@@ -302,7 +303,7 @@ def test_a_folder_of_something_else_is_not_replaced(model, tmp_path):
     ],
 )
 def test_options_that_do_not_fit(model, tmp_path, options, match, monkeypatch):
-    monkeypatch.setattr(exporting, "packages_of", lambda *_: ())
+    monkeypatch.setattr(formats, "packages_of", lambda *_: ())
     with pytest.raises(ValueError, match=match):
         model.export(tmp_path / "model.onnx", **options)
 
@@ -310,7 +311,7 @@ def test_options_that_do_not_fit(model, tmp_path, options, match, monkeypatch):
 @pytest.mark.backends("torch")
 @pytest.mark.parametrize("kind", ["int8", "bfloat16"])
 def test_what_is_no_float32_says_what_to_do(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(exporting, "packages_of", lambda *_: ())
+    monkeypatch.setattr(formats, "packages_of", lambda *_: ())
     if kind == "int8":
         model = tiny.smallest()
         model.quantize("int8")
@@ -323,7 +324,7 @@ def test_what_is_no_float32_says_what_to_do(tmp_path, monkeypatch, kind):
 
 @pytest.mark.backends("torch")
 def test_what_is_not_installed_is_named(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "packages_of", lambda *_: ("nonsense",))
+    monkeypatch.setattr(formats, "packages_of", lambda *_: ("nonsense",))
     with pytest.raises(ImportError, match=r"nonsense: pip .*setr\[export\]"):
         model.export(tmp_path / "model.onnx")
 

@@ -110,14 +110,40 @@ def find_pairs(directory, images=None, masks=None, problems=None):
         FileNotFoundError, NotADirectoryError: `directory` is no folder.
         ValueError: no or several layouts fit, or the files do not pair up.
     """
-    found = []
-    pairs = _find_pairs(directory, images, masks, found)
+    place = _place(directory, images, masks)
+    pairs, found = _looked_up.pop(place, (None, []))
+    if pairs is None:
+        pairs = _find_pairs(directory, images, masks, found)
     if problems is not None:
         # A folder that is walked through twice tells of its links twice.
         problems.extend(dict.fromkeys(found))
     if not pairs or (found and problems is None):
         raise ValueError("\n".join(dict.fromkeys(found)))
     return pairs
+
+
+# What `look_up` has found, until it is asked for.
+_looked_up: dict = {}
+
+
+def look_up(directory, images=None, masks=None):
+    """The pairs of `find_pairs`, which its next call has at once.
+
+    For who looks before Keras is there, and asks for a folder after: to list
+    many files twice takes its time.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError, ValueError: as of `find_pairs`.
+    """
+    place, found = _place(directory, images, masks), []
+    _looked_up.pop(place, None)
+    pairs = find_pairs(directory, images, masks, found)
+    _looked_up[place] = pairs, found
+    return pairs
+
+
+def _place(directory, images, masks):
+    return os.path.abspath(directory), str(images), str(masks)
 
 
 def subset_of(pairs, name, directory):

@@ -3,6 +3,7 @@ import unicodedata
 import pytest
 
 from keras_setr.data.folder.layouts import find_pairs
+from keras_setr.data.folder.layouts import look_up
 
 pytestmark = pytest.mark.no_backend
 
@@ -253,3 +254,18 @@ def test_templates_that_do_not_fit_are_errors(tmp_path, images, masks, message):
     touch(tmp_path, "a/1.jpg", "b/1.png")
     with pytest.raises(ValueError, match=message):
         find_pairs(tmp_path, images, masks)
+
+
+def test_what_was_looked_up_is_listed_once(tmp_path, monkeypatch):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    pairs = look_up(".")
+    (tmp_path / "masks" / "a.png").unlink()
+    # The next call has it, and what comes after looks again.
+    assert find_pairs(tmp_path) == pairs
+    with pytest.raises(ValueError, match="must hold masks"):
+        find_pairs(tmp_path)
+    with pytest.raises(ValueError, match="must hold masks"):
+        look_up(tmp_path)

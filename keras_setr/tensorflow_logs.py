@@ -1,0 +1,49 @@
+"""What TensorFlow prints on import where it is not what computes."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+
+LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_LOG = re.compile(rb"[IWE]\d{4} [\d:]|WARNING: All log messages before absl")
+
+
+@contextlib.contextmanager
+def left_out():
+    """Leave out what TensorFlow notes of kernels and devices on import.
+
+    It writes that past Python, to stderr itself, and before `LEVEL` holds. All
+    else follows at the end.
+    """
+    try:
+        sys.stderr.flush()
+        terminal = os.dup(2)
+    except (AttributeError, OSError, ValueError):
+        # There is nowhere to write to.
+        yield
+        return
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            kept.seek(0)
+            for line in kept:
+                if not _LOG.match(line):
+                    os.write(2, line)
+
+
+def left_out_beside(backend):
+    """The same, unless TensorFlow computes or `LEVEL` says what to print.
+
+    Args:
+        backend: str. Of Keras. KerasHub imports TensorFlow on all of them.
+    """
+    if backend == "tensorflow" or LEVEL in os.environ:
+        return contextlib.nullcontext()
+    return left_out()
