@@ -69,6 +69,28 @@ class Convolution(keras.layers.Conv2D):
         )
         return ops.transpose(x, (0, 2, 3, 1))
 
+    def with_bias(
+        self, inputs: Any, kernel: Any, bias: Any, use_relu: bool
+    ) -> Any:
+        """`convolution_op`, a bias and perhaps the ReLU.
+
+        torch adds within the convolution, and the ReLU takes no further map.
+        """
+        if keras.config.backend() != "torch" or not self._is_plain():
+            x = self.convolution_op(inputs, kernel) + bias
+            return ops.relu(x) if use_relu else x
+        import torch
+
+        x = torch.nn.functional.conv2d(
+            ops.transpose(inputs, (0, 3, 1, 2)),
+            ops.transpose(kernel, (3, 2, 0, 1)),
+            ops.convert_to_tensor(bias),
+            padding="same",
+            dilation=self.dilation_rate,
+        )
+        x = torch.relu_(x) if use_relu else x
+        return ops.transpose(x, (0, 2, 3, 1))
+
     def _is_plain(self):
         """Whether it keeps the size, with an odd square kernel."""
         height, width = self.kernel_size
@@ -199,11 +221,11 @@ class ConvNormActivation(keras.layers.Layer):
             inputs = ops.pad(inputs, ((0, 0), sides, sides, (0, 0)))
         if training and self.use_norm:
             x = self.norm(self.convolution(inputs), training=training)
-        else:
-            # One pass over the maps less: the norm goes into the kernel.
-            kernel, bias = self.folded_weights()
-            x = self.convolution.convolution_op(inputs, kernel) + bias
-        return ops.relu(x) if self.use_activation else x
+            return ops.relu(x) if self.use_activation else x
+        # One pass over the maps less: the norm goes into the kernel.
+        return self.convolution.with_bias(
+            inputs, *self.folded_weights(), self.use_activation
+        )
 
     def folded_weights(self) -> tuple[Any, Any]:
         """`(kernel, bias)` of the convolution that inference computes."""
