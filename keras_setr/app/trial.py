@@ -141,14 +141,16 @@ class Trial:
             ValueError: a point outside, a layer or head that there is not, a
                 model without attention.
         """
-        heads = {} if head is None else {"heads": (head,), "width": _WIDE}
+        alone: dict[str, Any] = {}
+        if head is not None:
+            alone = {"heads": (head,), "width": _WIDE}
         return visualization.attention(
             self.model,
             seen.image,
             _in_image(seen, point),
             layer=layer,
             direction=direction,
-            **heads,
+            **alone,
         )
 
     def rollout(

@@ -6,12 +6,13 @@ which nothing is run: what is not written out in it is left out.
 """
 
 import ast
+from typing import Any
 
 # The published ones have some 10 kB.
 _MOST_CHARACTERS = 1 << 20
 
 
-def model_settings(text: str) -> dict:
+def model_settings(text: str) -> dict[str, Any]:
     """What a configuration assigns to `model`.
 
     Args:
