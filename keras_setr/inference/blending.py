@@ -7,6 +7,7 @@ band with this one: `overlap * W' * K` numbers, however high the image is.
 """
 
 import collections
+import contextlib
 import itertools
 
 import numpy as np
@@ -54,7 +55,10 @@ class Blend:
 
     def add(self, logits):
         """The next window's `(h, w, K)` float32."""
-        self._windows.send(logits)
+        # Behind the last one the generator ends and lets go of what it holds,
+        # this object and with it the sink.
+        with contextlib.suppress(StopIteration):
+            self._windows.send(logits)
 
     def _run(self):
         """Take the windows as they are sent, each from one `yield`."""
@@ -146,9 +150,6 @@ class Blend:
                     logits = strip = part = rows = None
                 first = w - done
             self.sink.advance(next_top)
-        # Before labels are copied into wider ones.
-        between = beside = scratch = None
-        yield
 
     def _average(self, block, top, left):
         if self._shares is None:

@@ -1,6 +1,8 @@
 """Sliding windows against arithmetic written out here."""
 
+import gc
 import tracemalloc
+import weakref
 
 import cv2
 import numpy as np
@@ -202,6 +204,31 @@ def test_windows_average_in_strips_of_any_height(monkeypatch, strip_bytes):
         scaled = reference(cv2.resize(x, (20, 13)), window, stride)
         expected = cv2.resize(scaled, (17, 11))
         np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_blend_lets_go_of_its_sink_behind_the_last_window():
+    class Sink:
+        rows = 0
+
+        def put(self, top, left, logits):
+            pass
+
+        def advance(self, rows):
+            self.rows = rows
+
+    (view,) = inference.Views((4, 6), (3, 4)).of((11, 17))
+    sink = Sink()
+    blend = inference.blending.Blend(view, sink)
+    for _ in range(len(view.tops()) * len(view.lefts())):
+        blend.add(np.zeros((4, 6, 3), np.float32))
+    assert sink.rows == 11
+    held = weakref.ref(sink)
+    gc.disable()  # which would find a circle, some time
+    try:
+        del sink, blend
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_windows_are_not_written_to():
