@@ -270,8 +270,11 @@ def _build(source, encoder_only):
 
 def _reason(error):
     """What went wrong in a constructor, which Keras buries in the whole."""
-    while isinstance(error.__cause__, (KeyError, TypeError, ValueError)):
-        error = error.__cause__
+    while "could not be deserialized properly" in str(error):
+        inner = error.__cause__ or error.__context__
+        if inner is None:
+            break
+        error = inner
     return error
 
 
