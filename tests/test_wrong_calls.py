@@ -132,7 +132,10 @@ CALLS = {
         lambda: tiny.resnet(late_stages="dilate"),
         "late_stages 'dilate' mean 'dilated'?",
     ),
-    "no norm": (lambda: tiny.resnet(norm=None), "norm 'batch' 'group' None"),
+    "another norm": (
+        lambda: tiny.resnet(norm="layer"),
+        "norm 'batch' 'group' 'layer'",
+    ),
     "a depth for the blocks": (
         lambda: ks.ResNetBackbone(50),
         "num_blocks sequence 50",

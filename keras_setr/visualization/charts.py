@@ -10,7 +10,7 @@ import numpy as np
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import having
-from keras_setr.arguments import integer
+from keras_setr.arguments import num_classes
 from keras_setr.arguments import path
 from keras_setr.files.text import read_text
 from keras_setr.tables import counted
@@ -108,7 +108,7 @@ def _read(log):
 @checked(
     evaluation=having("an Evaluation", "confusion_matrix", "classes"),
     normalize=flag(),
-    count=integer(2),
+    count=num_classes(),
 )
 def confusion_matrix(
     evaluation: Any, normalize: bool = True, count: int = 24

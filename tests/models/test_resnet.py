@@ -221,7 +221,7 @@ def test_freezing_counts_stages():
         ),
         (lambda: tiny.resnet(output_stride=4), "8, 16 or 32. Received: 4"),
         (lambda: tiny.resnet(late_stages="kept"), "'dilated' or 'cut'"),
-        (lambda: tiny.resnet(norm="layer"), "'batch' or 'group'"),
+        (lambda: tiny.resnet(norm="layer"), "'batch', 'group' or None"),
         (
             lambda: ks.SemanticFPN(tiny.resnet(output_stride=8), 5),
             "ever smaller maps. Received: output_stride=8 with 4 stages",

@@ -30,7 +30,7 @@ def programs():
             small.protocol,
             small.scales,
             str(small.small_shape),
-            small.encoder == "hybrid",
+            (small.encoder == "hybrid", small.is_d6),
             (small.crop_size, small.whole, small.align_corners),
             (small.base_scale, small.weight_decay),
         ].append(recipe.name)
@@ -46,7 +46,7 @@ def kinds():
             recipe.decoder,
             recipe.variant,
             recipe.protocol,
-            recipe.encoder == "hybrid",
+            (recipe.encoder == "hybrid", recipe.is_d6),
         ].append(recipe.name)
     return list(found.values())
 
@@ -128,7 +128,7 @@ def test_a_recipe_runs_end_to_end(name, tmp_path, capsys):
 @pytest.mark.no_backend
 def test_the_command_line_changes_a_recipe(tmp_path, capsys):
     assert main(["train", "--list"]) == 0
-    assert "75 recipes" in capsys.readouterr().out
+    assert "83 recipes" in capsys.readouterr().out
     name = "setr_naive_base_cityscapes_768_40k"
     line = ["train", "--recipe", name, "--smoke", "--steps", 5]
     line += ["--interval", 2, "--batch-size", 3, "--learning-rate", 0.5]

@@ -88,7 +88,8 @@ def test_a_name_says_what_is_in_the_record(recipe):
     size = height if height == width else f"{height}x{width}"
     baseline = recipe.decoder in ("fcn", "semantic_fpn")
     parts = (
-        f"{'' if baseline else 'setr_'}{recipe.decoder}_{recipe.encoder}_"
+        f"{'' if baseline else 'setr_'}{recipe.decoder}"
+        f"{'_d6' if recipe.is_d6 else ''}_{recipe.encoder}_"
         f"{recipe.dataset}_{size}_{recipe.steps // 1000}k"
     )
     assert recipe.name.startswith(parts)
