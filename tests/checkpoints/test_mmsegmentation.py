@@ -49,9 +49,13 @@ def test_features_logits_and_auxiliary_outputs_are_theirs(name, tmp_path):
         if name == "mla" and key.startswith("auxiliary"):
             # They list the deepest level first.
             ours = f"auxiliary_{3 - int(key[-1])}"
-        value = keras.ops.convert_to_numpy(outputs[ours])
+        value = outputs[ours]
         if key.startswith("auxiliary"):
+            if name != "mla":
+                # Ours leave a last enlargement to the pixels to the resize.
+                value = model.resize_logits(value, (golden.SIZE,) * 2)
             value = value[:, :8, :8]
+        value = keras.ops.convert_to_numpy(value)
         np.testing.assert_allclose(
             value, expected, atol=1e-5 * np.abs(expected).max(), err_msg=key
         )

@@ -87,7 +87,8 @@ def test_calibration_reads_masks_as_the_training_did(files, monkeypatch):
 def test_a_damaged_file_is_one_line(files, capsys):
     content = (files / "setr.onnx").read_bytes()
     (files / "cut.onnx").write_bytes(content[: len(content) // 2])
-    line = ["segment", files / "cut.onnx", files / "scenes", "--out"]
+    scenes = files / "scenes" / "images"
+    line = ["segment", files / "cut.onnx", scenes, "--out"]
     assert main([*line, files / "nothing"]) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("keras-setr segment: error: ")
