@@ -139,8 +139,11 @@ class OwnLayout:
 
 
 def refuse_nameless(source):
-    """Raise where a preset's configuration has lost the name of its class."""
-    if hub.exists(source, "metadata.json"):
+    """Raise where a preset's configuration has lost the name of its class.
+
+    In a folder, which people edit; of a handle it would be one request more.
+    """
+    if os.path.isfile(os.path.join(source, "metadata.json")):
         raise ValueError(_not_ours(source, CONFIG, "no registered_name"))
 
 
