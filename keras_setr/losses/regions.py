@@ -118,10 +118,13 @@ class Tversky(PixelLoss):
         return ops.divide_no_nan(ops.sum(weights * losses), ops.sum(weights))
 
 
+_BY_DEFAULT_NAMED = dict(COMMON, name=optional(string()))
+
+
 class _Overlap(Tversky):
     """A `Tversky` whose alpha and beta are one number, `_weight`."""
 
-    @checked(**{**COMMON, "name": optional(string())}, smooth=number(0))
+    @checked(**_BY_DEFAULT_NAMED, smooth=number(0))
     def __init__(
         self,
         smooth: float = 0.0,
