@@ -74,7 +74,8 @@ def _multiplies_by_onednn(x: Any) -> bool:
 def _has_slow_mkl():
     import torch
 
-    if not (torch.backends.mkl.is_available() and torch.backends.mkldnn):
+    backends = torch.backends.mkl, torch.backends.mkldnn
+    if not all(backend.is_available() for backend in backends):
         return False
     described = platform.processor()
     if (cpuinfo := pathlib.Path("/proc/cpuinfo")).is_file():
