@@ -16,32 +16,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr.layers.on_cpu import runs_on_cpu
+
 # Tokens from which on the matrices outweigh the price of the loop.
 LONG = 512
 # Queries of a block: a matrix of 512 x 2305 in float32 takes 4.7 MB a head.
 _QUERIES = 512
-
-
-def runs_on_cpu() -> bool:
-    """Whether the backend computes on CPUs here."""
-    if keras.config.backend() == "jax":
-        import jax
-
-        return jax.default_backend() == "cpu"
-    if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        # Physical devices: asking for logical ones would fix their number.
-        accelerators = ("GPU", "TPU")
-        return not (
-            any(tf.config.list_physical_devices(a) for a in accelerators)
-            or isinstance(
-                tf.distribute.get_strategy(), tf.distribute.TPUStrategy
-            )
-        )
-    import torch
-
-    return not torch.accelerator.is_available()
 
 
 def probabilities(query: Any, key: Any) -> Any:

@@ -14,12 +14,13 @@ from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.layers.constructor import KERNEL
 from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
+from keras_setr.layers.enlarged import convolve_enlarged
 from keras_setr.layers.on_cpu import convolution
 from keras_setr.layers.on_cpu import product
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")
-@checked(filters=WIDTH, kernel_size=pair(1, 255))
+@checked(filters=WIDTH, kernel_size=pair(1, 255), upsampling=FACTOR)
 class Convolution(keras.layers.Conv2D):
     """`keras.layers.Conv2D` for `(B, h, w, C)`, in each backend's best way.
 
@@ -28,6 +29,7 @@ class Convolution(keras.layers.Conv2D):
         kernel_size: int. Odd height and width of the kernel.
         padding: `"same"`, which keeps the size, or `"valid"`.
         data_format: `"channels_last"`, whatever Keras' configuration says.
+        upsampling: int. Factor by which maps are enlarged first, bilinearly.
         **kwargs: as for `keras.layers.Conv2D`.
     """
 
@@ -37,6 +39,7 @@ class Convolution(keras.layers.Conv2D):
         kernel_size,
         padding="same",
         data_format="channels_last",
+        upsampling=1,
         **kwargs,
     ):
         super().__init__(
@@ -46,8 +49,27 @@ class Convolution(keras.layers.Conv2D):
             data_format=data_format,
             **kwargs,
         )
+        self.upsampling = upsampling
+        if upsampling > 1 and not self._is_plain():
+            raise ValueError(
+                "With an upsampling a convolution keeps the size: padding "
+                f"'same', strides 1 and an odd kernel; padding is {padding!r}, "
+                f"strides are {self.strides}, kernel_size is {kernel_size}."
+            )
 
     def convolution_op(self, inputs, kernel):
+        return convolve_enlarged(
+            inputs, kernel, self.upsampling, self._convolve
+        )
+
+    def compute_output_shape(self, input_shape):
+        shape = enlarged(input_shape, self.upsampling)
+        return super().compute_output_shape(shape)
+
+    def get_config(self):
+        return {**super().get_config(), "upsampling": self.upsampling}
+
+    def _convolve(self, inputs, kernel):
         backend = keras.config.backend()
         if backend == "jax" and self._is_plain():
             kernel = ops.convert_to_tensor(kernel)
@@ -76,7 +98,11 @@ class Convolution(keras.layers.Conv2D):
 
         torch adds within the convolution, and the ReLU takes no further map.
         """
-        if keras.config.backend() != "torch" or not self._is_plain():
+        if (
+            keras.config.backend() != "torch"
+            or not self._is_plain()
+            or self.upsampling > 1
+        ):
             x = self.convolution_op(inputs, kernel) + bias
             return ops.relu(x) if use_relu else x
         import torch
@@ -150,6 +176,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     use_bias=flag(),
     strides=FACTOR,
     dilation_rate=FACTOR,
+    upsampling=FACTOR,
     use_activation=flag(),
     use_norm=flag(),
 )
@@ -164,6 +191,8 @@ class ConvNormActivation(keras.layers.Layer):
         strides: int s, which leaves `(ceil(h / s), ceil(w / s))`. Kernels are
             centred on the first pixel, as torch pads, on every backend.
         dilation_rate: int. Of the kernel.
+        upsampling: int u. Maps are enlarged to `(B, u*h, u*w, C)` first,
+            bilinearly.
         use_activation: bool. Whether the ReLU follows.
         use_norm: bool. `False` leaves the norm out and adds a bias, which is
             what inference makes of it; see `folded_weights`.
@@ -176,6 +205,7 @@ class ConvNormActivation(keras.layers.Layer):
         use_bias: bool = False,
         strides: int = 1,
         dilation_rate: int = 1,
+        upsampling: int = 1,
         use_activation: bool = True,
         use_norm: bool = True,
         **kwargs: Any,
@@ -186,6 +216,7 @@ class ConvNormActivation(keras.layers.Layer):
         self.use_bias = use_bias
         self.strides = strides
         self.dilation_rate = dilation_rate
+        self.upsampling = upsampling
         self.use_activation = use_activation
         self.use_norm = use_norm
         # "same" pads the end of even sides alone where strides are 2.
@@ -196,6 +227,7 @@ class ConvNormActivation(keras.layers.Layer):
             strides=strides,
             dilation_rate=dilation_rate,
             padding="same" if strides == 1 else "valid",
+            upsampling=upsampling,
             use_bias=use_bias or not use_norm,
             # That of a torch convolution, which the published decoders keep:
             # uniform in +-1 / sqrt(fan_in), of variance 1 / (3 * fan_in).
@@ -240,7 +272,8 @@ class ConvNormActivation(keras.layers.Layer):
         return kernel * ops.cast(scale, dtype), ops.cast(shift, dtype)
 
     def compute_output_shape(self, inputs_shape):
-        return (*strided(inputs_shape, self.strides)[:-1], self.filters)
+        shape = enlarged(strided(inputs_shape, self.strides), self.upsampling)
+        return (*shape[:-1], self.filters)
 
     def get_config(self):
         return {**super().get_config(), **config_of(self, ConvNormActivation)}
@@ -250,6 +283,13 @@ def strided(shape, strides):
     """A shape `(B, h, w, C)` where every `strides`-th pixel is left."""
     batch, *sides, channels = shape
     sides = (None if s is None else -(-s // strides) for s in sides)
+    return (batch, *sides, channels)
+
+
+def enlarged(shape, factor):
+    """A shape `(B, h, w, C)` with `factor` times the height and width."""
+    batch, *sides, channels = shape
+    sides = (None if s is None else s * factor for s in sides)
     return (batch, *sides, channels)
 
 

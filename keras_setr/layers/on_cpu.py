@@ -63,11 +63,43 @@ def _multiplies_by_onednn(x: Any) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        # Exported files keep plain products.
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and computes_at_once()
         and _has_slow_mkl()
     )
+
+
+def computes_at_once() -> bool:
+    """`False` where torch writes down a program instead.
+
+    Exported files keep the plain operations.
+    """
+    if keras.config.backend() != "torch":
+        return True
+    import torch
+
+    return not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def runs_on_cpu() -> bool:
+    """Whether the backend computes on CPUs here."""
+    if keras.config.backend() == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Physical devices: asking for logical ones would fix their number.
+        accelerators = ("GPU", "TPU")
+        return not (
+            any(tf.config.list_physical_devices(a) for a in accelerators)
+            or isinstance(
+                tf.distribute.get_strategy(), tf.distribute.TPUStrategy
+            )
+        )
+    import torch
+
+    return not torch.accelerator.is_available()
 
 
 @functools.cache

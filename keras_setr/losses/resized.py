@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_setr.layers.attention import runs_on_cpu
+from keras_setr.layers.on_cpu import runs_on_cpu
 
 # Of one image's tile in float32. On CPUs it stays in the cache; TensorFlow
 # copies the gradient at each tile, and takes fewer of them. Accelerators want

@@ -34,6 +34,7 @@ from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.convolution import build_classifier
+from keras_setr.layers.convolution import enlarged
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.layers.resampling import upsample_bilinear
 
@@ -52,16 +53,6 @@ _FORMER_NAMES = {
 def with_present_names(config):
     """A config, be it of a file from before `upsampling` had this name."""
     return {_FORMER_NAMES.get(name, name): v for name, v in config.items()}
-
-
-def _upsampled_shape(shape, factor, channels):
-    batch, height, width = shape[:3]
-    return (
-        batch,
-        None if height is None else height * factor,
-        None if width is None else width * factor,
-        channels,
-    )
 
 
 def _classify_upsampled(x, classifier, factor, align_corners=False):
@@ -140,10 +131,12 @@ class UpsamplingHead(keras.layers.Layer):
                 kernel_size,
                 use_bias=use_bias,
                 use_norm=use_batch_norm,
+                # The factor behind one convolution is that before the next.
+                upsampling=factor,
                 dtype=policy,
                 name=f"convolution_{index}",
             )
-            for index in range(len(upsampling))
+            for index, factor in enumerate((1, *upsampling)[:-1])
         ]
         self.classifier = build_classifier(
             num_classes, classifier_kernel_size, policy
@@ -153,33 +146,35 @@ class UpsamplingHead(keras.layers.Layer):
         shape = tuple(features_shape)
         if self.use_layer_norm:
             self.norm.build(shape)
-        for convolution, factor in zip(self.convolutions, self.upsampling):
+        for convolution in self.convolutions:
             convolution.build(shape)
-            shape = _upsampled_shape(shape, factor, self.filters)
+            shape = convolution.compute_output_shape(shape)
         self.classifier.build(shape)
 
     def call(self, features, training=None):
-        *_, (x, factor) = self._convolved(features, training)
+        *_, x = self._convolved(features, training)
+        factor = (1, *self.upsampling)[-1]
         return _classify_upsampled(x, self.classifier, factor)
 
     def _convolved(self, features, training=None):
-        """The normalised features, then each map and what it is enlarged by."""
+        """The normalised features, then the map behind each convolution."""
         x = self.norm(features) if self.use_layer_norm else features
-        factor = 1
-        yield x, factor
-        for convolution, following in zip(self.convolutions, self.upsampling):
-            x = convolution(upsample_bilinear(x, factor), training=training)
-            factor = following
-            yield x, factor
+        yield x
+        for convolution in self.convolutions:
+            x = convolution(x, training=training)
+            yield x
 
     def stages(self, features):
         """A list of the maps behind each convolution, enlarged."""
-        _, *convolved = self._convolved(features)
-        return [upsample_bilinear(x, factor) for x, factor in convolved]
+        _, *maps = self._convolved(features)
+        return [
+            upsample_bilinear(x, factor)
+            for x, factor in zip(maps, self.upsampling)
+        ]
 
     def compute_output_shape(self, features_shape):
-        factor = math.prod(self.upsampling)
-        return _upsampled_shape(features_shape, factor, self.num_classes)
+        shape = enlarged(features_shape, math.prod(self.upsampling))
+        return (*shape[:-1], self.num_classes)
 
     def get_config(self):
         return {**super().get_config(), **config_of(self, UpsamplingHead)}
@@ -358,9 +353,8 @@ class MLAHead(keras.layers.Layer):
         ]
 
     def compute_output_shape(self, maps_shapes):
-        return _upsampled_shape(
-            maps_shapes[0], self.upsampling, self.num_classes
-        )
+        shape = enlarged(maps_shapes[0], self.upsampling)
+        return (*shape[:-1], self.num_classes)
 
     def get_config(self):
         return {**super().get_config(), **config_of(self, MLAHead)}
