@@ -36,6 +36,7 @@ from keras_setr.files.whole import written_whole
 from keras_setr.inference import Views
 from keras_setr.inference import resize_to
 from keras_setr.layers.embedding import check_multiple_of_patch
+from keras_setr.layers.on_cpu import plain_operations
 
 # A file with fewer equal labels is not kept.
 LEAST_SHARE = 0.9999
@@ -115,9 +116,13 @@ def export_model(
     )
     with _written(path, chosen) as partial:
         try:
-            WRITERS[chosen.name](
-                Served(model, record.outputs), spec, record.to_json(), partial
-            )
+            with plain_operations():
+                WRITERS[chosen.name](
+                    Served(model, record.outputs),
+                    spec,
+                    record.to_json(),
+                    partial,
+                )
             session, _ = open_session(partial)
             results, seconds = _timed(
                 lambda: session.run(images, record.outputs)

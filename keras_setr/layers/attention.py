@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr.layers.on_cpu import computes_at_once
 from keras_setr.layers.on_cpu import runs_on_cpu
 
 # Tokens from which on the matrices outweigh the price of the loop.
@@ -56,7 +57,7 @@ def attend(query: Any, key: Any, value: Any) -> Any:
     if backend == "torch":
         return ops.dot_product_attention(query, key, value)
     length = query.shape[1]
-    if length is None or length < LONG:
+    if length is None or length < LONG or not computes_at_once():
         return weighted_sum(probabilities(query, key), value)
     if backend == "jax":
         import jax

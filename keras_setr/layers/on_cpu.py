@@ -4,9 +4,12 @@ The results are those of the backend's own operation, in another order of
 summation.
 """
 
+import contextlib
+import contextvars
 import functools
 import pathlib
 import platform
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -68,11 +71,26 @@ def _multiplies_by_onednn(x: Any) -> bool:
     )
 
 
-def computes_at_once() -> bool:
-    """`False` where torch writes down a program instead.
+_exporting = contextvars.ContextVar("exporting", default=False)
 
-    Exported files keep the plain operations.
+
+@contextlib.contextmanager
+def plain_operations() -> Iterator[None]:
+    """In a `with`: every operation as it is published, for exported files.
+
+    Their runtimes have ways of their own, and converters know no others.
     """
+    token = _exporting.set(True)
+    try:
+        yield
+    finally:
+        _exporting.reset(token)
+
+
+def computes_at_once() -> bool:
+    """`False` where a program is written down for a file instead."""
+    if _exporting.get():
+        return False
     if keras.config.backend() != "torch":
         return True
     import torch

@@ -15,6 +15,8 @@ from keras_setr.export import formats
 from keras_setr.export import writers
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import packages_of
+from keras_setr.layers import attention
+from keras_setr.layers import enlarged
 from tests import tiny
 
 BACKEND = keras.config.backend()
@@ -151,6 +153,20 @@ def test_every_decoder_is_exported(name, tmp_path):
     skip_without(format)
     model = tiny.build(name)
     tiny.set_weights_by_path(model)
+    path = path_of(tmp_path, format)
+    assert model.export(path, format, verbose=False).equal == 1
+
+
+def test_a_file_has_none_of_the_ways_round_of_cpus(tmp_path, monkeypatch):
+    # As if the model were wide and its sequences long.
+    monkeypatch.setattr(attention, "LONG", 1)
+    monkeypatch.setattr(enlarged, "_CHANNELS", 1)
+    format = CHEAPEST[BACKEND]
+    skip_without(format)
+    model = ks.SETRPUP(
+        tiny.backbone(num_layers=1), 3, filters=4, auxiliary_layers=()
+    )
+    tiny.set_weights_by_path(model, scale=0.5)
     path = path_of(tmp_path, format)
     assert model.export(path, format, verbose=False).equal == 1
 
