@@ -49,6 +49,8 @@ def run(backend, arguments):
             env={
                 **os.environ,
                 "KERAS_BACKEND": backend,
+                # Some 15 processes read the same sources.
+                "PYTHONDONTWRITEBYTECODE": "",
                 # What one process has compiled, the others need not, nor the
                 # next run.
                 "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
