@@ -47,6 +47,8 @@ def start_backend():
     if os.environ.get("KERAS_BACKEND") == "jax":
         # The models are tiny: compiling them takes far longer than running.
         os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        # XLA carries along where in the code each operation came from.
+        os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
         os.environ["XLA_FLAGS"] = " ".join(
             [
                 os.environ.get("XLA_FLAGS", ""),

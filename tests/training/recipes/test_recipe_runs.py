@@ -55,7 +55,7 @@ def assigned(kinds):
     """Backend -> names, one of each kind and each backend for as long.
 
     Of those tested at several scales, if there is one. JAX, which takes long
-    to compile, gets one. Of the others every seventh is TensorFlow's, on which
+    to compile, gets one. Of the others every 14th is TensorFlow's, on which
     they take three times as long as on torch.
     """
     names = [
@@ -64,8 +64,8 @@ def assigned(kinds):
     ]
     return {
         "jax": names[:1],
-        "tensorflow": names[1::7],
-        "torch": [n for i, n in enumerate(names[1:]) if i % 7],
+        "tensorflow": names[1::14],
+        "torch": [n for i, n in enumerate(names[1:]) if i % 14],
     }
 
 
