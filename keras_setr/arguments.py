@@ -65,7 +65,9 @@ def shown(value):
     shape = getattr(value, "shape", None)
     if shape is not None and len(shape):
         kind = type(value).__name__
-        return f"{kind} of shape {tuple(shape)} and dtype {value.dtype}"
+        dtype = getattr(value, "dtype", None)
+        rest = "" if dtype is None else f" and dtype {dtype}"
+        return f"{kind} of shape {tuple(shape)}{rest}"
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}.."
 

@@ -31,6 +31,7 @@ from keras_setr.export.sessions import open_session
 from keras_setr.export.writers import INPUT
 from keras_setr.export.writers import WRITERS
 from keras_setr.export.writers import ImageSpec
+from keras_setr.files.whole import check_folder_of
 from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import written_whole
 from keras_setr.inference import Views
@@ -223,11 +224,7 @@ def _check_path(path, format, said):
             f'Received: {path}; say format="tf_saved_model" for a folder of '
             "this name."
         )
-    folder = next(p for p in path.absolute().parents if p.exists())
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; {path} cannot be.")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{folder} may not be written to, for {path}.")
+    check_folder_of(path)
     if format.suffix and path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; pass a file's path.")
     if not format.suffix and path.exists():

@@ -44,6 +44,20 @@ def make_folder(path):
         ) from error
 
 
+def check_folder_of(path):
+    """Raise where `path` cannot be written, as far as its folders tell.
+
+    Raises:
+        NotADirectoryError, PermissionError: naming the folder.
+    """
+    path = pathlib.Path(path)
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; {path} cannot be.")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} may not be written to, for {path}.")
+
+
 @contextlib.contextmanager
 def written_whole(path):
     """A temporary path beside `path`, which takes its place at the end.

@@ -8,6 +8,7 @@ probabilities, into a rectangle.
 
 import math
 import mmap
+import os
 from typing import Any
 
 import numpy as np
@@ -72,23 +73,28 @@ class SlideLevel:
 class _Array:
     """What has a shape and slices: NumPy, zarr, tifffile, h5py."""
 
-    may_be_empty = False
-
     def __init__(self, array, channels):
         self._array = array
+        self.may_be_empty = isinstance(array, np.ma.MaskedArray)
         shape = tuple(array.shape)
         self._axis = _channel_axis(shape, channels)
         self.size = _without(shape, self._axis)
         self.dtype = np.dtype(array.dtype)
 
     def read(self, rows, columns):
-        where = _index(self._axis, rows, columns)
+        part = self._array[_index(self._axis, rows, columns)]
         # A copy: what is mapped is given back at once.
-        pixels = np.array(self._array[where])
+        pixels = self._channels_last(np.array(part))
         give_back(self._array)
-        if self._axis == 0 and pixels.ndim == 3:
-            pixels = pixels.transpose(1, 2, 0)
-        return pixels if pixels.ndim == 3 else pixels[..., None], None
+        if not self.may_be_empty:
+            return pixels, None
+        mask = self._channels_last(np.ma.getmaskarray(part))
+        return pixels, mask.all(axis=-1)
+
+    def _channels_last(self, part):
+        if self._axis == 0 and part.ndim == 3:
+            part = part.transpose(1, 2, 0)
+        return part if part.ndim == 3 else part[..., None]
 
 
 def _channel_axis(shape, channels):
@@ -196,6 +202,54 @@ def as_source(source: Any, channels: int, bands: Any = None) -> Any:
     return _checked_source(found)
 
 
+def read(
+    source: Any, rows: tuple[int, int], columns: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What `source.read` gives, or one kind of error.
+
+    Raises:
+        OSError: the source cannot be read there, or ends before.
+    """
+    size = (rows[1] - rows[0], columns[1] - columns[0])
+    name = f"source, rows {rows[0]}..{rows[1] - 1},"
+    try:
+        pixels, empty = source.read(rows, columns)
+    # Each library has errors of its own; rasterio's name a cause.
+    except Exception as error:
+        reason = error.__cause__ or error
+        text = f"{type(reason).__name__}: {reason}".rstrip(".")
+        raise OSError(f"{name} cannot be read: {text}.") from error
+    if pixels.shape[:2] != size:
+        raise OSError(
+            f"{name} ends early: {size} pixels were asked for. Received: "
+            f"{pixels.shape[:2]}."
+        )
+    return pixels, empty
+
+
+def place_of(value: Any) -> str | None:
+    """The path of a source or a sink, or what its library says of it."""
+    if not isinstance(value, (str, os.PathLike)):
+        named = (getattr(value, name, None) for name in ("filename", "name"))
+        value = next(
+            (n for n in named if isinstance(n, (str, os.PathLike))), None
+        )
+    return None if value is None else os.fspath(value)
+
+
+def is_same_place(a: Any, b: Any) -> bool:
+    """Whether two of them are one object, or one file by its path.
+
+    Of two arrays in one file each may be a part of its own.
+    """
+    if a is b:
+        return True
+    if not any(isinstance(value, (str, os.PathLike)) for value in (a, b)):
+        return False
+    files = [place_of(value) or "" for value in (a, b)]
+    return all(map(os.path.isfile, files)) and os.path.samefile(*files)
+
+
 def _checked_source(source):
     if 0 in source.size:
         raise ValueError(f"source is empty: its size is {source.size}.")
@@ -236,7 +290,11 @@ class ArraySink:
         if depth is not None:
             self._axis = 2 if shape == fits[0] else 0
         check_dtype(array.dtype, largest)
-        if getattr(getattr(array, "flags", None), "writeable", True) is False:
+        # As NumPy says it, and zarr.
+        flags = getattr(array, "flags", None)
+        if not getattr(flags, "writeable", True) or (
+            getattr(array, "read_only", False) is True
+        ):
             raise ValueError(
                 "sink must be writeable. Received: a read-only "
                 f"{type(array).__name__}; open it with mode='r+'."

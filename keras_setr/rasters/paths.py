@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_setr.files.lock import only_process
+from keras_setr.files.whole import check_folder_of
 from keras_setr.files.whole import make_folder
 from keras_setr.files.whole import written_whole
 from keras_setr.rasters.adapters import give_back
@@ -54,7 +55,8 @@ def opened(source: Any) -> Any:
         try:
             array = np.load(path, mmap_mode="r")
         except (ValueError, OSError, EOFError) as error:
-            raise ValueError(f"{path} cannot be read: {error}.") from error
+            reason = f"{error}".rstrip(".")
+            raise ValueError(f"{path} cannot be read: {reason}.") from error
         yield array
         return
     rasterio = _rasterio(path)
@@ -64,7 +66,8 @@ def opened(source: Any) -> Any:
         try:
             dataset = rasterio.open(path)
         except rasterio.errors.RasterioError as error:
-            raise ValueError(f"{path} cannot be read: {error}.") from error
+            reason = f"{error}".rstrip(".")
+            raise ValueError(f"{path} cannot be read: {reason}.") from error
         with dataset:
             yield dataset
 
@@ -120,6 +123,7 @@ class PathSink:
             )
         if self.path.is_dir():
             raise IsADirectoryError(f"{path} is a folder; pass a file's path.")
+        check_folder_of(self.path)
         if self.path.suffix.lower() in TIFF:
             _rasterio(path)
         self.raw = self.path.with_name(f"{self.path.name}.part")
@@ -142,17 +146,19 @@ class PathSink:
         there = os.fstat(descriptor)
         held = getattr(there, "st_blocks", 0) * 512
         free = shutil.disk_usage(self.path.parent).free
-        if size - held > free:
+        try:
+            if size - held > free:
+                raise OSError(
+                    errno.ENOSPC,
+                    f"{size / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB "
+                    "are free",
+                )
+            os.truncate(descriptor, size)
+        except OSError as error:
             self.close()
             if not there.st_size:
                 self.raw.unlink()
-            raise OSError(
-                errno.ENOSPC,
-                f"{size / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are "
-                "free",
-                str(self.raw),
-            )
-        os.truncate(descriptor, size)
+            raise OSError(error.errno, error.strerror, str(self.raw)) from error
 
     def close(self) -> None:
         if self._file is not None:

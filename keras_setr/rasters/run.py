@@ -15,12 +15,11 @@ from keras_setr.inference.blending import Blend
 from keras_setr.inference.blending import MeanOfViews
 from keras_setr.inference.images import check_image
 from keras_setr.rasters.adapters import is_no_data
+from keras_setr.rasters.adapters import read
 from keras_setr.rasters.bands import Bands
 from keras_setr.rasters.bands import Batches
 from keras_setr.rasters.bands import Cropped
 from keras_setr.rasters.plan import RasterPlan
-from keras_setr.rasters.progress import done_of
-from keras_setr.rasters.progress import path_of_worker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,37 +83,12 @@ class Run:
             return self._end(kept)
 
     def _end(self, kept):
-        complete = self._all_done()
+        complete = self._progress.all_done()
         if complete and hasattr(self._target, "finish"):
             complete = self._target.finish()
         if complete:
-            for path in self._progress_files():
-                path.unlink(missing_ok=True)
+            self._progress.remove()
         return RasterRun(self._plan, len(self._bands) - kept, kept, complete)
-
-    def _progress_files(self):
-        path, (worker, num_workers) = self._progress.path, self._plan.shard
-        if path is None:
-            return []
-        if num_workers == 1:
-            return [path]
-        stem = path.name.removesuffix(f"-{worker}-of-{num_workers}")
-        return [
-            path_of_worker(path.with_name(stem), other, num_workers)
-            for other in range(num_workers)
-        ]
-
-    def _all_done(self):
-        files = self._progress_files()
-        if len(files) < 2:
-            return True
-        return all(
-            done_of(path)
-            == len(
-                dataclasses.replace(self._plan, shard=(i, len(files))).bands()
-            )
-            for i, path in enumerate(files)
-        )
 
     def _check_last(self, band):
         """Raise where the sink does not hold what was written last."""
@@ -188,22 +162,13 @@ class Run:
 
     def _read(self, rows, columns):
         """Pixels as the model takes them, and which hold no data."""
-        size = (rows[1] - rows[0], columns[1] - columns[0])
         name = f"source, rows {rows[0]}..{rows[1] - 1},"
         try:
-            pixels, empty = self._source.read(rows, columns)
-        # Each library has errors of its own.
-        except Exception as error:
-            raise _Broken(
-                f"{name} cannot be read: {type(error).__name__}: {error}."
-            ) from error
-        if pixels.shape[:2] != size:
-            raise _Broken(
-                f"{name} ends early: {size} pixels were asked for. Received: "
-                f"{pixels.shape[:2]}."
-            )
+            pixels, empty = read(self._source, rows, columns)
+        except OSError as error:
+            raise _Broken(str(error)) from error
         if empty is None:
-            empty = np.zeros(size, bool)
+            empty = np.zeros(pixels.shape[:2], bool)
         if self._nodata is not None:
             empty = empty | is_no_data(pixels, self._nodata)
         if pixels.dtype.kind != "u":

@@ -3,6 +3,7 @@
 import numbers
 import os
 import pathlib
+import zlib
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,15 @@ from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
 from keras_setr.arguments import sequence
+from keras_setr.arguments import shown
 from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import Views
 from keras_setr.rasters.adapters import ArraySink
 from keras_setr.rasters.adapters import as_source
+from keras_setr.rasters.adapters import is_same_place
+from keras_setr.rasters.adapters import place_of
+from keras_setr.rasters.adapters import read
 from keras_setr.rasters.paths import PathSink
 from keras_setr.rasters.paths import opened
 from keras_setr.rasters.plan import OUTPUTS
@@ -31,7 +36,6 @@ from keras_setr.rasters.plan import RasterPlan
 from keras_setr.rasters.plan import dtype_of
 from keras_setr.rasters.plan import views_of
 from keras_setr.rasters.progress import Progress
-from keras_setr.rasters.progress import path_of_worker
 from keras_setr.rasters.run import RasterRun
 from keras_setr.rasters.run import Run
 
@@ -140,13 +144,18 @@ def segment_raster(
             "blend='device' holds an image as a whole; a raster is blended on "
             "the host, blend='auto'."
         )
+    if is_same_place(source, sink):
+        raise ValueError(
+            f"sink must be another place than source. Received: {shown(sink)} "
+            "for both."
+        )
     windowed = model.windowed(chosen, batch_size)
     with opened(source) as found:
-        read = as_source(found, windowed.channels, bands)
-        _check_nodata(nodata, read.dtype)
+        taken = as_source(found, windowed.channels, bands)
+        _check_nodata(nodata, taken.dtype)
         target, plan = _target_and_plan(
             sink,
-            read,
+            taken,
             found,
             windowed,
             output,
@@ -155,14 +164,15 @@ def segment_raster(
             masked=nodata is not None,
         )
         progress = Progress(
-            _progress_path(resume, sink, target, plan.shard),
-            _settings(model, windowed, plan, read, nodata),
+            _progress_path(resume, sink),
+            plan,
+            _settings(windowed, plan, taken, place_of(source), nodata),
         )
         if dry_run:
             if verbose:
                 workers.say(plan)
             return RasterRun(plan, 0, progress.done, False)
-        return Run(windowed, read, target, plan, progress, nodata).run(verbose)
+        return Run(windowed, taken, target, plan, progress, nodata).run(verbose)
 
 
 # === What is checked before anything is computed ===
@@ -172,7 +182,7 @@ def _check_nodata(nodata, dtype):
     if nodata is None or dtype.kind == "f":
         return
     limits = np.iinfo(dtype)
-    if nodata != int(nodata) or not limits.min <= nodata <= limits.max:
+    if nodata % 1 or not limits.min <= nodata <= limits.max:  # of NaN, too
         raise ValueError(
             f"nodata must be a value of the source, {limits.min}.."
             f"{limits.max} in {dtype}. Received: {nodata}."
@@ -219,25 +229,39 @@ def _target_and_plan(
     return target, plan
 
 
-def _progress_path(resume, sink, target, shard):
+def _progress_path(resume, sink):
+    place = sink if isinstance(sink, (str, os.PathLike)) else None
+    place = place or getattr(sink, "filename", None)
+    if not isinstance(place, (str, os.PathLike)):
+        return None if resume is None else pathlib.Path(resume)
+    # A link stays a link.
+    place = os.path.realpath(place)
     if resume is None:
-        place = getattr(target, "path", None) or getattr(sink, "filename", None)
-        if not isinstance(place, (str, os.PathLike)):
-            return None
-        resume = f"{os.fspath(place)}.progress"
-    return path_of_worker(pathlib.Path(resume), *shard)
+        return pathlib.Path(f"{place}.progress")
+    if os.path.realpath(resume) == place:
+        raise ValueError(
+            f"resume must be another file than sink. Received: {resume}."
+        )
+    return pathlib.Path(resume)
 
 
-def _settings(model, windowed, plan, source, nodata):
-    """All that the values and the bands depend on."""
+def _settings(windowed, plan, source, place, nodata):
+    """All that the values and the bands of all workers depend on."""
+    size = (*source.size, plan.channels)
+    # Tiles of a mosaic have one size.
+    first_row, _ = read(source, (0, 1), (0, size[1]))
     return {
         "model": windowed.fingerprint(),
-        "source": [*source.size, plan.channels, str(source.dtype)],
+        "source": [
+            *size,
+            str(source.dtype),
+            place and os.path.basename(place),
+            zlib.crc32(np.ascontiguousarray(first_row)),
+        ],
         "output": plan.output,
         "window_size": plan.view.window_size,
         "stride": plan.view.stride,
         "flip": len(plan.views) > 1,
         "nodata": None if nodata is None else repr(float(nodata)),
         "bands": [plan.stripes()[0][1], len(plan.rows()), *plan.chunks],
-        "shard": plan.shard,
     }

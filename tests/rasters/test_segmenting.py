@@ -172,6 +172,17 @@ def test_nan_is_no_data_of_floats():
         assert (sink[:10, :10] == 255).all() and (sink[10:] < 3).all()
 
 
+def test_what_an_array_masks_has_no_data():
+    mask = np.zeros((*SIZE, 3), bool)
+    mask[:10, :10] = True
+    mask[20, 20, 1] = True  # the other channels are there
+    x = np.ma.masked_array(raster(), mask)
+    for source in (x, x.transpose(2, 0, 1)):
+        sink = np.zeros(SIZE, np.uint8)
+        ks.segment_raster(segmenter(), source, sink, verbose=0)
+        np.testing.assert_array_equal(sink == 255, mask.all(axis=-1))
+
+
 def test_several_workers_share_a_raster(tmp_path):
     x, target = raster(), tmp_path / "labels.npy"
     runs = [
@@ -224,8 +235,9 @@ def test_a_run_goes_on_with_the_band_it_broke_off_in(tmp_path, shorter, memory):
     again = Ends(x, 37)
     run = ks.segment_raster(segmenter(), again, target, **options)
     assert run.kept == 3 and run.complete
-    # Bands end at rows 5, 10, 15, ..; that from 15 on has windows from 10 on.
-    assert again.rows[0] == (10, 18)
+    # Of the first row a fingerprint is taken. Bands end at rows 5, 10, 15, ..;
+    # that from 15 on has windows from 10 on.
+    assert again.rows[:2] == [(0, 1), (10, 18)]
     np.testing.assert_array_equal(np.load(target), segmenter().segment(x))
     assert [path.name for path in tmp_path.iterdir()] == ["labels.npy"]
 
@@ -251,6 +263,7 @@ def broken_off(tmp_path):
         ({}, (38, 53), {}, "source"),
         ({"window_size": (8, 10)}, SIZE, {}, "window_size"),
         ({}, SIZE, {"output": "entropy"}, "output"),
+        ({}, SIZE, {"seed": 1}, "source"),
     ],
 )
 def test_a_run_with_other_settings_does_not_go_on(
@@ -258,10 +271,11 @@ def test_a_run_with_other_settings_does_not_go_on(
 ):
     _, progress = broken_off
     sink, before = np.zeros(size, np.uint8), progress.read_text()
+    source = raster(size, seed=options.pop("seed", 0))
     with pytest.raises(ValueError, match=f"another {name}: .*Received: "):
         ks.segment_raster(
             segmenter(**model),
-            raster(size),
+            source,
             sink,
             resume=progress,
             verbose=0,
@@ -280,16 +294,66 @@ def test_a_sink_that_was_made_anew_is_found_out(broken_off):
     np.testing.assert_array_equal(sink, segmenter().segment(raster()))
 
 
-def test_a_damaged_progress_file_is_said(tmp_path):
-    (tmp_path / "p").write_text('{"done": 3')
-    with pytest.raises(ValueError, match="p must tell how far.*Remove it"):
+@pytest.mark.parametrize(
+    "changes",
+    [{"done": 999}, {"done": -2}, {"done": "all"}, {"settings": []}, None],
+)
+def test_a_damaged_progress_file_is_said(broken_off, changes):
+    sink, progress = broken_off
+    text = progress.read_text()
+    text = (
+        text[:9] if changes is None else json.dumps(json.loads(text) | changes)
+    )
+    progress.write_text(text)
+    with pytest.raises(ValueError, match="must tell how far.*Remove it|model"):
+        ks.segment_raster(
+            segmenter(), raster(), sink, resume=progress, verbose=0
+        )
+    assert progress.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "shard, options, match",
+    [
+        ((1, 3), {}, r"0-of-2 is of a run with another number of workers. Rec"),
+        (None, {}, r"0-of-2 is of a run with another number of workers"),
+        ((1, 2), {"flip": True}, "0-of-2 is of a run with another flip: False"),
+    ],
+)
+def test_workers_that_share_a_raster_agree(tmp_path, shard, options, match):
+    target = tmp_path / "labels.npy"
+    options["verbose"] = 0
+    ks.segment_raster(segmenter(), raster(), target, shard=(0, 2), verbose=0)
+    with pytest.raises(ValueError, match=match):
+        ks.segment_raster(segmenter(), raster(), target, shard=shard, **options)
+    assert not target.exists()
+
+
+# === One place for two things ===
+
+
+def test_a_source_is_not_written_over(tmp_path):
+    path, array = tmp_path / "a.npy", raster(channels=1)[..., 0]
+    np.save(path, array)
+    model = segmenter(channels=1)
+    for source, sink in (
+        (path, path),
+        (np.load(path, mmap_mode="r"), path),
+        (path, np.load(path, mmap_mode="r+")),
+        (array, array),
+    ):
+        with pytest.raises(ValueError, match="sink must be another place"):
+            ks.segment_raster(model, source, sink, verbose=0)
+    np.testing.assert_array_equal(np.load(path), array)
+    with pytest.raises(ValueError, match="resume must be another file than"):
         ks.segment_raster(
             segmenter(),
             raster(),
-            np.zeros(SIZE, "uint8"),
-            resume=tmp_path / "p",
+            tmp_path / "b.npy",
+            resume=tmp_path / "b.npy",
             verbose=0,
         )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
 
 
 class Full(Chunked):
@@ -334,6 +398,7 @@ def test_a_sink_that_cannot_be_written_keeps_what_it_has(tmp_path):
         (3, SIZE, {}, "source must be a path, an array, or a dataset"),
         (raster(), SIZE, {"nodata": -1}, "0..255 in uint8. Received: -1"),
         (raster(), SIZE, {"nodata": 1.5}, "0..255 in uint8. Received: 1.5"),
+        (raster(), SIZE, {"nodata": np.nan}, "in uint8. Received: nan"),
         (raster(), SIZE, {"output": "logits"}, "output must be 'labels'"),
         (raster(), SIZE, {"scales": (0.5, 1.0)}, "Leave scales"),
         (raster(), SIZE, {"memory": 2000}, "memory must be at least"),
@@ -357,7 +422,12 @@ def test_what_does_not_fit_is_said_before_anything_is_run(
 def test_sinks_of_another_dtype_or_not_to_be_written_to():
     read_only = np.zeros(SIZE, np.uint8)
     read_only.flags.writeable = False
+    of_zarr = Chunked(SIZE, (16, 16))
+    of_zarr.read_only = True
+    no_slices = type("Dataset", (), {"shape": SIZE})()
     for sink, match in (
+        (of_zarr, "must be writeable. Received: a read-only Chunked"),
+        (no_slices, r"take slices.*Received: Dataset of shape \(37, 53\)"),
         (np.zeros(SIZE, "float32"), "integers up to 2, .*dtype float32"),
         (read_only, "must be writeable"),
         ("labels.png", "must end in .tif, .tiff, .npy. Received: labels.png"),
@@ -377,11 +447,28 @@ def test_paths_that_are_not_there_or_cannot_be(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01")
     with pytest.raises(ValueError, match="a.npy cannot be read"):
         ks.segment_raster(segmenter(), tmp_path / "a.npy", tmp_path / "b.npy")
-    with pytest.raises(OSError):
-        ks.segment_raster(
-            segmenter(), raster(), tmp_path / "a.npy" / "b.npy", verbose=0
-        )
+    for dry_run in (False, True):
+        with pytest.raises(NotADirectoryError, match="a.npy is a file; "):
+            ks.segment_raster(
+                segmenter(),
+                raster(),
+                tmp_path / "a.npy" / "b.npy",
+                dry_run=dry_run,
+                verbose=0,
+            )
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_a_file_that_may_not_grow_is_named(tmp_path, monkeypatch):
+    from keras_setr.rasters import paths
+
+    def truncate(descriptor, size):
+        raise OSError(27, "File too large")
+
+    monkeypatch.setattr(paths.os, "truncate", truncate)
+    with pytest.raises(OSError, match="File too large: .*a.npy.part"):
+        ks.segment_raster(segmenter(), raster(), tmp_path / "a.npy", verbose=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_without_room_is_said_at_once(tmp_path, monkeypatch):
