@@ -16,6 +16,7 @@ from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
+from keras_setr.arguments import shown
 from keras_setr.classes import Classes
 from keras_setr.export.record import ExportRecord
 from keras_setr.export.sessions import images_like
@@ -269,18 +270,42 @@ class ExportedSegmenter:
                 "'mmsegmentation' does not enlarge; protocol='authors' does."
             )
         images = images_like(windows, record.image_dtype)
-        for name in ("logits", "probabilities"):
+        for name in ("logits", "probabilities", "labels"):
             if name in record.outputs:
-                scores = self._session.run(images, (name,))[name]
                 break
-        else:
-            labels = self._session.run(images, ("labels",))["labels"]
-            return np.eye(self.num_classes, dtype=np.float32)[labels]
+        found = self._result(images, name)
+        if name == "labels":
+            return np.eye(self.num_classes, dtype=np.float32)[found]
         if name == "logits":
-            return scores
+            return found
         # Up to a constant for each pixel the logits, and no mean and no
         # softmax of classes sees the constant.
-        return np.log(np.maximum(scores, np.finfo(np.float32).tiny))
+        return np.log(np.maximum(found, np.finfo(np.float32).tiny))
+
+    def _result(self, images, name):
+        """An output of the file, of the shape that its record tells."""
+        depth = () if name == "labels" else (self.num_classes,)
+        shape = (*images.shape[:3], *depth)
+        try:
+            found = self._session.run(images, (name,))[name]
+        except MemoryError:
+            raise
+        # Runtimes have no error in common.
+        except Exception as error:
+            raise ValueError(
+                f"{self.path} gives no {name} of {images.dtype} images "
+                f"{images.shape}, as its record says. Export the model again. "
+                f"Received: {' '.join(str(error).split())[:300]}"
+            ) from error
+        if found.shape != shape or (
+            not depth and found.max() >= self.num_classes
+        ):
+            raise ValueError(
+                f"{self.path} must give {name} {shape} of {self.num_classes} "
+                f"classes, as its record says. Received: {shown(found)}. "
+                "Export the model again."
+            )
+        return found
 
 
 def _checksum(path):
@@ -310,6 +335,7 @@ def load_exported(path: str | os.PathLike[str]) -> ExportedSegmenter:
 
     Raises:
         FileNotFoundError: there is nothing.
+        IsADirectoryError: a folder under a file's name.
         ImportError: the runtime is not installed.
         ValueError: the file is damaged, or of another exporter.
     """

@@ -10,7 +10,16 @@ import dataclasses
 import json
 from typing import Any
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import instance
+from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import pair
+from keras_setr.arguments import sequence
+from keras_setr.arguments import string
 from keras_setr.classes import Classes
+from keras_setr.export.formats import OUTPUTS
 from keras_setr.version import __version__
 
 KEY = "keras_setr"
@@ -19,6 +28,19 @@ FILE = "keras_setr.json"
 _VERSION = 1
 
 
+@checked(
+    model=string(),
+    classes=instance("Classes", Classes),
+    ignore_class=optional(integer(0)),
+    window_size=pair(1),
+    stride=pair(1),
+    channels=integer(1),
+    image_dtype=choice("uint8", "uint16", "float32"),
+    outputs=sequence(choice(*OUTPUTS), minimum_length=1),
+    dynamic=sequence(string()),
+    backend=string(),
+    precision=choice("float32", "int8"),
+)
 @dataclasses.dataclass(frozen=True)
 class ExportRecord:
     """All that windows, protocols and pictures need to know of a model.
@@ -83,10 +105,18 @@ class ExportRecord:
         """
         try:
             content = json.loads(text)
-            if content["version"] > _VERSION:
+            if not isinstance(content, dict):
+                raise ValueError(f"{type(content).__name__}, and no object")
+            # Of a later version anything else may be different.
+            if integer(1).check("version", content["version"]) > _VERSION:
                 raise ValueError(
                     f"version {content['version']}, written by "
                     f"{content['written_by']}, and this is {__version__}"
+                )
+            if content["num_classes"] != len(content["class_names"]):
+                raise ValueError(
+                    f"{len(content['class_names'])} class_names for "
+                    f"{content['num_classes']} classes"
                 )
             names = {field.name for field in dataclasses.fields(cls)}
             arguments: Any = {
@@ -101,7 +131,8 @@ class ExportRecord:
             )
             return cls(classes=classes, **arguments)
         except (ValueError, KeyError, TypeError) as error:
+            lacks = "no " * isinstance(error, KeyError)
             raise ValueError(
-                f"{path} holds a record that cannot be read: {error}. Export "
-                "the model again."
+                f"{path} holds a record that cannot be read; export the model "
+                f"again. Received: {lacks}{error}"
             ) from None

@@ -15,6 +15,7 @@ from keras_setr.export.formats import format_of
 from keras_setr.export.record import FILE
 from keras_setr.export.record import KEY
 from keras_setr.export.record import ExportRecord
+from keras_setr.files.decoding import check_regular
 
 
 def _zipped_text(path):
@@ -131,6 +132,7 @@ def open_session(path):
 
     Raises:
         FileNotFoundError: there is nothing.
+        IsADirectoryError: a folder under a file's name.
         ImportError: the format's runtime is not installed.
         ValueError: the file is damaged, or of another exporter.
     """
@@ -140,6 +142,15 @@ def open_session(path):
         raise FileNotFoundError(
             f"{path} does not exist; it should be an exported model "
             f"({', '.join(f.suffix for f in FORMATS.values() if f.suffix)})."
+        )
+    if format.suffix:
+        check_regular(path)
+    elif not (path / "saved_model.pb").is_file():
+        raise ValueError(
+            f"{path} is no exported model: those are "
+            f"{', '.join(f.suffix for f in FORMATS.values() if f.suffix)} "
+            "files, and folders with saved_model.pb. A preset is read by "
+            "from_preset, and made into one of these by keras-setr export."
         )
     try:
         session = _SESSIONS[format.name](path)

@@ -1,6 +1,8 @@
 """Exported models segment by the host's windows, without Keras."""
 
 import dataclasses
+import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -141,6 +143,80 @@ def test_a_record_reads_back_and_later_ones_are_refused():
         ExportRecord.from_json(later, "a.onnx")
     with pytest.raises(ValueError, match="cannot be read"):
         ExportRecord.from_json("{}", "a.onnx")
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        ({"class_names": ["a"]}, "1 class_names for 3 classes"),
+        ({"num_classes": None}, "3 class_names for None classes"),
+        ({"version": "1"}, "version must be"),
+        ({"window_size": None}, "window_size must be"),
+        ({"stride": [0, 2]}, "stride must be"),
+        ({"channels": "3"}, "channels must be"),
+        ({"image_dtype": "int7"}, "image_dtype must be"),
+        ({"outputs": []}, "outputs must be"),
+        ({"outputs": ["masks"]}, "outputs must be"),
+        ({"ignore_class": "none"}, "ignore_class must be"),
+        ({"palette": [[0, 0, 0]]}, "palette"),
+    ],
+)
+def test_a_record_that_somebody_wrote_is_checked(changes, match):
+    text = json.dumps(json.loads(record().to_json()) | changes)
+    with pytest.raises(ValueError, match=f"a.onnx holds a record .*{match}"):
+        ExportRecord.from_json(text, "a.onnx")
+    for name in changes:
+        content = json.loads(text)
+        del content[name]
+        with pytest.raises(
+            ValueError,
+            match=f"cannot be read.*no .*'{name}'|argument: '{name}'",
+        ):
+            ExportRecord.from_json(json.dumps(content), "a.onnx")
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        (
+            {"window_size": (4, 5)},
+            r"no probabilities of uint8 .*\(1, 4, 5, 3\)",
+        ),
+        ({"outputs": ("labels", "logits")}, "no logits of uint8 images"),
+        (
+            {"classes": ks.Classes(("a", "b"))},
+            "must give probabilities .* of 2",
+        ),
+    ],
+)
+def test_a_record_that_is_not_the_files_is_told(changes, match):
+    class Fixed(Brightness):
+        def run(self, images, names):
+            if images.shape[1:3] != (4, 6):
+                raise RuntimeError("Got invalid dimensions")
+            return super().run(images, names)
+
+    exported = segmenter(Fixed(), **changes)
+    with pytest.raises(ValueError, match=f"a.onnx .*{match}.*Export the model"):
+        exported.segment(image())
+
+
+def test_what_is_no_exported_model_is_told_before_a_runtime_reads_it(tmp_path):
+    (tmp_path / "preset").mkdir()
+    (tmp_path / "preset" / "config.json").touch()
+    (tmp_path / "model.keras").touch()
+    for name in ("preset", "model.keras"):
+        with pytest.raises(
+            ValueError, match=f"{name} is no exported model: .*pt2"
+        ):
+            ks.load_exported(tmp_path / name)
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(IsADirectoryError, match="where a file is wanted"):
+        ks.load_exported(tmp_path / "folder.onnx")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.onnx")
+        with pytest.raises(ValueError, match="pipe.onnx is a pipe"):
+            ks.load_exported(tmp_path / "pipe.onnx")
 
 
 WITHOUT_KERAS = """
