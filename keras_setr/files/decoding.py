@@ -60,6 +60,7 @@ _SUBFILE_TYPE, _NO_IMAGE = 254, 0b101
 # Pillow's modes whose samples are those of the file.
 _EIGHT_BIT = ("L", "LA", "RGB", "RGBA")
 _INFLATED_AT_A_TIME = 1 << 20
+_HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def _open_binary(path):
@@ -106,13 +107,27 @@ def open_pillow(path):
             if isinstance(error, UnidentifiedImageError):
                 # Pillow names the object that it was handed.
                 file.seek(0)
-                reason = f"it begins with {file.read(12)!r}"
+                reason = _what_else(file.read(32))
             raise ValueError(
-                f"{path} is not an image that Pillow can read: {reason}. "
-                "Export it again as PNG or JPEG, or remove it together with "
-                "its pair."
+                f"{path} is not an image that can be read: {reason}. Export "
+                "it again as PNG or JPEG, or remove it together with its pair."
             ) from error
         yield image
+
+
+def _what_else(beginning):
+    """In words, what a file is that Pillow takes for no image.
+
+    Args:
+        beginning: bytes, the first of the file.
+    """
+    # ISO/IEC 23008-12: a box `ftyp` of one of HEIF's brands.
+    if beginning[4:8] == b"ftyp" and beginning[8:12] in _HEIF:
+        return "it is HEIC, as phones save photos"
+    text = beginning.decode("ascii", "replace").strip().split("\n")[0].rstrip()
+    if text and text.isascii() and text.isprintable():
+        return f'it is text, which begins "{text}"'
+    return "it has none of the formats that Pillow knows"
 
 
 def empty_file(path):

@@ -57,7 +57,9 @@ def test_opacity_asks_no_model(trial, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name, content, words",
     [
-        ("cat.jpg", b"no image", "cat.jpg begins with no image PNG or JPEG"),
+        ("cat.jpg", b"no image", 'cat.jpg text, "no image". PNG or JPEG'),
+        ("cat.heic", b"\0\0\0\x18ftypheic", "cat.heic is HEIC, PNG or JPEG"),
+        ("cat.gif", b"\0\x90\xffx", "cat.gif has none of the formats"),
         ("cat.png", b"", "cat.png is empty"),
         ("cat.tif", b"II*\0", "cat.tif cannot be decoded"),
         ("cat.npy", b"no array", "cat.npy cannot be decoded"),
