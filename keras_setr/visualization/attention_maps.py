@@ -276,7 +276,8 @@ def position_similarity(model: Any) -> Image.Image:
     tile = (_TILE, max(round(_TILE * rows / columns), 1))
     step = [tile[1] + 4, tile[0] + 4]
     left = top = MARGIN + TEXT_SIZE + 12
-    below = draw_scale(f"{low:.2f}", "1", "cosine similarity of positions")
+    what = "cosine similarity of the position in that row and column to all"
+    below = draw_scale(f"{low:.2f}", "1", what)
     size = (
         max(left + step[1] * len(shown[1]) + MARGIN, below.width),
         top + step[0] * len(shown[0]) + below.height,

@@ -18,6 +18,8 @@ from keras_setr.tables import printable
 
 # Blue for training, vermilion for validation: distinct for all readers.
 _TRAINING, _VALIDATION = "#3b6fb6", "#d55e00"
+# Characters of a class name beside a matrix.
+_LONGEST = 60
 
 
 def _figure(width, height):
@@ -41,7 +43,8 @@ def training_curves(log: str | os.PathLike[str]) -> Any:
 
     Returns:
         A `matplotlib.figure.Figure` with a panel for each quantity, the
-        training's beside the validation's where there are both.
+        training's beside the validation's where there are both, that of
+        crops (`val_crop_..`) beside that of whole images.
 
     Raises:
         ValueError: the file has no column `epoch`, no row, or a cell that is
@@ -52,15 +55,23 @@ def training_curves(log: str | os.PathLike[str]) -> Any:
     log = log / "log.csv" if log.is_dir() else log
     columns = _read(log)
     epochs = columns.pop("epoch") + 1
-    names = list({name.removeprefix("val_"): None for name in columns})
+    names = list(
+        {
+            name.removeprefix("val_").removeprefix("crop_"): None
+            for name in columns
+        }
+    )
     figure = _figure(5 * min(len(names), 2), 3.1 * -(-len(names) // 2))
     places = figure.subplots(
         -(-len(names) // 2), min(len(names), 2), squeeze=False
     )
     for name, axes in zip(names, places.flat):
-        for column, label, color in (
-            (name, "training", _TRAINING),
-            (f"val_{name}", "validation", _VALIDATION),
+        of_crops = f"val_crop_{name}"
+        whole = ", whole images" * (of_crops in columns)
+        for column, label, color, style in (
+            (name, "training", _TRAINING, "-"),
+            (of_crops, "validation, crops", _VALIDATION, ":"),
+            (f"val_{name}", f"validation{whole}", _VALIDATION, "-"),
         ):
             if column in columns:
                 # Not every epoch is validated.
@@ -69,6 +80,7 @@ def training_curves(log: str | os.PathLike[str]) -> Any:
                     epochs[there],
                     columns[column][there],
                     color=color,
+                    linestyle=style,
                     label=label,
                     marker="o" if there.sum() < 30 else None,
                     markersize=3.5,
@@ -131,8 +143,10 @@ def confusion_matrix(
     )
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.where(totals, counts / np.maximum(totals, 1), np.nan)
-    side = 2.6 + 0.42 * len(names)
-    figure = _figure(side + 0.6, side)
+    # Inches of the cells, and of the names at two of their sides.
+    cells = max(0.42 * len(names), 1.7)
+    beside = 0.09 * max(map(len, names))
+    figure = _figure(cells + beside + 1.9, cells + beside + 0.9)
     axes = figure.subplots()
     picture = axes.imshow(100 * shares, vmin=0, vmax=100, cmap="Blues")
     for row, column in np.ndindex(*counts.shape):
@@ -160,6 +174,7 @@ def confusion_matrix(
 def _largest(counts, names, count):
     """Counts and names with all but the `count` largest classes merged."""
     names = [printable(name, "") for name in names]
+    names = [n if len(n) <= _LONGEST else f"{n[:_LONGEST]}.." for n in names]
     if len(names) <= count:
         return counts, names
     order = np.argsort(-counts.sum(axis=1), kind="stable")

@@ -227,6 +227,21 @@ def test_training_curves_pair_training_and_validation(tmp_path):
     figure.savefig(tmp_path / "curves.png")
 
 
+def test_training_curves_show_crops_beside_whole_images(tmp_path):
+    (tmp_path / "log.csv").write_text(
+        "epoch,loss,mean_iou,val_loss,val_crop_mean_iou,val_mean_iou\n"
+        "0,2.0,0.1,3.0,0.2,0.4\n"
+    )
+    loss, scores = visualization.training_curves(tmp_path).axes
+    assert (loss.get_title(), scores.get_title()) == ("loss", "mean IoU")
+    labels = [[line.get_label() for line in a.lines] for a in (loss, scores)]
+    assert labels == [
+        ["training", "validation"],
+        ["training", "validation, crops", "validation, whole images"],
+    ]
+    assert [line.get_ydata()[0] for line in scores.lines] == [0.1, 0.2, 0.4]
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -252,6 +267,22 @@ def test_confusion_matrix_shows_rows_in_percent_of_their_class():
     assert [t.get_text() for t in axes.get_yticklabels()] == [*CLASSES.names]
     pixels = visualization.confusion_matrix(result, normalize=False)
     assert [t.get_text() for t in pixels.axes[0].texts] == ["3", "1", "5"]
+
+
+@pytest.mark.parametrize("count", (2, 11))
+def test_confusion_matrix_has_room_for_long_names(count):
+    names = [
+        f"a name of a class that nobody would write {k}" for k in range(count)
+    ]
+    result = Evaluation(np.eye(count, dtype=int), Classes(names), 1, 1.0)
+    figure = visualization.confusion_matrix(result)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        box = label.get_window_extent()
+        assert min(box.x0, box.y0) >= 0
+        assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+    assert axes.get_window_extent().height / count > 30  # pixels of a cell
 
 
 def test_confusion_matrix_merges_the_smallest_classes():
