@@ -27,6 +27,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "command_pages",
     "model_pages",
     "reference_pages",
     "links",

@@ -92,6 +92,18 @@ def run(command, argv=None, name=None):
     )
 
 
+def parser_of(module, name):
+    """The `options.Parser` of a command.
+
+    Args:
+        module, name: as for `parse`.
+    """
+    parser = options.Parser(prog=name, description=module.__doc__)
+    module.add_options(parser)
+    options.add_common(parser)
+    return parser
+
+
 def parse(module, argv, name):
     """The parser of a command and what was said, checked.
 
@@ -106,9 +118,7 @@ def parse(module, argv, name):
     Raises:
         SystemExit: after a line on stderr, with code 2, or after the help.
     """
-    parser = options.Parser(prog=name, description=module.__doc__)
-    module.add_options(parser)
-    options.add_common(parser)
+    parser = parser_of(module, name)
     given = parser.parse(argv)
     given.pop("debug", None)
     try:

@@ -56,7 +56,7 @@ def test_links_between_pages_lead_to_files_and_headings():
                 continue
             checked += 1
             target = page.parent / parts.path if parts.path else page
-            made = target.parent.name in ("models", "reference")
+            made = target.parent.name in ("commands", "models", "reference")
             if not (target.exists() or made):
                 broken.append(f"{page.name}: {link}")
             elif parts.fragment and parts.fragment not in anchors(target):
