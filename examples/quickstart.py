@@ -1,4 +1,4 @@
-"""Train, evaluate and use a small SETR-PUP in three minutes, offline.
+"""Train, evaluate and use a small SETR-PUP in two minutes, offline.
 
     python examples/quickstart.py [--data DIR] [--backend jax] [--out DIR]
 

@@ -36,6 +36,7 @@ from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import written_whole
 from keras_setr.inference import Views
 from keras_setr.inference import resize_to
+from keras_setr.inference.images import check_image
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.on_cpu import plain_operations
 
@@ -115,6 +116,11 @@ def export_model(
             window_size=size,
         )
     )
+    if not all(np.isfinite(each).all() for each in native):
+        raise ValueError(
+            f"{path} was not written: the model gives NaN or infinity, so its "
+            "weights hold some, or overflow."
+        )
     with _written(path, chosen) as partial:
         try:
             with plain_operations():
@@ -128,6 +134,9 @@ def export_model(
             results, seconds = _timed(
                 lambda: session.run(images, record.outputs)
             )
+        # The disk is full, and no other backend would do.
+        except OSError:
+            raise
         # Converters and runtimes have no error in common.
         except Exception as error:
             raise ValueError(
@@ -334,7 +343,8 @@ def _test_images(model, size, record, image):
             "image must be a path or an array (H, W, C). Received: "
             f"{shown(image)}."
         )
-    image = resize_to(images_like(np.asarray(image), record.image_dtype), size)
+    image = check_image(image, record.channels, "image")
+    image = resize_to(images_like(image, record.image_dtype), size)
     return np.stack([image, image[:, ::-1]])
 
 

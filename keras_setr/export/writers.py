@@ -6,6 +6,7 @@ the path, and leaves one file or one folder there, or two for OpenVINO.
 
 import contextlib
 import dataclasses
+import io
 import logging
 import pathlib
 import tempfile
@@ -283,7 +284,10 @@ def write_torch(served, spec, text, path):
 
     with torch.no_grad(), _quiet("torch.export"):
         program = _torch_program(served, spec)
-        torch.export.save(program, path, extra_files={FILE: text})
+        # Where the disk is full torch's own writer ends the process.
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files={FILE: text})
+    pathlib.Path(path).write_bytes(content.getbuffer())
 
 
 # === OpenVINO ===

@@ -107,9 +107,10 @@ def segment_raster(
         bands: sequence of C int, from 1. Those of a rasterio dataset that the
             model gets, as `(1, 2, 3)` of red, green, blue and alpha.
         nodata: number, or NaN. Pixels that have it in all channels hold no
-            data, as those that a rasterio dataset masks and those that a
-            slide's scanner left out. They become 255 (65535 of uint16), or 0
-            in all probabilities; windows of nothing else are not run.
+            data, as those that a rasterio dataset or NumPy's masked array
+            masks and those that a slide's scanner left out. They become 255
+            (65535 of uint16), or 0 in all probabilities; windows of nothing
+            else are not run.
         memory: int. Bytes that may be held besides the model and what it
             computes with.
         resume: path of the file that tells how far a run has come. Defaults
@@ -131,8 +132,9 @@ def segment_raster(
 
     Raises:
         ValueError: an argument breaks its rule; source or sink have another
-            shape or dtype; the memory is too small; or the progress file is
-            of a run with other settings. Nothing is written then.
+            shape or dtype, or are one; the memory is too small; or the
+            progress file, or that of another worker, is of a run with other
+            settings. Nothing is written then.
         OSError: the source cannot be read, ends early or holds what is no
             image, or the sink cannot be written. Bands before stay, and the
             same call goes on.
@@ -247,17 +249,13 @@ def _progress_path(resume, sink):
 
 def _settings(windowed, plan, source, place, nodata):
     """All that the values and the bands of all workers depend on."""
-    size = (*source.size, plan.channels)
     # Tiles of a mosaic have one size.
-    first_row, _ = read(source, (0, 1), (0, size[1]))
+    first_row, _ = read(source, (0, 1), (0, source.size[1]))
     return {
         "model": windowed.fingerprint(),
-        "source": [
-            *size,
-            str(source.dtype),
-            place and os.path.basename(place),
-            zlib.crc32(np.ascontiguousarray(first_row)),
-        ],
+        "source": [*source.size, plan.channels, str(source.dtype)],
+        "name of the source": place and os.path.basename(place),
+        "first row of the source": zlib.crc32(np.ascontiguousarray(first_row)),
         "output": plan.output,
         "window_size": plan.view.window_size,
         "stride": plan.view.stride,

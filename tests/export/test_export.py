@@ -263,6 +263,33 @@ def test_what_stops_a_converter_names_a_way_round(model, tmp_path, monkeypatch):
 
 
 @pytest.mark.backends("torch")
+def test_a_full_disk_is_no_matter_of_the_backend(model, tmp_path, monkeypatch):
+    def write(served, spec, text, path):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(writers.WRITERS, "onnx", write)
+    monkeypatch.setattr(formats, "packages_of", lambda *_: ())
+    with pytest.raises(
+        OSError, match="No space left .*nothing.*model.onnx"
+    ) as e:
+        model.export(tmp_path / "model.onnx")
+    assert "preset" not in str(e.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.backends("torch")
+def test_a_model_that_gives_nan_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "packages_of", lambda *_: ())
+    model = tiny.smallest()
+    first, *rest = model.get_weights()
+    model.set_weights([first * np.nan, *rest])
+    with pytest.raises(ValueError, match="model.onnx was not written: .*NaN"):
+        model.export(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.backends("torch")
 def test_a_backend_that_cannot_says_which_can(model, tmp_path):
     with pytest.raises(
         ValueError,
@@ -316,6 +343,8 @@ def test_a_folder_of_something_else_is_not_replaced(model, tmp_path):
         ({"image_size": (24, 24)}, r"image_shape=\(24, 24, 3\)"),
         ({"outputs": ("probabilities",)}, "must have labels among them"),
         ({"outputs": ("labels", "label")}, "each 'labels', 'probabilities'"),
+        ({"image": np.full((*SIZE, 3), np.nan)}, "image holds 1152 values"),
+        ({"image": np.zeros((*SIZE, 4), "uint8")}, "image of shape"),
     ],
 )
 def test_options_that_do_not_fit(model, tmp_path, options, match, monkeypatch):

@@ -263,7 +263,7 @@ def broken_off(tmp_path):
         ({}, (38, 53), {}, "source"),
         ({"window_size": (8, 10)}, SIZE, {}, "window_size"),
         ({}, SIZE, {"output": "entropy"}, "output"),
-        ({}, SIZE, {"seed": 1}, "source"),
+        ({}, SIZE, {"seed": 1}, "first row of the source"),
     ],
 )
 def test_a_run_with_other_settings_does_not_go_on(
