@@ -63,7 +63,8 @@ def _pages():
     """`(place, text)` of each page, but for those that are made of code."""
     for path in sorted((ROOT / "docs").rglob("*.md")):
         place = path.relative_to(ROOT)
-        if place.parts[1] not in ("models", "reference", "_build"):
+        made = ("commands", "models", "reference", "_build")
+        if place.parts[1] not in made:
             yield str(place), path.read_text()
 
 
