@@ -8,6 +8,41 @@ import json
 
 from keras_hub.src.utils import preset_utils
 
+from keras_setr.files.decoding import check_regular
+
+_HUGGING_FACE = "hf://"
+# How long a hub may take to answer.
+_SECONDS = 5
+
+
+def check_reached(source, name):
+    """Raise `ConnectionError` where a hub does not answer.
+
+    Asked for a file, Hugging Face's client tries six times in 23 seconds, and
+    KerasHub takes what it then says for a file that is missing.
+
+    Args:
+        source: str. A handle. Those of other hubs are not looked at, as their
+            clients tell by themselves.
+        name: str. Of a file, which may lie in the client's cache.
+    """
+    if not source.startswith(_HUGGING_FACE):
+        return
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    repository = source.removeprefix(_HUGGING_FACE)
+    try:
+        if huggingface_hub.try_to_load_from_cache(repository, name) is None:
+            url = huggingface_hub.hf_hub_url(repository, name)
+            huggingface_hub.get_hf_file_metadata(url, timeout=_SECONDS)
+    except (errors.HfHubHTTPError, errors.FileMetadataError, ValueError):
+        return  # It answers, or the handle is none, as `fetch` will say.
+    except Exception as error:  # of whichever HTTP library the client has
+        raise ConnectionError(
+            f"{huggingface_hub.constants.ENDPOINT} cannot be reached: {error}"
+        ) from error
+
 
 def fetch(source, name):
     """The local path of one file of a preset folder or handle.
@@ -19,9 +54,11 @@ def fetch(source, name):
 
     Raises:
         FileNotFoundError: the source has no such file.
-        ValueError: there is no such source.
+        ValueError: there is no such source, or the file is a pipe.
     """
-    return preset_utils.get_file(source, name)
+    path = preset_utils.get_file(source, name)
+    check_regular(path)
+    return path
 
 
 def exists(source, name):

@@ -279,6 +279,8 @@ def _pick_class(asked, held, name):
             + f", or {asked[0].backbone_cls.__name__}.from_preset for the "
             "encoder itself."
         )
+    if _class(held) is None:
+        raise ValueError(f"{name} holds a {held!r}, no model of keras_setr.")
     raise ValueError(
         f"{name} holds a {held}. Call {held}.from_preset, or, for its "
         f"encoder under another decoder, {asked[0].__name__}("

@@ -114,6 +114,8 @@ def open_source(
     if local:
         restore_folder(source)
         finish_saving(source)
+    else:
+        hub.check_reached(source, CONFIG)
     try:
         hub.fetch(source, CONFIG)
     except (ValueError, FileNotFoundError) as error:
@@ -121,9 +123,11 @@ def open_source(
         if local and not os.path.isdir(source):
             # KerasHub lists models of language.
             reason = "there is no such file or folder"
-        elif not local:
-            reason += " Or the hub cannot be reached from here."
         raise ValueError(_unknown(source, reason)) from error
+    except Exception as error:  # of whichever client a hub has
+        if local or isinstance(error, ImportError):
+            raise
+        raise ConnectionError(f"{source} cannot be fetched: {error}") from error
     registered_name = hub.read_json(source, CONFIG).get("registered_name")
     if registered_name is None:
         refuse_nameless(source)

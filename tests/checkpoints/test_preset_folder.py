@@ -66,6 +66,24 @@ def test_a_cut_file_of_a_preset_is_named(preset, name):
         ks.SETRNaive.from_preset(str(preset))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs os.mkfifo")
+@pytest.mark.parametrize("name", ["config.json", "task.weights.h5"])
+def test_a_pipe_in_a_preset_is_not_waited_for(preset, name):
+    (preset / name).unlink()
+    os.mkfifo(preset / name)
+    with pytest.raises(ValueError, match=f"{name} is a pipe"):
+        ks.SETRNaive.from_preset(str(preset))
+
+
+def test_a_class_that_is_not_ours_is_no_model(preset):
+    path = preset / "task.json"
+    config = json.loads(path.read_text())
+    config.update(class_name="system", registered_name=None)
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="'system', no model"):
+        ks.SETRNaive.from_preset(str(preset))
+
+
 def test_a_configuration_of_something_else_is_named(preset):
     config = json.loads((preset / "task.json").read_text())
     config["config"]["backbone"]["config"]["num_heads"] = 7

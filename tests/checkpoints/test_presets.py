@@ -9,6 +9,7 @@ import pytest
 
 import keras_setr as ks
 from keras_setr import checkpoints
+from keras_setr.checkpoints import hub
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.layers.initialization import values_follow
 from tests import tiny
@@ -462,6 +463,9 @@ def test_handles_of_a_hub_are_fetched_file_by_file(tmp_path, monkeypatch):
         return str(tmp_path / filename)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
+    monkeypatch.setattr(
+        huggingface_hub, "get_hf_file_metadata", lambda *_, **k: 0
+    )
     backbone = ks.SETRBackbone.from_preset("hf://someone/vit", verbose=False)
     assert set(asked) == {
         ("someone/vit", "config.json"),
@@ -473,3 +477,31 @@ def test_handles_of_a_hub_are_fetched_file_by_file(tmp_path, monkeypatch):
         ref.forward(weights, images, epsilon=1e-12),
         atol=1e-5,
     )
+
+
+@pytest.mark.no_backend
+def test_a_hub_that_is_away_is_named_at_once(monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+
+    def away(url, timeout):
+        assert url.endswith("someone/vit/resolve/main/config.json")
+        assert timeout <= 5
+        raise RuntimeError("no route")  # a class of its HTTP library
+
+    def fetch(*_, **__):
+        raise AssertionError("asked, and asked again")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", away)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    with pytest.raises(ConnectionError, match="huggingface.*no route"):
+        ks.SETRBackbone.from_preset("hf://someone/vit")
+
+
+@pytest.mark.no_backend
+def test_a_client_that_fails_in_its_own_way_is_named(monkeypatch):
+    def fetch(source, name):
+        raise RuntimeError("libcurl code 6")
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    with pytest.raises(ConnectionError, match="gs://a/b.*libcurl code 6"):
+        ks.SETRBackbone.from_preset("gs://a/b")
