@@ -21,6 +21,7 @@ import math
 import numbers
 import operator
 import os
+import re
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import TypeVar
@@ -242,6 +243,8 @@ def path():
 
     def take(value):
         _require(isinstance(value, (str, os.PathLike)) and str(value) != "")
+        # No system has such names, and Python tells not whose it is.
+        _require("\0" not in str(value))
         return value
 
     return Rule("a path", take)
@@ -255,6 +258,28 @@ def function():
         return value
 
     return Rule("a callable", take)
+
+
+def dtype():
+    """The name of a floating type or policy, or a policy of Keras."""
+
+    def take(value):
+        if isinstance(value, str):
+            _require(_DTYPE.fullmatch(value))
+        _require(not isinstance(value, (bool, numbers.Number, list, tuple)))
+        return value
+
+    return Rule(
+        "the name of a floating type or of a policy, such as 'float32' or "
+        "'mixed_bfloat16', or a keras.DTypePolicy",
+        take,
+    )
+
+
+# Of Keras: 'float32', 'mixed_bfloat16', 'int8_from_mixed_bfloat16'.
+_DTYPE = re.compile(
+    r"([a-z]+\d+\S*_from_)?(mixed_)?(float16|bfloat16|float32|float64)"
+)
 
 
 def optional(rule):
@@ -290,6 +315,14 @@ def nearest(name, known):
     return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
+# What Keras takes in constructors, and looks at late or not at all.
+_OF_KERAS = {
+    "name": optional(string()),
+    "trainable": flag(),
+    "dtype": optional(dtype()),
+}
+
+
 def checked(*further: str, **rules: Rule) -> Callable[[T], T]:
     """Check the arguments of a function or a class at the call.
 
@@ -315,6 +348,9 @@ def checked(*further: str, **rules: Rule) -> Callable[[T], T]:
         if missing := set(rules) - set(known):
             raise TypeError(f"{target.__qualname__} has no {missing}.")
         constructs = target.__name__ == "__init__"
+        # A parameter may be called `name` in functions, too.
+        of_keras = {n: r for n, r in _OF_KERAS.items() if n in known}
+        used = of_keras | rules if constructs else rules
         offered = [n for n in known if n not in ("self", "cls", rest)]
 
         @functools.wraps(target)
@@ -329,7 +365,7 @@ def checked(*further: str, **rules: Rule) -> Callable[[T], T]:
             except TypeError as error:
                 raise TypeError(f"{public}: {error}.") from None
             given = bound.arguments
-            for name, rule in rules.items():
+            for name, rule in used.items():
                 place = given if name in kinds else given.get(rest, {})
                 if name in place:
                     place[name] = rule.check(name, place[name])

@@ -7,6 +7,7 @@ what it is about, the rule, what came.
 import pathlib
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,6 +26,11 @@ LOGITS = np.zeros((1, 2, 3, 3), "float32")
 CLASSES = ks.Classes.numbered(5)
 STEM = {"num_blocks": (1, 1), "output_stride": 8, "filters": 4}
 draw = ks.visualization
+
+
+def preprocessor(**options):
+    converter = keras_hub.layers.ImageConverter(**options)
+    return ks.SETRImageSegmenterPreprocessor(converter)
 
 
 def encoder(**options):
@@ -171,6 +177,12 @@ CALLS = {
     "a preprocessor by name": (
         lambda: ks.FCN(RESNET, 5, preprocessor="none"),
         "preprocessor 'auto' 'none'",
+    ),
+    "a preprocessor that resizes": (
+        lambda: ks.FCN(
+            RESNET, 5, preprocessor=preprocessor(image_size=(224, 224))
+        ),
+        "preprocessor size image_size=(224, 224) ImageConverter",
     ),
     "a short name of an argument": (
         lambda: ks.SemanticFPN(RESNET, 5, aux_weight=0.4),
@@ -411,6 +423,10 @@ CALLS = {
         lambda: draw.overlay(IMAGE + np.nan, LABELS),
         "image 0..255 numbers nan..nan",
     ),
+    "an image of bits to draw on": (
+        lambda: draw.overlay(IMAGE > 0, LABELS),
+        "image 0..255 bool",
+    ),
     "an image of 17 bits": (
         lambda: draw.overlay(IMAGE + np.int32(99999), LABELS),
         "image 0..255 99999..99999",
@@ -552,6 +568,14 @@ CALLS |= {
     "crops of a planet": (
         lambda: _pairs(crop_size=10**6),
         "crop_size 1..16384 1000000",
+    ),
+    "crops of another model": (
+        lambda: _pairs(crop_size=(32, 24), model=MODEL),
+        "crop_size the model, (16, 24) (32, 24) image_shape=(32, 24, 3)",
+    ),
+    "an augmentation's class": (
+        lambda: _pairs(augment=ks.data.TrainingTransform),
+        "augment must Pass an object of it: TrainingTransform(..)",
     ),
     "an augmentation that gives nothing": (
         lambda: next(iter(_pairs(augment=lambda image, label, rng: None))),

@@ -11,6 +11,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.classes import Classes
+from keras_setr.layers.constructor import FACTOR
 from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.models.baseline_heads import FCNHead
@@ -83,7 +84,7 @@ class FCN(SETRSegmenter):
         auxiliary_stage=optional(integer()),
         auxiliary_filters=WIDTH,
         align_corners=flag(),
-        dilation_rate=integer(1),
+        dilation_rate=FACTOR,
     )
     def __init__(
         self,

@@ -137,3 +137,19 @@ def published_preprocessor(channels):
             "preprocessor=None for images that are normalised already."
         )
     return SETRImageSegmenterPreprocessor()
+
+
+def check_keeps_size(preprocessor):
+    """Raise where a preprocessor resizes images, whose labels stay.
+
+    So do KerasHub's for a classifier.
+    """
+    converter = getattr(preprocessor, "image_converter", None)
+    size = getattr(converter, "image_size", None)
+    if size is not None:
+        raise ValueError(
+            "preprocessor must leave images at their size, as windows and "
+            f"labels have it. Received: image_size={size} of its "
+            f"{type(converter).__name__}; set "
+            "preprocessor.image_converter.image_size = None."
+        )

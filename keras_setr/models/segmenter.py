@@ -43,6 +43,7 @@ from keras_setr.models.encoder import set_trainable
 from keras_setr.models.folding import fold
 from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
+from keras_setr.models.preprocessor import check_keeps_size
 from keras_setr.models.preprocessor import published_preprocessor
 from keras_setr.models.verbs import fitting
 from keras_setr.models.verbs import prediction
@@ -113,6 +114,7 @@ class SETRSegmenter(SegmenterVerbs):
     ) -> None:
         if preprocessor == "auto":
             preprocessor = published_preprocessor(backbone.image_shape[-1])
+        check_keeps_size(preprocessor)
         if classes is not None and len(classes) != num_classes:
             raise ValueError(
                 "classes must name every class. Received: "

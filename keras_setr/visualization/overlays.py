@@ -272,6 +272,11 @@ def shown_image(image):
             "image must be a path, a PIL.Image or an array (H, W, C). "
             f"Received: an array {image.shape}."
         )
+    if image.dtype.kind not in "uif":
+        raise ValueError(
+            "image must hold values in 0..255. Received: an array of "
+            f"{image.dtype}."
+        )
     if image.dtype != np.uint8:
         _check_range(image)
     # Pipelines give float images; Keras keeps them in 0..255 as well.

@@ -35,6 +35,22 @@ def value_range_of(preprocessor):
     return ValueRange(int(np.iinfo(dtype).max))
 
 
+def zero_of(preprocessor):
+    """The values that a preprocessor normalises to 0, float32.
+
+    One per channel, or one of all. Without a converter it is 0 itself.
+    """
+    converter = getattr(preprocessor, "image_converter", None)
+    # Of ours, that of a folded one too, whose model normalises.
+    found = getattr(converter, "mean", None)
+    if found is None:
+        scale = getattr(converter, "scale", None)
+        offset = getattr(converter, "offset", None)
+        found = -np.asarray(0 if offset is None else offset, "float64")
+        found = found / (1 if scale is None else np.asarray(scale))
+    return np.asarray(found, "float32")
+
+
 class Expected:
     """What a model takes to be fitted or evaluated, and the checks of it.
 

@@ -240,9 +240,7 @@ class Predictor:
             self._forward_small = compile_forward(model, self._free_logits())
         size = windows.shape[1:3]
         pad = [(0, -s % model.backbone.size_multiple) for s in size]
-        zero = 0.0
-        if model.preprocessor is not None:
-            zero = np.array(model.preprocessor.image_converter.mean, "float32")
+        zero = inputs.zero_of(model.preprocessor)
         padded = np.pad(windows, [(0, 0), *pad, (0, 0)])
         padded[:, size[0] :] = zero
         padded[:, :, size[1] :] = zero

@@ -79,6 +79,11 @@ class SegmenterVerbs(keras_hub.models.ImageSegmenter):
     # === Training ===
 
     @checked(
+        *("loss_weights", "weighted_metrics"),
+        *("run_eagerly", "steps_per_execution", "auto_scale_loss"),
+        run_eagerly=flag(),
+        steps_per_execution=integer(1),
+        auto_scale_loss=flag(),
         learning_rate=optional(number(above=0)),
         total_steps=optional(integer(1)),
         head_multiplier=optional(number(0)),

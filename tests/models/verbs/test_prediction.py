@@ -4,12 +4,14 @@ import functools
 
 import cv2
 import keras
+import keras_hub
 import numpy as np
 import pytest
 from keras import ops
 from PIL import Image
 
 import keras_setr as ks
+from keras_setr.models.verbs import inputs
 from keras_setr.models.verbs.forward import compile_forward
 from tests import tiny
 
@@ -206,6 +208,25 @@ def test_mmsegmentations_small_images_are_padded_to_whole_patches(
         ops.convert_to_numpy(expected)[0],
         atol=1e-4,
     )
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize(
+    "options, zero",
+    [
+        ({}, 0),
+        ({"scale": 1 / 127.5, "offset": -1}, 127.5),
+        ({"scale": [0.5, 0.25, 2], "offset": [1, -1, 0]}, [-2, 4, 0]),
+        ({"offset": -3}, 3),
+    ],
+)
+def test_what_a_converter_of_keras_hub_makes_zero_is_known(options, zero):
+    converter = keras_hub.layers.ImageConverter(**options)
+    preprocessor = ks.SETRImageSegmenterPreprocessor(converter)
+    np.testing.assert_allclose(inputs.zero_of(preprocessor), zero)
+    ours = ks.SETRImageSegmenterPreprocessor()
+    assert inputs.zero_of(ours)[0] == np.float32(123.675)
+    assert inputs.zero_of(None) == 0
 
 
 def test_the_base_scale_enlarges_images_before_they_are_cut():
