@@ -324,6 +324,17 @@ def raw_mode(image):
     return str(arguments if isinstance(arguments, str) else arguments[0])
 
 
+def stated_white(image):
+    """The value that a PGM or PPM file says is white; `None` of others.
+
+    Pillow stretches all values so that it becomes 255, or 65,535.
+    """
+    if image.format != "PPM" or not image.tile:
+        return None
+    arguments = image.tile[0][3]
+    return arguments[1] if isinstance(arguments, tuple) else None
+
+
 def is_sixteen_bit(image):
     """Whether decoding would drop the low byte of every sample."""
     return ";16" in raw_mode(image)

@@ -31,6 +31,7 @@ from keras_setr.files.decoding import load_pillow
 from keras_setr.files.decoding import open_pillow
 from keras_setr.files.decoding import raw_mode
 from keras_setr.files.decoding import samples_size
+from keras_setr.files.decoding import stated_white
 from keras_setr.files.whole import written_whole
 from keras_setr.tables import counted
 
@@ -286,8 +287,10 @@ def load_mask(
                 "'P' (palette), '1' or 'RGB' (colours). Save the labels as "
                 "8-bit grey PNG, one value in 0..255 per class."
             )
+        white = stated_white(mask)
         if grey:
-            return _label_values(np.array(load_pillow(mask, path)), path)
+            values = np.array(load_pillow(mask, path))
+            return _label_values(_as_stated(values, white, 65_535), path)
         if mode in _OPACITY_MODES:
             loaded = load_pillow(mask, path)
             if not _is_opaque(loaded):
@@ -300,8 +303,17 @@ def load_mask(
         values = decode(mask, path, complete)
     if mode == "1":
         return values.astype(np.uint8)
+    if mode == "L":
+        values = _as_stated(values, white, 255)
     # Pillow stretches fewer bits to 0..255: 3 of 2 bits becomes 3 * 85.
     return values // _STRETCHED[raw] if raw in _STRETCHED else values
+
+
+def _as_stated(values, white, highest):
+    """Grey values as a PGM file has them, which Pillow stretches."""
+    if white in (None, highest):
+        return values
+    return np.rint(values * (white / highest)).astype(values.dtype)
 
 
 def _mask_of_array(mask, path):

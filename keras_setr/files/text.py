@@ -62,8 +62,8 @@ def _of_windows(content, path, error):
         text = content.decode("cp1252")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    if text.isascii():
-        # Bytes of 0, by which it was taken for UTF-16.
+    if text.isascii() or "\0" in text:
+        # Bytes of 0, by which it was taken for UTF-16; or no text at all.
         return text
     foreign = next(line for line in text.splitlines() if not line.isascii())
     warnings.warn(

@@ -327,6 +327,19 @@ def test_grey_masks_of_all_depths_give_what_they_store(tmp_path, bits):
     assert mask.dtype == np.uint8 and (mask == values).all()
 
 
+@pytest.mark.parametrize("kind", [b"P2", b"P5"])
+@pytest.mark.parametrize("white", [3, 200, 255, 1000, 65_535])
+def test_pgm_masks_give_what_they_store_whatever_is_white(
+    tmp_path, kind, white
+):
+    values = FEW.astype("u1" if white < 256 else ">u2")
+    text = b" ".join(b"%d" % value for value in FEW.ravel())
+    content = text if kind == b"P2" else values.tobytes()
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"%s 4 2 %d\n%s" % (kind, white, content))
+    assert (load_mask(path) == FEW).all()
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_palette_masks_of_all_depths_give_their_indices(tmp_path, bits):
     values = FEW % min(2**bits, 4)

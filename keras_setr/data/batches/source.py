@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_setr import visualization
+from keras_setr.arguments import Hint
 from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import either
@@ -41,10 +42,36 @@ def _model(value):
 
 
 _MODEL = Rule("a model of keras_setr", _model)
+
+
+def _augment(value):
+    if isinstance(value, type):
+        raise Hint(f"Pass an object of it: {value.__name__}(..).")
+    return either(flag(), function()).take(value)
+
+
 _AUGMENT = Rule(
-    "True, False or a callable (image, label, rng) -> (image, label)",
-    either(flag(), function()).take,
+    "True, False or a callable (image, label, rng) -> (image, label)", _augment
 )
+
+
+def _check_fits(transform, model):
+    """Raise where crops have another size than a model takes."""
+    crop, backbone = tuple(transform.crop_size), model.backbone
+    *fixed, channels = backbone.image_shape
+    multiple = backbone.size_multiple
+    if all(own in (None, side) for own, side in zip(fixed, crop)):
+        if not any(side % multiple for side in crop):
+            return
+    size = f"that of the model, {tuple(fixed)}"
+    if None in fixed:
+        size = f"multiples of the model's patches, {multiple}"
+    raise ValueError(
+        f"crop_size must be {size}. Received: {crop}; leave it out, or build "
+        f"the model with image_shape={(*crop, channels)}."
+    )
+
+
 # None stands for a default that only the source can tell.
 _OPTION_RULES = OPTION_RULES | {
     "shuffle": optional(flag()),
@@ -215,6 +242,8 @@ class SegmentationSource:
             # RGB masks, is found before several threads would each do so.
             self[0]
         transform = self._transform(augment, crop_size, model)
+        if model is not None:
+            _check_fits(transform, model)
         if balanced_crops is not None:
             transform = self._balanced(transform, balanced_crops)
         plan = BatchPlan(self, batch_size, transform, **options)

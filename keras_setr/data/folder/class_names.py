@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import warnings
 
 from keras_setr.classes import check_names
 from keras_setr.files.text import read_text
@@ -13,6 +15,9 @@ _JSON_FORMS = (
     '["road", "sky"], {"0": "road", "1": "sky"}, {"road": 0, "sky": 1} or '
     '{"names": ["road", "sky"], "palette": [[128, 64, 128], [70, 130, 180]]}'
 )
+# Rows of tables: "0: road", which are in no order, and "road,128,64,128".
+_NUMBERED = re.compile(r"(\d+)[\s,;:.)]+\D.*")
+_WITH_COLOR = re.compile(r".*[,;\t]\s*\d+")
 
 
 def read_class_names(class_names, directory):
@@ -31,9 +36,16 @@ def read_class_names(class_names, directory):
     """
     if class_names is None:
         found = [directory / name for name in NAME_FILES]
-        class_names = next((path for path in found if path.is_file()), None)
-        if class_names is None:
+        found = [path for path in found if path.is_file()]
+        if not found:
             return None, None
+        class_names, *others = found
+        if others:
+            warnings.warn(
+                f"{directory} holds {' and '.join(NAME_FILES)}, of which "
+                f"{class_names.name} is read; class_names= names another.",
+                stacklevel=4,
+            )
     if not isinstance(class_names, (str, os.PathLike)):
         names = tuple(class_names)
         check_names(names, "class_names")
@@ -71,13 +83,31 @@ def _from_lines(text, path):
             f"line {names.index('') + 1} is empty; its number minus one is a "
             "label, so remove it or name it."
         )
+    if _is_table(names):
+        raise ValueError(
+            f"{path} must hold names alone, those of the labels 0, 1, .. in "
+            f"order. Received: {names[1]!r}; remove what is no name, or write "
+            f"one of these forms to a .json file: {_JSON_FORMS}."
+        )
     return tuple(names)
+
+
+def _is_table(lines):
+    """Whether lines say more than names; the first may be a header."""
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    if all(numbered):
+        numbers = sorted(int(match[1]) for match in numbered)
+        return numbers in (
+            list(range(len(lines))),
+            list(range(1, len(lines) + 1)),
+        )
+    return len(lines) > 1 and all(map(_WITH_COLOR.fullmatch, lines[1:]))
 
 
 def _from_json(text, path):
     try:
         content = json.loads(text, object_pairs_hook=_without_repeats)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} must be JSON. Received: {error}; correct the file."
         ) from error
@@ -110,7 +140,7 @@ def _without_repeats(pairs):
 
 def _in_order(table, path):
     """The names of a dict label -> name or name -> label, by label."""
-    if all(isinstance(label, int) for label in table.values()):
+    if all(isinstance(label, (int, float)) for label in table.values()):
         names = {label: name for name, label in table.items()}
     else:
         names = {

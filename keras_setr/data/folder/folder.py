@@ -151,7 +151,8 @@ class SegmentationFolder(SegmentationSource):
         if problems and leave_out is None:
             warnings.warn(
                 f"{self.directory} has {counted(len(problems), 'problem')}, "
-                f"the first: {problems[0]} report() lists all.",
+                f"the first: {problems[0].removesuffix('.')}. report() lists "
+                "all.",
                 stacklevel=3,  # above the check of the arguments
             )
         names, named_palette = read_class_names(class_names, self.directory)

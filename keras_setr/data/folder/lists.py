@@ -37,14 +37,15 @@ def assign_subsets(pairs, lists, directory, problems, notes):
         subset = SUBSETS.get(subset, subset)
         path = directory / name
         unknown, doubtful = [], []
-        for line in read_text(path).splitlines():
-            if not line.strip():
-                continue
-            found = _find(line.strip(), endings)
+        lines = [line.strip() for line in read_text(path).splitlines()]
+        if not any(lines):
+            problems.append(f"{path} is empty, and must name an image per line")
+        for line in filter(None, lines):
+            found = _find(line, endings)
             if not found:
-                unknown.append(line.strip())
+                unknown.append(line)
             elif len(found) > 1:
-                doubtful.append(line.strip())
+                doubtful.append(line)
             else:
                 (pair,) = found
                 other = subsets.setdefault(pair, subset)

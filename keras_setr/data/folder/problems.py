@@ -178,6 +178,12 @@ def _folder_problems(contents, pairs, scans):
             f"{with_colors[0]}, and values in {len(with_values)}, as "
             f"{with_values[0]}; save all in one way"
         )
+    if with_values and not with_colors and contents.labels.colors:
+        yield (
+            f"the masks of {contents.directory} hold values, as "
+            f"{with_values[0]}, and no RGB colours, for which colors= is; "
+            "leave it out, or save the masks in these colours"
+        )
     if len(contents.color_table) > MAX_COLORS:
         yield too_many_colors(contents)
     elif with_colors or with_values:

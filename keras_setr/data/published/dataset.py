@@ -108,19 +108,13 @@ def load_dataset(
     builder = tfds.builder(
         names.dataset, data_dir=data_dir, file_format="array_record"
     )
+    parts = [_split_name(part) for part in split.split("+")]
     if not builder.is_prepared():
+        _check_splits(parts, DATASETS[name].splits, f"{name} has none")
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
         )
-    parts = [_split_name(part) for part in split.split("+")]
-    unknown = set(parts).difference(builder.info.splits)
-    if unknown:
-        raise ValueError(
-            f"split must name splits of {name}: "
-            f"{', '.join(builder.info.splits)}, joined by +. Received: "
-            f"{split!r}; in {builder.data_dir} there is no "
-            f"{' and no '.join(sorted(unknown))}."
-        )
+    _check_splits(parts, builder.info.splits, f"none is in {builder.data_dir}")
     undecoded = tfds.decode.SkipDecoding()
     try:
         source = builder.as_data_source(
@@ -134,6 +128,16 @@ def load_dataset(
             "or pass another data_dir, and load the dataset again."
         ) from error
     return PublishedDataset(DATASETS[name], parts, source, names)
+
+
+def _check_splits(parts, known, reason):
+    """Raise at a split that is none; before a download of hours, too."""
+    unknown = [part for part in parts if part not in known]
+    if unknown:
+        raise ValueError(
+            f"split must be of {', '.join(known)}, joined by +. Received: "
+            f"{', '.join(map(repr, unknown))}; {reason}."
+        )
 
 
 def _split_name(name):

@@ -24,7 +24,8 @@ def test_names_in_every_json_form(tmp_path, content):
     # Found by itself, unless there is a text file.
     assert read_class_names(None, tmp_path) == (expected, None)
     (tmp_path / "classes.txt").write_text("a\nb\n")
-    assert read_class_names(None, tmp_path) == (("a", "b"), None)
+    with pytest.warns(UserWarning, match="classes.txt is read; class_names="):
+        assert read_class_names(None, tmp_path) == (("a", "b"), None)
 
 
 def test_labels_of_two_digits_are_ordered_as_numbers(tmp_path):
@@ -50,6 +51,8 @@ def test_a_palette_may_stand_beside_the_names(tmp_path):
         ('{"road": 0, "sky": 2}', r"labels 0..1 once.*\[0, 2\]"),
         ('{"1": "road", "2": "sky"}', r"label_map="),
         ('"road"', "in one of these forms"),
+        ('{"road": 0.5, "sky": NaN}', r"labels 0..1 once.*0.5"),
+        ("[" * 100_000, "must be JSON"),
     ],
 )
 def test_json_that_names_no_classes_is_an_error(tmp_path, text, message):
@@ -80,3 +83,28 @@ def test_two_classes_of_one_name_are_an_error_that_names_the_file(tmp_path):
         ValueError, match="classes.txt .*'road' for label 0 and for label 2"
     ):
         read_class_names(None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "1 sky\n0 road",
+        "1: road\n2: sky",
+        "0,road\n1,sky",
+        "name,r,g,b\nroad,128,64,128\nsky,70,130,180",
+    ],
+)
+def test_rows_of_a_table_are_no_names(tmp_path, lines):
+    path = tmp_path / "classes.txt"
+    path.write_text(lines)
+    with pytest.raises(ValueError, match="classes.txt must hold names alone"):
+        read_class_names(None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "lines", ["car\n2 wheeler", "2 lanes\n4 lanes", "a, b"]
+)
+def test_names_may_hold_numbers_and_commas(tmp_path, lines):
+    (tmp_path / "classes.txt").write_text(lines)
+    names = tuple(lines.split("\n"))
+    assert read_class_names(None, tmp_path) == (names, None)

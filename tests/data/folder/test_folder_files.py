@@ -179,6 +179,10 @@ def test_lists_that_do_not_fit_are_named(tmp_path):
         SegmentationFolder(
             tmp_path, lists={"train": path.name, "val": "val.txt"}
         )
+    path.write_text("\n")
+    lists = {"train": path.name, "val": "val.txt"}
+    with pytest.warns(UserWarning, match="train.txt is empty"):
+        SegmentationFolder(tmp_path, lists=lists)
     path.write_text("7\n8\n")
     with pytest.raises(ValueError, match="none of the lines of train.txt"):
         SegmentationFolder(tmp_path, lists={"train": path.name})
@@ -278,6 +282,14 @@ def test_one_colour_makes_colours_of_all(tmp_path):
     grey_as_rgb(tmp_path / "grey", "a", [[0, 90]])
     grey = SegmentationFolder(tmp_path / "grey", colors=colors)
     assert grey[0][1].tolist() == [[0, 1]]
+
+
+def test_colours_of_masks_that_hold_values_are_a_problem(tmp_path):
+    for name in "ab":
+        write(tmp_path, name, [[0, 0, 1], [0, 0, 1]])
+    folder = SegmentationFolder(tmp_path, colors=[(0, 0, 0), (9, 0, 0)])
+    with pytest.raises(ValueError, match="hold values.*no RGB.*colors="):
+        folder.check()
 
 
 def test_a_stray_value_is_a_problem_and_no_class(tmp_path):
