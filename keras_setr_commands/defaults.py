@@ -125,6 +125,7 @@ TABLE = (
     Default("model", "pup", "the best on Cityscapes in the paper, Table 5"),
     Default("filters", 256, _MEASURED, **_FEW_NAIVE),
     Default("auxiliary", False, _MEASURED, **_FEW_ENCODER),
+    Default("auxiliary", None, "the preset's own", known={"starts": "model"}),
     Default("auxiliary", True, _PAPER),
     # Of larger images the weights' own.
     Default(
@@ -256,5 +257,9 @@ def describe(found, images):
     """A line that says what `find` found."""
     from keras_setr.tables import counted
 
-    values = ", ".join(spelled(name, value) for name, value in found.items())
+    values = ", ".join(
+        spelled(name, value)
+        for name, value in found.items()
+        if value is not None
+    )
     return f"by default for {counted(images, 'image')}: {values}"

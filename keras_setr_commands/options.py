@@ -21,6 +21,13 @@ from keras_setr_commands.messages import in_options
 BACKENDS = ("tensorflow", "jax", "torch")
 # Names of KerasHub's own encoders, which it knows better.
 _KERAS_HUB = re.compile(r"(vit|deit|dinov[23])_[a-z0-9_]+")
+# Handles of hubs, and their forms.
+_HANDLES = {
+    "hf://USER/NAME": r"hf://[^/]+/[^/]+",
+    "kaggle://USER/MODEL/keras/VARIANT": r"kaggle://[^/]+(/[^/]+){3,4}",
+    "modelscope://USER/NAME": r"modelscope://[^/]+/[^/]+",
+    "gs://BUCKET/FOLDER": r"gs://[^/]+/.+",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -286,7 +293,14 @@ def new_file(path):
 
 def preset(source):
     """What `from_preset` takes, as far as that shows from outside."""
-    if "://" in source or source in names.PRESETS:
+    if source in names.PRESETS:
+        return source
+    if "://" in source:
+        if not any(re.fullmatch(form, source) for form in _HANDLES.values()):
+            raise argparse.ArgumentTypeError(
+                f"must be a handle as {' or '.join(_HANDLES)}. Received: "
+                f"{source!r}"
+            )
         return source
     if os.path.isfile(source):
         if not source.lower().endswith(names.WEIGHT_SUFFIXES):
@@ -675,8 +689,8 @@ def check_folder(folder, report, listed=True):
             )
     raise CommandError(
         f"{folder.directory} has {counted(len(problems), 'problem')}"
-        f"{', as listed above' if listed else ''}; the first: {problems[0]}"
-        f"{way_out}"
+        f"{', as listed above' if listed else ''}; the first: "
+        f"{problems[0].removesuffix('.')}{way_out}"
     )
 
 

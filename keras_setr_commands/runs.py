@@ -179,10 +179,16 @@ def build_model(ks, args, crop, folder):
         found.update(neck_filters=args.filters, head_filters=(half, half))
     elif args.filters:
         found.update(filters=args.filters, auxiliary_filters=args.filters)
-    if not args.auxiliary:
+    # None leaves those of a preset.
+    if args.auxiliary is False:
         found.update(model_class.without_auxiliary)
     if args.preset:
         model = _from_preset(model_class, args, **image, **found)
+        if args.auxiliary and len(model.outputs) < 3:
+            raise CommandError(
+                "--auxiliary trains the auxiliary heads of a model, and "
+                f"{args.preset} has none; leave it out"
+            )
         if args.lora_rank:
             model.backbone.enable_lora(args.lora_rank)
         return model

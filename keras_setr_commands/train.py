@@ -148,7 +148,7 @@ def add_options(parser):
     )
     add(
         "--crop",
-        type=integer(1),
+        type=integer(1, 16_384),
         nargs=2,
         metavar=("H", "W"),
         help="what is trained on",
@@ -170,7 +170,7 @@ def add_options(parser):
     )
     add(
         "--patch-size",
-        type=integer(1),
+        type=integer(1, 512),
         metavar="N",
         help="of the encoder; weights are resampled for another than theirs",
     )
@@ -181,7 +181,7 @@ def add_options(parser):
         help="train low-rank updates of a pretrained encoder, the rest of "
         "which is frozen, and the decoder",
     )
-    add("--seed", type=integer(0), metavar="N")
+    add("--seed", type=integer(0, 2**32 - 1), metavar="N")
     add(
         "--devices",
         type=integer(1),
@@ -261,16 +261,18 @@ def add_options(parser):
         "--dim, --heads and --resnet are then the preset's. By default "
         f"{defaults.ENCODER}; none for random weights",
     )
-    add("--layers", type=integer(1), metavar="N")
-    add("--dim", type=integer(1), metavar="N")
-    add("--heads", type=integer(1), metavar="N")
+    add("--layers", type=integer(1, 1_000), metavar="N")
+    add("--dim", type=integer(1, 16_384), metavar="N")
+    add("--heads", type=integer(1, 16_384), metavar="N")
     add(
         "--resnet",
         type=options.one_of(("50", "101"), "depth"),
         metavar="DEPTH",
         help="50 or 101, of fcn and semantic_fpn",
     )
-    add("--filters", type=integer(2), metavar="N", help="of the decoder")
+    add(
+        "--filters", type=integer(2, 16_384), metavar="N", help="of the decoder"
+    )
     add(
         "--auxiliary",
         action=argparse.BooleanOptionalAction,

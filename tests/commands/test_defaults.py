@@ -83,7 +83,10 @@ def test_what_a_training_starts_from(said, starts):
     if "model" not in said:
         kept = decoder_of(said.get("preset", ""))
         assert found["model"] == (kept or ("naive" if few else "pup"))
-    assert found["auxiliary"] is not few
+    # Of a model they are its own, of which nothing is said.
+    own = starts == "model"
+    assert found["auxiliary"] is (None if own else not few)
+    assert ("auxiliary" in defaults.describe(found, 20)) is not own
 
 
 def test_a_folder_of_weights_says_what_it_is(tmp_path):

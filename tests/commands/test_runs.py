@@ -82,6 +82,22 @@ def test_an_encoder_that_cannot_be_fetched_names_the_ways_round():
         start("vit_base_patch16_384")
 
 
+def test_auxiliary_heads_that_a_preset_has_not_are_refused(ks, tmp_path):
+    model = tiny.build("naive", auxiliary_layers=())
+    model.save_to_preset(tmp_path / "preset")
+    folder = types.SimpleNamespace(num_classes=5, classes=None)
+
+    def build(**said):
+        said = {**DEFAULTS, "preset": str(tmp_path / "preset"), **said}
+        said |= {"model": "naive", "patch_size": None}
+        args = argparse.Namespace(**said)
+        return runs.build_model(ks, args, (16, 24), folder)
+
+    assert len(build(auxiliary=None).outputs) == 2
+    with pytest.raises(CommandError, match="--auxiliary.*has none"):
+        build(auxiliary=True)
+
+
 def test_a_fold_is_what_is_validated_with():
     class Folder:
         def split(self, fraction, seed):

@@ -50,7 +50,14 @@ LINES = {
     "train --data data --out o --batch-size=-2": "--batch-size: must '-2'",
     "train --data data --out o extra": "unexpected argument 'extra'",
     "train --data data --out o --crop 64": "--crop: expected 2 arguments",
-    "train --data data --out o --crop 0 64": "--crop: at least 1 '0'",
+    "train --data data --out o --crop 0 64": "--crop: 1..16384 '0'",
+    "train --data data --out o --crop 64 99999": "--crop: 16384 '99999'",
+    "train --data data --out o --dim 99999": "--dim: 1..16384 '99999'",
+    "train --data data --out o --layers 1001": "--layers: 1..1000 '1001'",
+    "train --data data --out o --seed 4294967296": "--seed: 0..4294967295",
+    "train --data data --out o --preset hf://": "--preset: hf://USER 'hf://'",
+    "train --data data --out o --preset s3://a/b": "kaggle:// 's3://a/b'",
+    "train --data data --out o --preset kaggle://a/b": "/keras/VARIANT",
     "train --data data --out o --crop 60 64 --preset none": (
         "--crop multiples 16 64 64"
     ),
