@@ -120,11 +120,13 @@ def parse(module, argv, name):
     """
     parser = parser_of(module, name)
     given = parser.parse(argv)
-    given.pop("debug", None)
+    debug = given.pop("debug", False)
     try:
         module.check(parser, given)
-    except CommandError as error:
-        parser.error(str(error))
+    except Exception as error:
+        if debug:
+            raise
+        parser.error(in_options(one_line(error), parser.options))
     if not options.is_exported(given.get("preset")):
         backend = options.choose_backend(parser, given)
         try:

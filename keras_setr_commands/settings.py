@@ -24,9 +24,11 @@ class Settings:
         self.path = pathlib.Path(folder) / _FILE
         try:
             self.options = json.loads(self.path.read_text(encoding="utf-8"))
+            if not isinstance(self.options, dict):
+                raise ValueError(f"{type(self.options).__name__}, no object")
         except (FileNotFoundError, NotADirectoryError):
             self.options = {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CommandError(
                 f"{self.path} must hold the options that the run was started "
                 f"with. Received: {error}. Remove it, and say all of them "

@@ -361,9 +361,16 @@ def test_a_run_may_be_longer_and_its_options_need_no_saying(run, capsys):
     assert "say --data" in refuse("train --out o", capsys)
 
 
-def test_a_damaged_record_of_a_run_is_named(run, capsys):
-    Settings(run).path.write_text("{")
+@pytest.mark.parametrize("content", ["{", "[1]", "[" * 100_000])
+def test_a_damaged_record_of_a_run_is_named(content, run, capsys):
+    Settings(run).path.write_text(content)
     assert "settings.json" in refuse("train --out o --data data", capsys)
+
+
+def test_a_value_that_nobody_said_ends_in_one_line(run, capsys):
+    options = {"data": str(run.parent / "data"), "crop": 5, "patch_size": 8}
+    Settings(run).path.write_text(json.dumps(options))
+    assert "not iterable" in refuse("train --out o", capsys)
 
 
 @pytest.mark.parametrize("command", main.COMMANDS)
