@@ -45,9 +45,9 @@ from keras_setr.models.heads import ResizeLogits
 from keras_setr.models.preprocessor import SETRImageSegmenterPreprocessor
 from keras_setr.models.preprocessor import check_keeps_size
 from keras_setr.models.preprocessor import published_preprocessor
-from keras_setr.models.verbs import fitting
 from keras_setr.models.verbs import prediction
-from keras_setr.models.verbs.verbs import SegmenterVerbs
+from keras_setr.models.verbs import scoring
+from keras_setr.models.verbs.prediction_verbs import PredictionVerbs
 from keras_setr.tables import counted
 
 
@@ -79,7 +79,7 @@ COMMON = {
 }
 
 
-class SETRSegmenter(SegmenterVerbs):
+class SETRSegmenter(PredictionVerbs):
     """Base of `SETRNaive`, `SETRPUP`, `SETRMLA`, `FCN` and `SemanticFPN`.
 
     Training runs on images `(B, H, W, C)` and labels `(B, H, W)`, or
@@ -127,7 +127,7 @@ class SETRSegmenter(SegmenterVerbs):
         head_logits = logits
         resize = ResizeLogits(align_corners, name="resize_logits")
         logits = resize(head_logits, images)
-        outputs = {"logits": logits, fitting.MAIN_HEAD: head_logits}
+        outputs = {"logits": logits, scoring.MAIN_HEAD: head_logits}
         for index, auxiliary in enumerate(auxiliary_logits):
             outputs[f"auxiliary_{index}"] = auxiliary
         super().__init__(

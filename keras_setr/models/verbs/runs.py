@@ -6,7 +6,6 @@ import warnings
 import keras
 
 from keras_setr.models import keras_internals
-from keras_setr.models.verbs import feeding
 
 
 class Run:
@@ -16,18 +15,17 @@ class Run:
     optimizer are built and no batch was read.
 
     Args:
-        batches: what was passed to `fit` as `x`, arrays as
-            `feeding.Batches`.
-        validation_data: the same of what was passed to `fit`.
+        data: `feeding.Data` of what was passed to `fit` as `x`.
+        validation: the same of what it validates on, or None.
         callbacks: what was passed to `fit`, or None.
         epochs: int. The epoch before which the run ends.
         initial_epoch: int. The epoch that it starts in.
         steps_per_epoch: int or None. As for `fit`.
 
     Attributes:
-        batches, epochs: as given.
+        epochs: as given.
         callbacks: flat list.
-        steps_per_epoch: int, or None where `batches` have no known length.
+        steps_per_epoch: int, or None where `data` have no known length.
         epoch: int. The epoch that it starts in.
         step: int. The steps of that epoch that are done already.
         steps: int. All steps that are done, which is the number of the batch
@@ -39,15 +37,15 @@ class Run:
 
     def __init__(
         self,
-        batches,
-        validation_data=None,
+        data,
+        validation=None,
         callbacks=None,
         epochs=1,
         initial_epoch=0,
         steps_per_epoch=None,
     ):
-        self.batches = batches
-        self._validation_data = validation_data
+        self._data = data
+        self._validation = validation
         # Keras takes its own list of them as well.
         callbacks = getattr(callbacks, "callbacks", callbacks or [])
         self.callbacks = keras.tree.flatten(callbacks)
@@ -60,40 +58,30 @@ class Run:
         # ended, so that no epoch can be shorter than the others.
         self._passes_are_epochs = steps_per_epoch is None
         if steps_per_epoch is None:
-            steps_per_epoch = feeding.count_batches(batches)
+            steps_per_epoch = data.num_batches
         self.steps_per_epoch = steps_per_epoch
-
-    @property
-    def _position(self):
-        """Where batches of `keras_setr.data` stand; None of others."""
-        return getattr(self.batches, "position", None)
 
     @property
     def starts_within_epochs(self):
         """Whether an epoch can be started in its middle."""
-        return self._position is not None and self._passes_are_epochs
+        return self._data.position is not None and self._passes_are_epochs
 
     @property
     def validation_images(self):
         """The `(image, label)` behind validation batches, or None."""
-        position = getattr(self._validation_data, "position", None)
+        position = self._validation and self._validation.position
         return position and position.plan.source
 
     @property
     def batch_shape(self):
         """`(B, H, W)` of a batch over all devices; None where not known."""
-        if self._position is not None:
-            return self._position.plan.batch_shape
-        if feeding.is_tf_dataset(self.batches):
-            images, _, _ = feeding.unpack(self.batches.element_spec)
-            shape = tuple(images.shape)[:3] if images.shape.rank else (None,)
-            return None if None in shape else shape
-        return getattr(self.batches, "batch_shape", None)
+        return self._data.batch_shape
 
     @property
     def batch_settings(self):
         """What makes a batch what it is, as far as that is known."""
-        return self._position.plan.settings if self._position else {}
+        position = self._data.position
+        return position.plan.settings if position else {}
 
     def steps_before(self, epoch):
         """Steps from the start of the training to that of `epoch`."""
@@ -102,7 +90,8 @@ class Run:
 
     def file_names(self, steps):
         """The files of the batch after so many steps; None if not known."""
-        return self._position.plan.files(steps) if self._position else None
+        position = self._data.position
+        return position and position.plan.files(steps)
 
     def start_at(self, model, epoch, step, steps):
         """Start elsewhere, as a callback may decide in `on_train_begin`.
@@ -113,10 +102,7 @@ class Run:
         """
         self.epoch, self.step, self.steps = epoch, step, steps
         keras_internals.start_in_epoch(model, epoch)
-        if self._position is not None:
-            self._position.seek(steps)
-        elif isinstance(self.batches, feeding.Batches):
-            self.batches.epoch = epoch
+        self._data.seek(epoch, steps)
         if step:
             # The first epoch is shorter than Keras was told.
             warnings.filterwarnings("ignore", "Your input ran out of data")

@@ -14,7 +14,7 @@ import pytest
 from keras import ops
 
 import keras_setr as ks
-from keras_setr.models.verbs import fitting
+from keras_setr.models.verbs import preparing
 from keras_setr.optimizers import schedule_of
 from tests import tiny
 
@@ -229,13 +229,13 @@ def test_validation_data_may_be_of_another_kind(kind, still):
 @pytest.fixture
 def seen_by(monkeypatch):
     """Fits for 2 epochs; gives the first value of each image, in order."""
-    prepare, seen = fitting.prepare, []
+    prepare, seen = preparing.prepare, []
 
     def recorder(model, x, *args, **options):
         seen.extend(x[:, 0, 0, 0].tolist())
         return prepare(model, x, *args, **options)
 
-    monkeypatch.setattr(fitting, "prepare", recorder)
+    monkeypatch.setattr(preparing, "prepare", recorder)
 
     def fit(model, **options):
         seen.clear()

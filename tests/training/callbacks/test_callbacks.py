@@ -14,6 +14,7 @@ from PIL import Image
 
 import keras_setr as ks
 from keras_setr.models import keras_internals
+from keras_setr.models.verbs import feeding
 from keras_setr.models.verbs.runs import Run
 from tests import tiny
 from tests.training import tiny_run
@@ -42,8 +43,8 @@ def begin(callback, model, batches=None, **options):
     """Let a callback see a fit begin."""
     keras_internals.build_scores(model)
     model.run = Run(
-        tiny_run.batches() if batches is None else batches,
-        validation_data=tiny_run.validation(),
+        feeding.resolve(tiny_run.batches() if batches is None else batches),
+        feeding.resolve(tiny_run.validation()),
         callbacks=[callback],
         **options,
     )

@@ -1,0 +1,110 @@
+"""A batch, from what was passed to what the model is trained on."""
+
+import keras_hub
+import numpy as np
+
+from keras_setr.inference.images import to_array
+from keras_setr.models.verbs import division
+from keras_setr.models.verbs import inputs
+
+
+def prepare(
+    model, x, y=None, sample_weight=None, *, expected=None, class_weights=None
+):
+    """A batch as it comes, checked, weighed, divided and normalised.
+
+    Args:
+        model: `SETRSegmenter`.
+        x: images `(B, H, W, C)`.
+        y: labels `(B, H, W)`, `(B, H, W, 1)` or one-hot, or None.
+        sample_weight: one per image or per pixel, or None.
+        expected: `inputs.Expected` to check it against, or None.
+        class_weights: `(K,)` float32 array, or None.
+
+    Returns:
+        What the model is trained on: this worker's part of the batch.
+    """
+    if inputs.in_tf_graph(x):
+        if expected is not None:
+            x = expected.check_in_graph(x, y)
+    else:
+        x = to_array(x)
+        y = to_array(y, "y")
+        sample_weight = to_array(sample_weight, "sample_weight")
+        if expected is not None:
+            expected.check_arrays(x, y, sample_weight)
+    if class_weights is not None:
+        sample_weight = pixel_weights(y, sample_weight, class_weights)
+    x, y, sample_weight = division.divide_batch(
+        x, y, sample_weight, *model._division, model.ignore_class
+    )
+    return keras_hub.models.ImageSegmenter.preprocess_samples(
+        model, x, y, sample_weight
+    )
+
+
+def pixel_weights(y, sample_weight, class_weights):
+    """The weight of each pixel's class, times that of the sample.
+
+    Args:
+        y: labels `(B, H, W)`, `(B, H, W, 1)` or one-hot `(B, H, W, K)`.
+        sample_weight: `(B,)`, `(B, H, W)` or `(B, H, W, 1)`, or None.
+        class_weights: `(K,)` float32 array. Labels that are no class, which
+            count nowhere, get 1.
+
+    Returns:
+        `(B, H, W)` float32, array or tensor as `y` came.
+    """
+    if inputs.in_tf_graph(y):
+        import tensorflow as xp
+
+        take, minimum, shape = xp.gather, xp.minimum, y.shape
+    else:
+        xp, take, minimum, shape = np, np.take, np.minimum, y.shape
+    num_classes = len(class_weights)
+    if len(shape) == 4 and shape[-1] == num_classes:
+        y = xp.argmax(y, -1)
+    elif len(shape) == 4:
+        y = y[..., 0]
+    y = y.astype("int32") if xp is np else xp.cast(y, "int32")
+    table = np.append(class_weights, np.float32(1))
+    known = xp.where(y < 0, num_classes, minimum(y, num_classes))
+    weights = take(table, known)
+    if sample_weight is None:
+        return weights
+    if xp is not np:
+        sample_weight = xp.cast(sample_weight, "float32")
+    if len(sample_weight.shape) == 1:
+        return weights * sample_weight[:, None, None]
+    if len(sample_weight.shape) == 4:
+        sample_weight = sample_weight[..., 0]
+    return weights * sample_weight
+
+
+def class_weights_of(model, class_weight):
+    """`fit(class_weight=..)` as a `(K,)` float32 array, or None.
+
+    Args:
+        model: `SETRSegmenter`.
+        class_weight: dict from classes to weights, 1 for the others; or a
+            sequence of K.
+    """
+    if class_weight is None:
+        return None
+    count = model.num_classes
+    weights = np.ones(count, "float32")
+    if isinstance(class_weight, dict):
+        if outside := [k for k in class_weight if not 0 <= k < count]:
+            raise ValueError(
+                "class_weight must weigh classes of the model, 0.."
+                f"{count - 1}. Received: {outside}."
+            )
+        weights[list(class_weight)] = list(class_weight.values())
+    elif len(class_weight) != count:
+        raise ValueError(
+            "class_weight must hold one weight per class, "
+            f"num_classes={count}. Received: {len(class_weight)}."
+        )
+    else:
+        weights[:] = class_weight
+    return weights
