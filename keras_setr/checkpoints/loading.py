@@ -79,10 +79,13 @@ def load_encoder(cls, name, options, arguments):
         arguments: dict of the backbone's arguments that the user gave.
     """
     name = os.fspath(name)
-    given = split_arguments(cls, (), arguments)
-    given = _without_final_norm(name, given)
+    given = split_arguments(cls, (), {**_own_arguments(name, cls), **arguments})
     layout = _open(name, options, encoder_only=True)
-    _check_backbone(cls, layout, name)
+    if layout.backbone_class != cls.__name__:
+        raise ValueError(
+            f"{name} holds a {layout.backbone_class}. Received: a call of "
+            f"{cls.__name__}.from_preset."
+        )
     if isinstance(layout.saved, cls) and not given:
         return layout.saved
     return _carry_out(plan_encoder(cls, layout, given), layout, options)
@@ -102,16 +105,16 @@ def load_segmenter(cls, model_classes, name, options, arguments):
     name = os.fspath(name)
     asked = (cls,) if cls in model_classes else model_classes
     split_arguments(cls, asked, arguments)
-    if name in PRESETS:  # before it is downloaded
-        asked = _fitting(asked, PRESETS[name], name)
-        _pick_class(asked, PRESETS[name].model_class, name)
+    preset = PRESETS.get(name)
+    if preset is not None:
+        cls = _class_to_build(asked, preset, name)  # before it is downloaded
         if options.file is not None:
-            arguments = {**PRESETS[name].arguments, **arguments}
+            arguments = {**preset.arguments, **arguments}
+        arguments = {**_own_arguments(name, cls.backbone_cls), **arguments}
     layout = _open(name, options)
-    asked = _fitting(asked, layout, name)
-    cls = _pick_class(asked, layout.model_class, name)
+    if preset is None:
+        cls = _class_to_build(asked, layout, name)
     given = split_arguments(cls, (cls,), arguments)
-    given = _without_final_norm(name, given)
     if isinstance(layout.saved, cls) and not given:
         return layout.saved
     return _carry_out(plan_model(cls, layout, given), layout, options)
@@ -225,64 +228,48 @@ def _class(name):
     return keras.saving.get_registered_object(f"keras_setr>{name}")
 
 
-def _without_final_norm(name, given):
-    """The kept copy of a built-in encoder has a norm that SETR has not."""
+def _own_arguments(name, backbone_class):
+    """Of a built-in encoder: its kept copy has a norm that SETR has not."""
     preset = PRESETS.get(name)
     if preset is None or preset.model_class is not None:
-        return given
-    if preset.backbone_class != "SETRBackbone":
-        return given
-    encoder = {"use_final_norm": False, **given.encoder}
-    return dataclasses.replace(given, encoder=encoder)
+        return {}
+    kept = preset.backbone_class == backbone_class.__name__ == "SETRBackbone"
+    return {"use_final_norm": False} if kept else {}
 
 
-def _check_backbone(cls, layout, name):
-    """Raise where a source holds another kind of encoder."""
-    if layout.backbone_class != cls.__name__:
-        raise ValueError(
-            f"{name} holds a {layout.backbone_class}. Received: a call of "
-            f"{cls.__name__}.from_preset."
-        )
-
-
-def _fitting(asked, layout, name):
-    """The classes, of those asked for, that have the source's encoder."""
-    fitting = [
-        cls
-        for cls in asked
-        if cls.backbone_cls.__name__ == layout.backbone_class
-    ]
-    if not fitting:
-        raise ValueError(
-            f"{name} holds a {layout.backbone_class}, and "
-            f"{asked[0].__name__} is built on a "
-            f"{asked[0].backbone_cls.__name__}."
-        )
-    return fitting
-
-
-def _pick_class(asked, held, name):
+def _class_to_build(asked, source, name):
     """The class to build, of those asked for.
 
     Args:
         asked: tuple of classes.
-        held: str. Name of the source's segmenter; `None` for an encoder.
+        source: `Preset` or `Layout`, with `backbone_class` and `model_class`.
         name: str. Of the source.
+
+    Raises:
+        ValueError: where none of them, or several, could be built of it.
     """
-    for cls in asked:
-        if cls.__name__ == held or held is None and len(asked) == 1:
-            return cls
+    encoder, held = source.backbone_class, source.model_class
+    fitting = [c for c in asked if c.backbone_cls.__name__ == encoder]
+    if not fitting:
+        raise ValueError(
+            f"{name} holds a {encoder}, and {asked[0].__name__} is built on a "
+            f"{asked[0].backbone_cls.__name__}."
+        )
+    if held is None and len(fitting) == 1:
+        return fitting[0]
     if held is None:
         raise ValueError(
             f"{name} holds an encoder without a decoder. Choose one: "
-            + ", ".join(f"{cls.__name__}.from_preset" for cls in asked)
-            + f", or {asked[0].backbone_cls.__name__}.from_preset for the "
-            "encoder itself."
+            + ", ".join(f"{cls.__name__}.from_preset" for cls in fitting)
+            + f", or {encoder}.from_preset for the encoder itself."
         )
+    for cls in fitting:
+        if cls.__name__ == held:
+            return cls
     if _class(held) is None:
         raise ValueError(f"{name} holds a {held!r}, no model of keras_setr.")
     raise ValueError(
         f"{name} holds a {held}. Call {held}.from_preset, or, for its "
-        f"encoder under another decoder, {asked[0].__name__}("
-        f"{asked[0].backbone_cls.__name__}.from_preset(..), num_classes)."
+        f"encoder under another decoder, {fitting[0].__name__}("
+        f"{encoder}.from_preset(..), num_classes)."
     )

@@ -6,6 +6,7 @@ from typing import Any
 from keras_setr.checkpoints.layouts.decoders import DECODERS
 from keras_setr.checkpoints.layouts.encoders import Encoder
 from keras_setr.checkpoints.layouts.namings import ENCODERS
+from keras_setr.checkpoints.layouts.part import find
 from keras_setr.checkpoints.layouts.resnets import RESNETS
 from keras_setr.checkpoints.layouts.resnets import Hybrid
 from keras_setr.checkpoints.layouts.resnets import ResNet
@@ -121,12 +122,18 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
     Raises:
         ValueError: where no known naming fits.
     """
-    found = (kind.find(checkpoint) for kind in (Hybrid, Encoder, ResNet))
-    encoder = next((encoder for encoder in found if encoder is not None), None)
-    if encoder is None:
+    transformer, resnet = find(checkpoint, ENCODERS), find(checkpoint, RESNETS)
+    encoder: Encoder | ResNet
+    if transformer and resnet:
+        encoder = Hybrid(*transformer, ResNet(*resnet))
+    elif transformer:
+        encoder = Encoder(*transformer)
+    elif resnet:
+        encoder = ResNet(*resnet)
+    else:
         keys = list(checkpoint.tensors)
         known = [names.name for names in (*ENCODERS, *RESNETS)]
-        known += dict.fromkeys(decoder.name for decoder in DECODERS)
+        known += dict.fromkeys(decoder.name for decoder in DECODERS.values())
         raise ValueError(
             f"{checkpoint.origin} has no layout that is known here. Its first "
             f"names: {', '.join(keys[:_SHOWN])}. Known: {', '.join(known)}."
@@ -141,7 +148,12 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
                 f"{checkpoint.origin} names classes that cannot be: {error} "
                 "Save its state_dict alone, or pass classes=."
             ) from error
-    decoder = next((d for d in DECODERS if d.found(checkpoint)), None)
+    decoders = (
+        decoder
+        for signature, decoder in DECODERS.items()
+        if all(name in checkpoint for name in signature)
+    )
+    decoder = next(decoders, None)
     return Layout(
         checkpoint, encoder, decoder and decoder(checkpoint, encoder), classes
     )

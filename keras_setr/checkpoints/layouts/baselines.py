@@ -57,10 +57,6 @@ class MMSegmentationFCN(_Baseline):
 
     decoder = "fcn"
 
-    @staticmethod
-    def found(checkpoint):
-        return "decode_head.convs.0.conv.weight" in checkpoint
-
     @functools.cached_property
     def _settings(self):
         """What no tensor tells."""
@@ -143,10 +139,6 @@ class MMSegmentationFPN(_Baseline):
     """Its Semantic FPN."""
 
     decoder = "semantic_fpn"
-
-    @staticmethod
-    def found(checkpoint):
-        return "decode_head.scale_heads.0.0.conv.weight" in checkpoint
 
     def arguments(self, given):
         shape = self._shape

@@ -25,12 +25,6 @@ class MMSegmentation(Decoder):
 
     name = "mmsegmentation"
 
-    @staticmethod
-    def found(checkpoint):
-        return "decode_head.conv_seg.weight" in checkpoint and (
-            "decode_head.up_convs.0.0.conv.weight" in checkpoint
-        )
-
     @functools.cached_property
     def levels(self):
         return self._count("neck.mla.channel_proj.%d.conv.weight")
@@ -147,13 +141,6 @@ class Authors(Decoder):
         (r"(decode_head|auxiliary_head\.\d+)\.syncbn_fc_\d+\..*", _UNUSED),
     )
 
-    @staticmethod
-    def found(checkpoint):
-        return (
-            "decode_head.conv_0.weight" in checkpoint
-            or "decode_head.mlahead.head2.0.weight" in checkpoint
-        )
-
     @functools.cached_property
     def decoder(self):
         if "decode_head.cls.weight" in self.checkpoint:
@@ -263,4 +250,14 @@ class Authors(Decoder):
                 )
 
 
-DECODERS = (MMSegmentation, MMSegmentationFCN, MMSegmentationFPN, Authors)
+# By the tensors that a file with them has.
+DECODERS = {
+    (
+        "decode_head.conv_seg.weight",
+        "decode_head.up_convs.0.0.conv.weight",
+    ): MMSegmentation,
+    ("decode_head.convs.0.conv.weight",): MMSegmentationFCN,
+    ("decode_head.scale_heads.0.0.conv.weight",): MMSegmentationFPN,
+    ("decode_head.conv_0.weight",): Authors,
+    ("decode_head.mlahead.head2.0.weight",): Authors,
+}

@@ -11,7 +11,6 @@ from keras_setr.arguments import choice
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import pair
-from keras_setr.checkpoints.layouts.namings import ENCODERS
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import joined
 from keras_setr.checkpoints.layouts.namings import same
@@ -32,17 +31,7 @@ _UNUSUAL_HEADS = {1280: 16, 1408: 16, 1664: 16}
 class Encoder(Part):
     """The vision transformer in one checkpoint, under one `EncoderNames`."""
 
-    namings = ENCODERS
     backbone_class = "SETRBackbone"
-
-    @property
-    def is_there(self):
-        first = [
-            self.names.attention_norm + self.names.arrays.scale,
-            self.names.qkv[0] + self.names.arrays.kernel,
-            *self.names.known_by,
-        ]
-        return all(self._full(name) in self.checkpoint for name in first)
 
     @property
     def ignored(self):

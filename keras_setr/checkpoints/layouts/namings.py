@@ -131,6 +131,16 @@ class EncoderNames:
     position_interpolation: str = "bilinear"
     layer_norm_epsilon: float = 1e-6
 
+    @property
+    def signature(self):
+        """Names of the tensors by which a file is known to have the naming."""
+        first = (
+            self.attention_norm + self.arrays.scale,
+            self.qkv[0] + self.arrays.kernel,
+            *self.known_by,
+        )
+        return tuple(name.format(i=0, n=1) for name in first)
+
 
 _CLASSIFIER = "classifier of the pretraining"
 _MASK = "stands for masked patches in pretraining"

@@ -1,8 +1,25 @@
 """What a checkpoint holds under one naming."""
 
 import re
-from collections.abc import Sequence
-from typing import Any
+
+
+def find(checkpoint, namings):
+    """Which of some namings a checkpoint has.
+
+    Args:
+        checkpoint: `Checkpoint`.
+        namings: records with `prefixes`, what files may have before every
+            name, and `signature`, the names that all have to be there. The
+            first that fits is taken.
+
+    Returns:
+        `(checkpoint, naming, prefix)`, or `None`.
+    """
+    for names in namings:
+        for prefix in names.prefixes:
+            if all(prefix + name in checkpoint for name in names.signature):
+                return checkpoint, names, prefix
+    return None
 
 
 class Part:
@@ -12,32 +29,12 @@ class Part:
         checkpoint: `Checkpoint`.
         names: one of `namings`, under which it is there.
         prefix: str. What the file has before every name.
-
-    Attributes:
-        namings: sequence of records with `prefixes` and `ignored`.
     """
-
-    namings: Sequence[Any] = ()
 
     def __init__(self, checkpoint, names, prefix):
         self.checkpoint = checkpoint
         self.names = names
         self.prefix = prefix
-
-    @classmethod
-    def find(cls, checkpoint):
-        """What the checkpoint holds of it, or `None`."""
-        for names in cls.namings:
-            for prefix in names.prefixes:
-                part = cls(checkpoint, names, prefix)
-                if part.is_there:
-                    return part
-        return None
-
-    @property
-    def is_there(self):
-        """Whether the checkpoint has what the naming is known by."""
-        raise NotImplementedError
 
     @property
     def ignored(self):

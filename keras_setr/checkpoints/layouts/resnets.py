@@ -49,6 +49,12 @@ class ResNetNames:
     statistics: tuple | None
     ignored: tuple = ()
 
+    @property
+    def signature(self):
+        """Names of the tensors by which a file is known to have the naming."""
+        expansion, _ = self.parts[2]
+        return ((expansion + self.arrays.kernel).format(s=0, n=1, b=0),)
+
 
 TORCHVISION = ResNetNames(
     name="torchvision or mmsegmentation ResNet",
@@ -110,12 +116,7 @@ RESNETS = (TORCHVISION, TIMM_HYBRID, KERAS_HUB)
 class ResNet(Part):
     """The ResNet of bottlenecks in one checkpoint, under one `ResNetNames`."""
 
-    namings = RESNETS
     backbone_class = "ResNetBackbone"
-
-    @property
-    def is_there(self):
-        return self._has(self.names.parts[2][0])
 
     def _kernel(self, convolution, stage=0, block=0):
         name = self.prefix + convolution + self.names.arrays.kernel
@@ -217,17 +218,16 @@ class ResNet(Part):
 
 
 class Hybrid(Encoder):
-    """A vision transformer behind a ResNet, as timm names them."""
+    """A vision transformer behind a ResNet, as timm names them.
 
-    @classmethod
-    def find(cls, checkpoint):
-        """The encoder that the checkpoint holds, or `None`."""
-        found = super().find(checkpoint)
-        stem = ResNet.find(checkpoint)
-        if found is None or stem is None:
-            return None
-        found._stem = stem
-        return found
+    Args:
+        checkpoint, names, prefix: as for `Encoder`.
+        stem: `ResNet`.
+    """
+
+    def __init__(self, checkpoint, names, prefix, stem):
+        super().__init__(checkpoint, names, prefix)
+        self._stem = stem
 
     @functools.cached_property
     def _stride(self):
