@@ -4,10 +4,12 @@ import collections
 import dataclasses
 import functools
 import math
+import pathlib
 
 import numpy as np
 
 from keras_setr.classes import MaskValues
+from keras_setr.data.folder.label_source import LabelSource
 from keras_setr.data.folder.problems import too_few_classes
 from keras_setr.data.folder.problems import too_many_colors
 from keras_setr.data.folder.scan import MAX_COLORS
@@ -18,6 +20,7 @@ from keras_setr.files.images import load_mask
 from keras_setr.files.images import mask_to_labels
 
 
+@dataclasses.dataclass(eq=False)
 class FolderContents:
     """The pairs of a whole folder, and what reading them tells.
 
@@ -34,52 +37,27 @@ class FolderContents:
         scans: dict of `Pair` -> `PairScan` of files that were read already.
     """
 
-    def __init__(
-        self,
-        directory,
-        pairs,
-        labels,
-        image_format,
-        layout_problems=(),
-        notes=(),
-        scans=None,
-    ):
-        self.directory = directory
-        self.pairs = pairs
-        self.labels = labels
-        self.image_format = image_format
-        self.layout_problems = layout_problems
-        self.notes = notes
-        self._scans = {} if scans is None else scans
+    directory: pathlib.Path
+    pairs: tuple
+    labels: LabelSource
+    image_format: tuple
+    layout_problems: tuple = ()
+    notes: tuple = ()
+    scans: dict = dataclasses.field(default_factory=dict)
 
     def scan(self, pairs):
         """`PairScan` of `pairs`, each file read once, by several threads."""
-        new = [pair for pair in pairs if pair not in self._scans]
-        self._scans.update(zip(new, scan_pairs(new, *self.image_format)))
-        return [self._scans[pair] for pair in pairs]
+        new = [pair for pair in pairs if pair not in self.scans]
+        self.scans.update(zip(new, scan_pairs(new, *self.image_format)))
+        return [self.scans[pair] for pair in pairs]
 
     def without(self, pairs, notes):
         """The same without some pairs, and without problems of the layout."""
         left = tuple(pair for pair in self.pairs if pair not in pairs)
-        return self._changed(
-            pairs=left, layout_problems=(), notes=(*self.notes, *notes)
+        notes = (*self.notes, *notes)
+        return dataclasses.replace(
+            self, pairs=left, layout_problems=(), notes=notes
         )
-
-    def labelled(self, labels):
-        """The same under another `LabelSource`."""
-        return self._changed(labels=labels)
-
-    def _changed(self, **changes):
-        arguments = {
-            "directory": self.directory,
-            "pairs": self.pairs,
-            "labels": self.labels,
-            "image_format": self.image_format,
-            "layout_problems": self.layout_problems,
-            "notes": self.notes,
-            "scans": self._scans,
-        }
-        return FolderContents(**{**arguments, **changes})
 
     @property
     def found_num_classes(self):
@@ -150,8 +128,8 @@ class FolderContents:
 
     def _first_mask_is_rgb(self):
         pair = self.pairs[0]
-        if pair in self._scans:
-            return self._scans[pair].colors is not None
+        if pair in self.scans:
+            return self.scans[pair].colors is not None
         return load_mask(pair.mask).ndim == 3
 
     @property
@@ -211,7 +189,7 @@ class FolderContents:
 
     def was_read(self, pair):
         """Whether a scan has found both of its files to be whole."""
-        scan = self._scans.get(pair)
+        scan = self.scans.get(pair)
         return scan is not None and not scan.errors
 
     def raw_values(self):
@@ -246,7 +224,7 @@ class FolderContents:
 
     def image_sizes(self):
         """`(H, W)` of all images, or of a sample that has their median."""
-        if all(pair in self._scans for pair in self.pairs):
+        if all(pair in self.scans for pair in self.pairs):
             sizes = [scan.image_size for scan in self.scan(self.pairs)]
             return [size for size in sizes if size is not None]
         # Headers of some images, evenly spread, say enough of a median.

@@ -405,14 +405,13 @@ class SegmentationFolder(SegmentationSource):
         options = masks.folder_options()
         colors = options.pop("colors")
         part = self._part(self.pairs, self.training)
-        part._contents = self._contents.labelled(
-            dataclasses.replace(
-                labels,
-                rule=LabelRule(**options),
-                colors=colors,
-                num_classes=len(classes),
-            )
+        labels = dataclasses.replace(
+            labels,
+            rule=LabelRule(**options),
+            colors=colors,
+            num_classes=len(classes),
         )
+        part._contents = dataclasses.replace(self._contents, labels=labels)
         return part
 
     def _divided(self, pairs, drawn):
