@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(keras_setr.__file__).parent
 
 # Each part with what it may import besides itself, as parts or modules: the
 # facts of decoders and encoders name no dataset, and models may know them.
-GROUND = ("arguments", "opencv", "tables")
+GROUND = ("arguments", "arrays", "opencv", "tables")
 BOTTOM = (
     *GROUND,
     "classes",
@@ -31,6 +31,7 @@ BOTTOM = (
 )
 FLOORS = {
     "arguments": (),
+    "arrays": ("tables",),
     "opencv": (),
     "tables": (),
     "tensorflow_logs": (),
@@ -84,6 +85,7 @@ FLOORS = {
 WITHOUT_KERAS = (
     "app",
     "arguments",
+    "arrays",
     "classes",
     "confusion",
     "data",

@@ -17,6 +17,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
 from keras_setr.arguments import shown
+from keras_setr.arrays import ValueRange
 from keras_setr.classes import Classes
 from keras_setr.export.record import ExportRecord
 from keras_setr.export.sessions import images_like
@@ -29,7 +30,6 @@ from keras_setr.inference import ImageProgress
 from keras_setr.inference import Views
 from keras_setr.inference import Windowed
 from keras_setr.inference import sliding_window
-from keras_setr.inference.images import ValueRange
 from keras_setr.inference.images import as_given
 from keras_setr.inference.images import check_batch
 from keras_setr.inference.images import count_images

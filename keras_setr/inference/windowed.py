@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_setr.inference.images import ValueRange
+from keras_setr.arrays import ValueRange
 from keras_setr.inference.views import Views
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_setr import workers
-from keras_setr.models.verbs import inputs
+from keras_setr.arrays import in_tf_graph
 
 
 def batch_divisor(model):
@@ -110,7 +110,7 @@ def divide_batch(
 
 
 def _take(values, rows):
-    if inputs.in_tf_graph(values):
+    if in_tf_graph(values):
         import tensorflow as tf
 
         return tf.gather(values, rows)
@@ -122,7 +122,7 @@ def _holding(y, ignore_class):
     dtype = keras.backend.standardize_dtype(y.dtype)
     if np.can_cast(np.min_scalar_type(ignore_class), dtype):
         return y
-    if inputs.in_tf_graph(y):
+    if in_tf_graph(y):
         import tensorflow as tf
 
         return tf.cast(y, "int32")
@@ -130,7 +130,7 @@ def _holding(y, ignore_class):
 
 
 def _ignored(y, repeated, ignore_class):
-    if inputs.in_tf_graph(y):
+    if in_tf_graph(y):
         import tensorflow as tf
 
         shape = (-1,) + (1,) * (y.shape.rank - 1)

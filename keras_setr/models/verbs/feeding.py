@@ -17,10 +17,10 @@ import keras
 import numpy as np
 
 from keras_setr import workers
-from keras_setr.inference.images import gives_batches
-from keras_setr.inference.images import is_tf_dataset
-from keras_setr.inference.images import to_array
-from keras_setr.inference.images import unpack
+from keras_setr.arrays import gives_batches
+from keras_setr.arrays import is_tf_dataset
+from keras_setr.arrays import to_array
+from keras_setr.arrays import unpack
 from keras_setr.tables import counted
 
 

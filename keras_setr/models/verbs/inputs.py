@@ -1,25 +1,14 @@
 """What people hand to `fit` and `evaluate`, checked."""
 
-import sys
-
 import numpy as np
 
+from keras_setr.arrays import ValueRange
+from keras_setr.arrays import check_image
+from keras_setr.arrays import unpack
 from keras_setr.classes import allowed_labels
 from keras_setr.classes import check_labels
-from keras_setr.inference.images import ValueRange
-from keras_setr.inference.images import check_image
-from keras_setr.inference.images import unpack
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.losses import takes_one_hot
-
-
-def in_tf_graph(x):
-    """Whether `x` is a symbolic TensorFlow tensor, as inside tf.data."""
-    if "tensorflow" not in sys.modules:
-        return False
-    import tensorflow as tf
-
-    return tf.is_tensor(x) and not tf.executing_eagerly()
 
 
 def value_range_of(preprocessor):

@@ -3,9 +3,9 @@
 import keras_hub
 import numpy as np
 
-from keras_setr.inference.images import to_array
+from keras_setr.arrays import in_tf_graph
+from keras_setr.arrays import to_array
 from keras_setr.models.verbs import division
-from keras_setr.models.verbs import inputs
 
 
 def prepare(
@@ -24,7 +24,7 @@ def prepare(
     Returns:
         What the model is trained on: this worker's part of the batch.
     """
-    if inputs.in_tf_graph(x):
+    if in_tf_graph(x):
         if expected is not None:
             x = expected.check_in_graph(x, y)
     else:
@@ -55,7 +55,7 @@ def pixel_weights(y, sample_weight, class_weights):
     Returns:
         `(B, H, W)` float32, array or tensor as `y` came.
     """
-    if inputs.in_tf_graph(y):
+    if in_tf_graph(y):
         import tensorflow as xp
 
         take, minimum, shape = xp.gather, xp.minimum, y.shape
