@@ -144,8 +144,8 @@ def plan_model(model_class, layout, given):
         ValueError: where nothing tells the number of classes.
     """
     encoder = layout.encoder_arguments(given.encoder)
-    encoder_arguments, notes = _with_given(encoder, given.encoder)
     found = layout.model_arguments(given.model)
+    encoder_arguments, notes = _with_given(encoder, given.encoder)
     patch_size = encoder_arguments.get("patch_size")
     other_patches = patch_size != encoder.get("patch_size")
     if layout.model_class is not None and other_patches:

@@ -3,16 +3,29 @@
 import functools
 from typing import Any
 
-from keras_setr.checkpoints.layouts.decoders import DECODERS
+from keras_setr.checkpoints.layouts.baselines import MMSegmentationFCN
+from keras_setr.checkpoints.layouts.baselines import MMSegmentationFPN
+from keras_setr.checkpoints.layouts.decoders import Authors
+from keras_setr.checkpoints.layouts.decoders import MMSegmentation
 from keras_setr.checkpoints.layouts.encoders import Encoder
 from keras_setr.checkpoints.layouts.namings import ENCODERS
-from keras_setr.checkpoints.layouts.part import find
 from keras_setr.checkpoints.layouts.resnets import RESNETS
 from keras_setr.checkpoints.layouts.resnets import Hybrid
 from keras_setr.checkpoints.layouts.resnets import ResNet
 from keras_setr.checkpoints.tensors import Checkpoint
 from keras_setr.classes import Classes
 
+# By the tensors that a file with them has.
+DECODERS = {
+    (
+        "decode_head.conv_seg.weight",
+        "decode_head.up_convs.0.0.conv.weight",
+    ): MMSegmentation,
+    ("decode_head.convs.0.conv.weight",): MMSegmentationFCN,
+    ("decode_head.scale_heads.0.0.conv.weight",): MMSegmentationFPN,
+    ("decode_head.conv_0.weight",): Authors,
+    ("decode_head.mlahead.head2.0.weight",): Authors,
+}
 # How many keys a message shows of a checkpoint that nobody knows.
 _SHOWN = 5
 
@@ -122,7 +135,8 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
     Raises:
         ValueError: where no known naming fits.
     """
-    transformer, resnet = find(checkpoint, ENCODERS), find(checkpoint, RESNETS)
+    transformer = _find(checkpoint, ENCODERS)
+    resnet = _find(checkpoint, RESNETS)
     encoder: Encoder | ResNet
     if transformer and resnet:
         encoder = Hybrid(*transformer, ResNet(*resnet))
@@ -157,3 +171,22 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
     return Layout(
         checkpoint, encoder, decoder and decoder(checkpoint, encoder), classes
     )
+
+
+def _find(checkpoint, namings):
+    """Which of some namings a checkpoint has.
+
+    Args:
+        checkpoint: `Checkpoint`.
+        namings: records with `prefixes`, what files may have before every
+            name, and `signature`, the names that all have to be there. The
+            first that fits is taken.
+
+    Returns:
+        `(checkpoint, naming, prefix)`, or `None`.
+    """
+    for names in namings:
+        for prefix in names.prefixes:
+            if all(prefix + name in checkpoint for name in names.signature):
+                return checkpoint, names, prefix
+    return None

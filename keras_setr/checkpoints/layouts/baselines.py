@@ -6,7 +6,7 @@ import os
 import re
 from typing import NamedTuple
 
-from keras_setr.checkpoints.layouts.decoder import Decoder
+from keras_setr.checkpoints.layouts.decoders import Decoder
 from keras_setr.facts.baselines import FCN_D6
 from keras_setr.facts.baselines import FCN_D8
 

@@ -14,7 +14,6 @@ from keras_setr.arguments import pair
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import joined
 from keras_setr.checkpoints.layouts.namings import same
-from keras_setr.checkpoints.layouts.part import Part
 from keras_setr.checkpoints.transfer import TensorRule
 
 _NO_CLASS_TOKEN = "the model has no class token"
@@ -26,6 +25,29 @@ _ROTARY_SIZE = 224
 
 # Widths whose heads are not 64 wide: ViT-H, ViT-g and ViT-G have 16 heads.
 _UNUSUAL_HEADS = {1280: 16, 1408: 16, 1664: 16}
+
+
+class Part:
+    """An encoder, or what stands in front of one, in a checkpoint.
+
+    Args:
+        checkpoint: `Checkpoint`.
+        names: one of `namings`, under which it is there.
+        prefix: str. What the file has before every name.
+    """
+
+    def __init__(self, checkpoint, names, prefix):
+        self.checkpoint = checkpoint
+        self.names = names
+        self.prefix = prefix
+
+    @property
+    def ignored(self):
+        """`(pattern, reason)` of each tensor that is left out."""
+        prefix = re.escape(self.prefix)
+        patterns = [(prefix + p, reason) for p, reason in self.names.ignored]
+        # Some files keep the classifier beside the prefixed encoder.
+        return (*patterns, *self.names.ignored)
 
 
 class Encoder(Part):

@@ -9,11 +9,11 @@ import dataclasses
 import functools
 
 from keras_setr.checkpoints.layouts.encoders import Encoder
+from keras_setr.checkpoints.layouts.encoders import Part
 from keras_setr.checkpoints.layouts.namings import KERAS
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import Arrays
 from keras_setr.checkpoints.layouts.namings import same
-from keras_setr.checkpoints.layouts.part import Part
 from keras_setr.checkpoints.transfer import TensorRule
 
 _CUT = "the model is cut before this stage"

@@ -1,19 +1,17 @@
-"""What `fit` and `evaluate` do to a `SETRSegmenter`.
+"""What `fit` and `evaluate` do, each handed the model; Keras does the rest."""
 
-Each function is handed the model; Keras and KerasHub do the rest.
-"""
-
+import contextlib
 import functools
 import warnings
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_setr.models import keras_internals
 from keras_setr.models.verbs import feeding
 from keras_setr.models.verbs import preparing
 from keras_setr.models.verbs.inputs import Expected
-from keras_setr.models.verbs.runs import Run
 from keras_setr.optimizers import Decay
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
@@ -31,6 +29,106 @@ def refuse_folded(model):
             "batch norms are folded, its auxiliary heads gone. Train the "
             "model that it was made of, and call for_inference() again."
         )
+
+
+class Run:
+    """What one `fit` is going to do: `model.run` as long as it goes on.
+
+    Callbacks read it from `on_train_begin` on, when model, metrics and
+    optimizer are built and no batch was read.
+
+    Args:
+        data: `feeding.Data` of what was passed to `fit` as `x`.
+        validation: the same of what it validates on, or None.
+        callbacks: what was passed to `fit`, or None.
+        epochs: int. The epoch before which the run ends.
+        initial_epoch: int. The epoch that it starts in.
+        steps_per_epoch: int or None. As for `fit`.
+
+    Attributes:
+        epochs: as given.
+        callbacks: flat list.
+        steps_per_epoch: int, or None where `data` have no known length.
+        epoch: int. The epoch that it starts in.
+        step: int. The steps of that epoch that are done already.
+        steps: int. All steps that are done, which is the number of the batch
+            to start with.
+        last_checkpoint: path of the newest checkpoint, or None.
+        at_end: `contextlib.ExitStack` that is closed when the fit ends, by an
+            error too.
+    """
+
+    def __init__(
+        self,
+        data,
+        validation=None,
+        callbacks=None,
+        epochs=1,
+        initial_epoch=0,
+        steps_per_epoch=None,
+    ):
+        self._data = data
+        self._validation = validation
+        # Keras takes its own list of them as well.
+        callbacks = getattr(callbacks, "callbacks", callbacks or [])
+        self.callbacks = keras.tree.flatten(callbacks)
+        self.epochs = epochs
+        self.epoch = initial_epoch
+        self.step = self.steps = 0
+        self.last_checkpoint = None
+        self.at_end = contextlib.ExitStack()
+        # With fit(steps_per_epoch=..) Keras reads on where the last epoch
+        # ended, so that no epoch can be shorter than the others.
+        self._passes_are_epochs = steps_per_epoch is None
+        if steps_per_epoch is None:
+            steps_per_epoch = data.num_batches
+        self.steps_per_epoch = steps_per_epoch
+
+    @property
+    def starts_within_epochs(self):
+        """Whether an epoch can be started in its middle."""
+        return self._data.position is not None and self._passes_are_epochs
+
+    @property
+    def validation_images(self):
+        """The `(image, label)` behind validation batches, or None."""
+        position = self._validation and self._validation.position
+        return position and position.plan.source
+
+    @property
+    def batch_shape(self):
+        """`(B, H, W)` of a batch over all devices; None where not known."""
+        return self._data.batch_shape
+
+    @property
+    def batch_settings(self):
+        """What makes a batch what it is, as far as that is known."""
+        position = self._data.position
+        return position.plan.settings if position else {}
+
+    def steps_before(self, epoch):
+        """Steps from the start of the training to that of `epoch`."""
+        whole = (epoch - self.epoch) * self.steps_per_epoch
+        return self.steps - self.step + whole
+
+    def file_names(self, steps):
+        """The files of the batch after so many steps; None if not known."""
+        position = self._data.position
+        return position and position.plan.files(steps)
+
+    def start_at(self, model, epoch, step, steps):
+        """Start elsewhere, as a callback may decide in `on_train_begin`.
+
+        Args:
+            model: the model that is fitted.
+            epoch, step, steps: the attributes.
+        """
+        self.epoch, self.step, self.steps = epoch, step, steps
+        keras_internals.start_in_epoch(model, epoch)
+        self._data.seek(epoch, steps)
+        if step:
+            # The first epoch is shorter than Keras was told.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
 
 
 def fit(
@@ -53,7 +151,7 @@ def fit(
 ):
     """`SETRSegmenter.fit`; see there."""
     expected = Expected(model, needs_labels=True)
-    class_weights = preparing.class_weights_of(model, class_weight)
+    class_weights = class_weights_of(model, class_weight)
     data = feeding.resolve(x, y, sample_weight, batch_size)
     if validation_split:
         if validation_data is not None or not isinstance(data, feeding.Arrays):
@@ -128,12 +226,41 @@ def single_batch(model, x, y, sample_weight, class_weight, needs_labels=True):
         y,
         sample_weight,
         expected=Expected(model, needs_labels),
-        class_weights=preparing.class_weights_of(model, class_weight),
+        class_weights=class_weights_of(model, class_weight),
     )
     return keras.tree.map_structure(
         lambda part: part if part is None else ops.convert_to_tensor(part),
         keras.utils.unpack_x_y_sample_weight(batch),
     )
+
+
+def class_weights_of(model, class_weight):
+    """`fit(class_weight=..)` as a `(K,)` float32 array, or None.
+
+    Args:
+        model: `SETRSegmenter`.
+        class_weight: dict from classes to weights, 1 for the others; or a
+            sequence of K.
+    """
+    if class_weight is None:
+        return None
+    count = model.num_classes
+    weights = np.ones(count, "float32")
+    if isinstance(class_weight, dict):
+        if outside := [k for k in class_weight if not 0 <= k < count]:
+            raise ValueError(
+                "class_weight must weigh classes of the model, 0.."
+                f"{count - 1}. Received: {outside}."
+            )
+        weights[list(class_weight)] = list(class_weight.values())
+    elif len(class_weight) != count:
+        raise ValueError(
+            "class_weight must hold one weight per class, "
+            f"num_classes={count}. Received: {len(class_weight)}."
+        )
+    else:
+        weights[:] = class_weight
+    return weights
 
 
 def _check_trainable(model):

@@ -79,32 +79,3 @@ def pixel_weights(y, sample_weight, class_weights):
     if len(sample_weight.shape) == 4:
         sample_weight = sample_weight[..., 0]
     return weights * sample_weight
-
-
-def class_weights_of(model, class_weight):
-    """`fit(class_weight=..)` as a `(K,)` float32 array, or None.
-
-    Args:
-        model: `SETRSegmenter`.
-        class_weight: dict from classes to weights, 1 for the others; or a
-            sequence of K.
-    """
-    if class_weight is None:
-        return None
-    count = model.num_classes
-    weights = np.ones(count, "float32")
-    if isinstance(class_weight, dict):
-        if outside := [k for k in class_weight if not 0 <= k < count]:
-            raise ValueError(
-                "class_weight must weigh classes of the model, 0.."
-                f"{count - 1}. Received: {outside}."
-            )
-        weights[list(class_weight)] = list(class_weight.values())
-    elif len(class_weight) != count:
-        raise ValueError(
-            "class_weight must hold one weight per class, "
-            f"num_classes={count}. Received: {len(class_weight)}."
-        )
-    else:
-        weights[:] = class_weight
-    return weights

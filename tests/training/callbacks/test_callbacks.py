@@ -15,7 +15,7 @@ from PIL import Image
 import keras_setr as ks
 from keras_setr.models import keras_internals
 from keras_setr.models.verbs import feeding
-from keras_setr.models.verbs.runs import Run
+from keras_setr.models.verbs.fitting import Run
 from tests import tiny
 from tests.training import tiny_run
 
