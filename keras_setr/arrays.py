@@ -52,6 +52,13 @@ def to_array(x, name="x"):
         ) from None
 
 
+def differ(one, other):
+    """Whether two shapes have other sides where both are known."""
+    return any(
+        a is not None and b is not None and a != b for a, b in zip(one, other)
+    )
+
+
 def unpack(batch):
     """`(x, y, sample_weight)` of a batch in any form; None for what it lacks.
 

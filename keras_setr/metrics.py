@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_setr.arguments import checked
+from keras_setr.arrays import differ
 from keras_setr.confusion import RULES
 from keras_setr.confusion import ConfusionMatrix
 from keras_setr.confusion import mean_accuracy
@@ -115,10 +116,7 @@ class _ConfusionMetric(keras.metrics.Metric):
         if (
             len(y_true.shape) != 3
             or len(y_pred.shape) != 3
-            or any(
-                a is not None and b is not None and a != b
-                for a, b in zip(y_true.shape, y_pred.shape)
-            )
+            or differ(y_true.shape, y_pred.shape)
         ):
             raise ValueError(
                 f"{type(self).__name__}(num_classes={self.num_classes}) "

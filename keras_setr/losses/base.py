@@ -12,6 +12,7 @@ from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
+from keras_setr.arrays import differ
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.tables import counted
@@ -136,10 +137,7 @@ class PixelLoss(keras.losses.Loss):
         if (
             len(labels.shape) != 3
             or len(logits.shape) != 4
-            or any(
-                a is not None and b is not None and a != b
-                for a, b in zip(labels.shape, logits.shape)
-            )
+            or differ(labels.shape, logits.shape)
         ):
             raise ValueError(
                 f"{type(self).__name__} takes y_true (B, H, W) or (B, H, W, "

@@ -180,13 +180,9 @@ class Data:
     def _feed(self, prepare, again):
         return _Fed(self, prepare)
 
-    # For `_Fed`.
+    # As of a `PyDataset`, where it is fed by the numbers of its batches.
 
-    @property
-    def length_of_next_pass(self):
-        return self.num_batches
-
-    def batch(self, index):
+    def __getitem__(self, index):
         raise NotImplementedError
 
     def on_epoch_begin(self):
@@ -246,7 +242,7 @@ class Arrays(Data):
             Arrays(*self._rows(slice(first, None))),
         )
 
-    def batch(self, index):
+    def __getitem__(self, index):
         # With fit(steps_per_epoch=..) a pass is longer than an epoch.
         if index == 0 and self._seed is not None:
             rng = np.random.default_rng((self._seed, self._epoch))
@@ -314,28 +310,10 @@ class KerasDataset(Data):
     def keras_shuffles(self):
         return self.num_batches is not None
 
-    @property
-    def length_of_next_pass(self):
-        # Batches of `keras_setr.data` may begin in the middle of one.
-        return self.given.num_batches
-
-    def batch(self, index):
-        return self.given[index]
-
-    def on_epoch_begin(self):
-        self.given.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.given.on_epoch_end()
-
     def _feed(self, prepare, again):
         # Its processes become threads: what prepares belongs to a model.
-        return _Fed(
-            self,
-            prepare,
-            workers=self.given.workers,
-            max_queue_size=self.given.max_queue_size,
-        )
+        options = {"max_queue_size": self.given.max_queue_size}
+        return _Fed(self.given, prepare, workers=self.given.workers, **options)
 
 
 class Passes(Data):
@@ -344,7 +322,7 @@ class Passes(Data):
     Such are torch's loaders and Grain's datasets.
     """
 
-    def batch(self, index):
+    def __getitem__(self, index):
         # Keras asks in order, and begins each pass with 0.
         if index == 0:
             self._iterator = iter(self.given)
@@ -379,25 +357,26 @@ class _Fed(keras.utils.PyDataset):
     """Batches by their numbers, each passed through a function.
 
     Args:
-        data: `Data`.
+        dataset: `Data`, or another `PyDataset`.
         prepare: callable from a batch to what Keras takes.
         **options: of `keras.utils.PyDataset`.
     """
 
-    def __init__(self, data, prepare, **options):
+    def __init__(self, dataset, prepare, **options):
         super().__init__(**options)
-        self._data = data
         self._prepare = prepare
+        self._dataset = dataset
 
     @property
     def num_batches(self):
-        return self._data.length_of_next_pass
+        # In the first pass it may be another than later.
+        return self._dataset.num_batches
 
     def __getitem__(self, index):
-        return self._prepare(self._data.batch(index))
+        return self._prepare(self._dataset[index])
 
     def on_epoch_begin(self):
-        self._data.on_epoch_begin()
+        self._dataset.on_epoch_begin()
 
     def on_epoch_end(self):
-        self._data.on_epoch_end()
+        self._dataset.on_epoch_end()

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_setr.arrays import ValueRange
 from keras_setr.arrays import check_image
+from keras_setr.arrays import differ
 from keras_setr.arrays import unpack
 from keras_setr.classes import allowed_labels
 from keras_setr.classes import check_labels
@@ -101,9 +102,7 @@ class Expected:
             way: str. How to come by the right size.
         """
         check_multiple_of_patch(*size, self.size_multiple)
-        if None in size or all(
-            own in (None, given) for own, given in zip(self.size, size)
-        ):
+        if None in size or not differ(self.size, size):
             return
         raise ValueError(
             f"The data holds images of {size[0]} x {size[1]}, but the model "
@@ -177,10 +176,7 @@ class Expected:
         one_hot = labels_shape[-1:] == (self.num_classes,)
         if len(labels_shape) == 4 and one_hot and not self.one_hot:
             self._check_one_hot(np.empty(labels_shape[1:]), "y")
-        known = zip(shape[:3], labels_shape)
-        if len(labels_shape) not in (3, 4) or any(
-            None not in pair and pair[0] != pair[1] for pair in known
-        ):
+        if len(labels_shape) not in (3, 4) or differ(shape[:3], labels_shape):
             raise ValueError(
                 "A dataset must give one label per pixel, (batch, height, "
                 f"width). Received: labels of shape {labels_shape} with "
