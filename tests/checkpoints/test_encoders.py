@@ -10,7 +10,11 @@ import pytest
 import safetensors.numpy
 
 import keras_setr as ks
+from keras_setr.checkpoints import Checkpoint
 from keras_setr.checkpoints import tensors
+from keras_setr.checkpoints.layouts import find_naming
+from keras_setr.checkpoints.layouts.namings import ENCODERS
+from keras_setr.checkpoints.layouts.resnets import RESNETS
 from tests import tiny
 from tests.checkpoints import reference as ref
 
@@ -382,3 +386,13 @@ def test_a_table_of_safetensors_that_cannot_be_is_named(
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
     with pytest.raises(ValueError, match=f"vit.safetensors .*{message}"):
         ks.SETRBackbone.from_preset(str(path), num_heads=2)
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize("names", (*ENCODERS, *RESNETS), ids=lambda n: n.name)
+def test_each_naming_is_found_by_its_signature(names):
+    namings = ENCODERS if names in ENCODERS else RESNETS
+    for prefix in names.prefixes:
+        tensors = dict.fromkeys(prefix + name for name in names.signature)
+        file = Checkpoint("file", tensors)
+        assert find_naming(file, namings) == (file, names, prefix)

@@ -135,8 +135,8 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
     Raises:
         ValueError: where no known naming fits.
     """
-    transformer = _find(checkpoint, ENCODERS)
-    resnet = _find(checkpoint, RESNETS)
+    transformer = find_naming(checkpoint, ENCODERS)
+    resnet = find_naming(checkpoint, RESNETS)
     encoder: Encoder | ResNet
     if transformer and resnet:
         encoder = Hybrid(*transformer, ResNet(*resnet))
@@ -173,7 +173,7 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
     )
 
 
-def _find(checkpoint, namings):
+def find_naming(checkpoint, namings):
     """Which of some namings a checkpoint has.
 
     Args:
