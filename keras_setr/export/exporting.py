@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_setr.arguments import shown
+from keras_setr.arrays import check_image
 from keras_setr.classes import Classes
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
@@ -36,7 +37,6 @@ from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import written_whole
 from keras_setr.inference import Views
 from keras_setr.inference import resize_to
-from keras_setr.inference.images import check_image
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.on_cpu import plain_operations
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from keras_setr import workers
+from keras_setr.arrays import check_image
 from keras_setr.inference import ImageProgress
 from keras_setr.inference import ahead
 from keras_setr.inference.blending import Blend
 from keras_setr.inference.blending import MeanOfViews
-from keras_setr.inference.images import check_image
 from keras_setr.rasters.adapters import is_no_data
 from keras_setr.rasters.adapters import read
 from keras_setr.rasters.bands import Bands
