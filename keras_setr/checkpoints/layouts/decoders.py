@@ -36,6 +36,7 @@ def batch_norm(target, source):
 class Decoder:
     """One of the two codes' decoders in a checkpoint."""
 
+    name: str
     ignored: tuple = (COUNTER,)
 
     def __init__(self, checkpoint, encoder):

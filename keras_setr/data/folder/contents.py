@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,8 +33,8 @@ class FolderContents:
         pairs: tuple of `Pair`.
         labels: `LabelSource`.
         image_format: `(channels, dtype)` of the images.
-        layout_problems: tuple of str, about files that belong to no pair.
-        notes: tuple of str, about files that were left out as asked for.
+        layout_problems: sequence of str, about files that belong to no pair.
+        notes: sequence of str, about files that were left out as asked for.
         scans: dict of `Pair` -> `PairScan` of files that were read already.
     """
 
@@ -41,8 +42,8 @@ class FolderContents:
     pairs: tuple
     labels: LabelSource
     image_format: tuple
-    layout_problems: tuple = ()
-    notes: tuple = ()
+    layout_problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
     scans: dict = dataclasses.field(default_factory=dict)
 
     def scan(self, pairs):
