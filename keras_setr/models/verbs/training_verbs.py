@@ -27,11 +27,13 @@ from keras_setr.models.verbs.averages import WeightAverages
 
 
 def _callbacks(value):
-    listed = getattr(value, "callbacks", value)
-    for callback in keras.tree.flatten(listed):
+    # `[ks.callbacks(..), another]` is a list in a list, which Keras meets at
+    # the first batch.
+    listed = keras.tree.flatten(getattr(value, "callbacks", value))
+    for callback in listed:
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError
-    return value
+    return value if hasattr(value, "callbacks") else listed
 
 
 CALLBACKS = Rule("a keras.callbacks.Callback or a list of them", _callbacks)

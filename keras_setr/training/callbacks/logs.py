@@ -76,11 +76,7 @@ class CSVLog(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._rows is None:
-            self._rows = [
-                row
-                for row in _read_rows(self.path)
-                if int(row["epoch"]) < epoch
-            ]
+            self._rows = _rows_before(epoch, self.path)
 
     def on_epoch_end(self, epoch, logs=None):
         self._rows.append({"epoch": epoch, **(logs or {})})
@@ -95,11 +91,19 @@ class CSVLog(keras.callbacks.Callback):
                 partial.write_text(text.getvalue(), encoding="utf-8")
 
 
-def _read_rows(path):
+def _rows_before(epoch, path):
+    """The rows of a log that are not written again."""
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            return [row for row in rows if int(row["epoch"]) < epoch]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ValueError(
+            f"{path} must be a log of CSVLog, with its epoch in each row. "
+            f"Received: {error!r}. Move it away, and a new one begins."
+        ) from error
 
 
 def tensorboard(directory):

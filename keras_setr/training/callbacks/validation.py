@@ -3,6 +3,7 @@
 import math
 import os
 import pathlib
+import warnings
 from typing import Any
 
 import keras
@@ -181,6 +182,9 @@ class BestWeights(keras.callbacks.Callback):
 
     Attributes:
         best: float or None.
+
+    Warns:
+        UserWarning: no epoch had what is monitored.
     """
 
     @checked(path=path(), monitor=string(), mode=choice("max", "min"))
@@ -201,6 +205,19 @@ class BestWeights(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.best = None
+        self._seen = set()
+
+    def on_train_end(self, logs=None):
+        if self.best is not None or self.monitor in self._seen:
+            return
+        # Of the default nobody spoke who does not validate.
+        validated = any(name.startswith("val_") for name in self._seen)
+        if validated or (self._seen and self.monitor != "val_mean_iou"):
+            warnings.warn(
+                f"{self.path} holds no best weights of this training, as no "
+                f"epoch had {self.monitor!r}. Received: {sorted(self._seen)}.",
+                stacklevel=2,
+            )
 
     def get_state(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -209,6 +226,7 @@ class BestWeights(keras.callbacks.Callback):
         self.best = state["best"]
 
     def on_epoch_end(self, epoch, logs=None):
+        self._seen.update(logs or {})
         score = (logs or {}).get(self.monitor)
         if score is None or not self._is_better(score):
             return

@@ -15,6 +15,7 @@ from keras import ops
 
 import keras_setr as ks
 from keras_setr.models.verbs import preparing
+from keras_setr.models.verbs.training_verbs import CALLBACKS
 from keras_setr.optimizers import schedule_of
 from tests import tiny
 
@@ -760,3 +761,14 @@ def test_an_error_in_the_first_batch_leaves_the_weights(still):
             verb(iter([(X[:2], np.full((2, 16, 24), 9))]), verbose=0)
         for variable, value in zip(still.trainable_variables, before):
             np.testing.assert_array_equal(array(variable), value)
+
+
+@pytest.mark.no_backend
+def test_lists_of_callbacks_may_lie_in_each_other():
+    one, two = keras.callbacks.Callback(), keras.callbacks.Callback()
+    assert CALLBACKS.take(one) == [one]
+    assert CALLBACKS.take([[one], two]) == [one, two]
+    both = keras.callbacks.CallbackList([one, two])
+    assert CALLBACKS.take(both) is both
+    with pytest.raises(TypeError):
+        CALLBACKS.take([[one], "another"])

@@ -321,3 +321,37 @@ def test_the_callbacks_come_in_the_order_in_which_they_need_each_other():
 def test_wrong_options_are_named_before_the_training(error, options, message):
     with pytest.raises(error, match=message):
         ks.callbacks("run", **options)
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"loss\n1\n", b"epoch\nx\n"])
+def test_a_log_that_is_none_is_named(tmp_path, content):
+    path = tmp_path / "log.csv"
+    path.write_bytes(content + b"\n")
+    log = ks.training.CSVLog(path)
+    log.on_train_begin()
+    with pytest.raises(ValueError, match="log.csv must be a log of CSVLog"):
+        log.on_epoch_begin(1)
+
+
+@pytest.mark.no_backend
+@pytest.mark.parametrize(
+    "monitor, found", [("val_miou", ["loss"]), ("val_mean_iou", ["val_loss"])]
+)
+def test_best_weights_that_no_epoch_has_are_told(tmp_path, monitor, found):
+    path = tmp_path / "best.weights.h5"
+    best = ks.training.BestWeights(path, monitor)
+    best.on_train_begin()
+    best.on_epoch_end(0, dict.fromkeys(found, 1.0))
+    with pytest.warns(UserWarning, match=f"no best.*{monitor}.*{found[0]}"):
+        best.on_train_end()
+
+
+@pytest.mark.no_backend
+def test_a_training_without_validation_needs_no_best_weights(tmp_path):
+    best = ks.training.BestWeights(tmp_path / "best.weights.h5")
+    best.on_train_begin()
+    best.on_epoch_end(0, {"loss": 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        best.on_train_end()
