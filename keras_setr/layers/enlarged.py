@@ -77,7 +77,7 @@ def _pays(x, kernel):
 
 
 def _products_first(x, kernel, factor):
-    _, height, width, channels = x.shape
+    _, height, width, _ = x.shape
     side, _, _, filters = kernel.shape
     size = factor * height, factor * width
     rows = _weights(height, factor, side)
@@ -85,8 +85,7 @@ def _products_first(x, kernel, factor):
     columns = _weights(width, factor, side).reshape(size[1], -1)
 
     @ops.custom_gradient
-    def compute(x, kernel):
-        kernels = [_matrix(kernel, t) for t in range(side)]
+    def compute(x, *kernels):
         maps = []
         for matrix in kernels:
             y = _products(x, matrix)  # (B, h, w, s * D)
@@ -99,23 +98,19 @@ def _products_first(x, kernel, factor):
             if upstream is None:
                 (upstream,) = args
             upstream = ops.reshape(upstream, (-1, size[0], size[1] * filters))
-            by_x, by_kernel = 0, []
+            by_x, by_kernels = 0, []
             for weights, matrix in zip(rows, kernels):
                 y = _sum_of_products([weights.T], [upstream])
                 y = ops.reshape(y, (-1, size[1], filters))
                 y = _sum_of_products([columns.T], [y])  # (B * h, w * s, D)
                 y = ops.reshape(y, (-1, height, width, side * filters))
                 by_x += _products(y, ops.transpose(matrix))
-                by_kernel.append(_gradient_by_matrix(x, y))
-            by_kernel = ops.reshape(
-                ops.stack(by_kernel), (side, channels, side, filters)
-            )
-            by_kernel = ops.transpose(by_kernel, (0, 2, 1, 3))
-            return by_x, by_kernel
+                by_kernels.append(_gradient_by_matrix(x, y))
+            return by_x, *by_kernels
 
         return ops.reshape(y, (-1, *size, filters)), gradients
 
-    return compute(x, kernel)
+    return compute(x, *(_matrix(kernel, row) for row in range(side)))
 
 
 def _matrix(kernel, row):

@@ -110,6 +110,7 @@ class SETRSegmenter(PredictionVerbs):
         ignore_class: int | None,
         folded: bool = False,
         align_corners: bool = False,
+        left_to_resize: int = 1,
         **kwargs: Any,
     ) -> None:
         if preprocessor == "auto":
@@ -146,7 +147,9 @@ class SETRSegmenter(PredictionVerbs):
         self.auxiliary_weight = auxiliary_weight
         self.ignore_class = ignore_class
         self.dtype_policy = backbone.dtype_policy
-        self._predictor = prediction.Predictor(self, head_logits, resize)
+        self._predictor = prediction.Predictor(
+            self, head_logits, resize, left_to_resize
+        )
         self.compile()
         self.folded = folded  # from here on it refuses to compile
         keras_internals.register_parameters(self)

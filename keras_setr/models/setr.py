@@ -130,6 +130,7 @@ class _UpsamplingSegmenter(SETRSegmenter):
             return head(backbone.features[layer])
 
         main = upsampling, kernel_size, filters
+        left = _left_to_resize(upsampling, backbone.patch_size)
         auxiliary = (
             auxiliary_upsampling,
             auxiliary_kernel_size,
@@ -148,6 +149,7 @@ class _UpsamplingSegmenter(SETRSegmenter):
             auxiliary_weight=auxiliary_weight,
             ignore_class=ignore_class,
             folded=folded,
+            left_to_resize=math.prod(upsampling) // math.prod(left),
             **kwargs,
         )
 

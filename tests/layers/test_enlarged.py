@@ -36,9 +36,10 @@ def convolved(x, kernel, upstream, factor):
     if backend == "tensorflow":
         import tensorflow as tf
 
-        x, kernel = tf.constant(x), tf.constant(kernel)
+        # Keras hands variables on as they are.
+        x, kernel = tf.constant(x), tf.Variable(kernel)
         with tf.GradientTape() as tape:
-            tape.watch((x, kernel))
+            tape.watch(x)
             y = run(x, kernel)
         return y, *tape.gradient(y, (x, kernel), upstream)
     import torch

@@ -21,6 +21,7 @@ from keras_setr.inference.images import refuse_single
 from keras_setr.inference.images import stack
 from keras_setr.inference.on_device import Blending
 from keras_setr.layers.embedding import check_multiple_of_patch
+from keras_setr.layers.resampling import upsample_bilinear
 from keras_setr.models.verbs import inputs
 from keras_setr.models.verbs.division import batch_divisor
 from keras_setr.models.verbs.forward import compile_forward
@@ -43,12 +44,15 @@ class Predictor:
         logits: symbolic `(B, h, w, K)`, those of the model's head at its own
             resolution.
         resize: `ResizeLogits`, which brings them to the images' size.
+        left_to_resize: int. Factor by which the published head enlarges them
+            further.
     """
 
-    def __init__(self, model, logits, resize):
+    def __init__(self, model, logits, resize, left_to_resize=1):
         self._model = model
         self._logits = logits
         self._resize = resize
+        self._left_to_resize = left_to_resize
         self._form = model.backbone.form
         self._forward = self._forward_small = self._blending = None
 
@@ -248,7 +252,7 @@ class Predictor:
         return np.stack([inference.resize_to(one, size) for one in logits])
 
     def _free_logits(self):
-        """The head's logits at its own resolution, for any image size."""
+        """The published head's logits, for any image size."""
         backbone = self._model.backbone
         model = keras.Model(backbone.input, self._logits)
         if None not in backbone.image_shape:
@@ -264,7 +268,8 @@ class Predictor:
             logits = model(images, training=False)
             if self._resize.align_corners:  # which `resize_to` cannot
                 return self._resize(logits, images)
-            return ops.cast(logits, "float32")
+            logits = ops.cast(logits, "float32")
+            return upsample_bilinear(logits, self._left_to_resize)
 
         return free_logits
 

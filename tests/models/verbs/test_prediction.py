@@ -210,6 +210,31 @@ def test_mmsegmentations_small_images_are_padded_to_whole_patches(
     )
 
 
+@pytest.mark.parametrize("image_shape", ((16, 24, 3), (None, None, 3)))
+def test_small_images_of_a_head_that_ends_at_the_pixels_are_resized_twice(
+    image_shape,
+):
+    # As mmsegmentation's PUP, whose last doubling is left to the resize.
+    model = tiny.build("pup", image_shape, upsampling=(2, 2, 2))
+    tiny.set_weights_by_path(model)
+    (image,) = tiny.images(1, (8, 19))
+    normalised = model.preprocessor(image[None].astype("float32"))
+    padded = np.pad(
+        ops.convert_to_numpy(normalised), ((0, 0), (0, 0), (0, 5), (0, 0))
+    )
+    free = tiny.build("pup", (None, None, 3), upsampling=(2, 2, 2))
+    free.set_weights(model.get_weights())
+    logits = tiny.outputs(free, padded)  # (1, 8, 24, K)
+    expected = ops.image.resize(logits, (8, 19), "bilinear")
+    np.testing.assert_allclose(
+        model.segment(
+            image, "logits", protocol="mmsegmentation", window_size=(16, 24)
+        ),
+        ops.convert_to_numpy(expected)[0],
+        atol=1e-4,
+    )
+
+
 @pytest.mark.no_backend
 @pytest.mark.parametrize(
     "options, zero",
