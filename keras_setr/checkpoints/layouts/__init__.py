@@ -139,7 +139,7 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
     resnet = find_naming(checkpoint, RESNETS)
     encoder: Encoder | ResNet
     if transformer and resnet:
-        encoder = Hybrid(*transformer, stem=ResNet(*resnet))
+        encoder = Hybrid(ResNet(*resnet), *transformer)
     elif transformer:
         encoder = Encoder(*transformer)
     elif resnet:

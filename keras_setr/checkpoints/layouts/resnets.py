@@ -221,11 +221,11 @@ class Hybrid(Encoder):
     """A vision transformer behind a ResNet, as timm names them.
 
     Args:
-        checkpoint, names, prefix: as for `Encoder`.
         stem: `ResNet`.
+        checkpoint, names, prefix: as for `Encoder`.
     """
 
-    def __init__(self, checkpoint, names, prefix, stem):
+    def __init__(self, stem, checkpoint, names, prefix):
         super().__init__(checkpoint, names, prefix)
         self._stem = stem
 
