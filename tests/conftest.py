@@ -142,6 +142,24 @@ def clear_compiled():
         enough = max(enough, held() + 2**28)
 
 
+@pytest.fixture
+def uncompiled():
+    """TensorFlow's functions are run as they stand: tracing takes longer.
+
+    For tests of what they compute. Those of data sets are traced all the same.
+    """
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(autouse=True)
 def fresh_state():
     """The same random weights and no policy left over from another test."""

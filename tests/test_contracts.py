@@ -18,6 +18,8 @@ from keras_setr.models import baseline_heads
 from keras_setr.models import heads
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:

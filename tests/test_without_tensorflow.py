@@ -33,7 +33,7 @@ ks.data.StreetScenes(num_scenes=4, image_size=(64, 96)).write("scenes")
 folder = ks.data.SegmentationFolder("scenes")
 train, val = folder.split(0.5, seed=0)
 backbone = ks.SETRBackbone(
-    num_layers=2, hidden_dim=16, num_heads=2, image_shape=(64, 96, 3)
+    num_layers=1, hidden_dim=16, num_heads=2, image_shape=(64, 96, 3)
 )
 model = ks.SETRNaive(
     backbone, folder.num_classes, auxiliary_layers=(), filters=8

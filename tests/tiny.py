@@ -116,6 +116,12 @@ def build(
     return MODELS[name](backbone, **options)
 
 
+def shallow(name, image_shape=(16, 24, 3), **options):
+    """Of one layer, or two where a decoder adds them up."""
+    num_layers = 2 if name == "mla" else 1
+    return build(name, image_shape, num_layers=num_layers, **options)
+
+
 def smallest(**options):
     """One layer and one head: for what goes on around a model."""
     return ks.SETRNaive(

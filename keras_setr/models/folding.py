@@ -44,8 +44,10 @@ def fold(model):
         folded = type(model)(type(backbone)(**encoder), **arguments)
     for variable in folded.weights:
         if keras.backend.is_float_dtype(variable.dtype):  # no dropout's seed
-            # JAX would share it, and lose it to the original's next step.
-            variable.assign(ops.copy(values[variable.path]))
+            # JAX would share it, and lose it to the original's next step. On
+            # the host, for else it compiles a copy of each shape.
+            value = ops.convert_to_numpy(values[variable.path])
+            variable.assign(np.array(value))
     return folded
 
 

@@ -1,5 +1,7 @@
 """`for_inference`: the same outputs, without what training needs."""
 
+import functools
+
 import keras
 import keras_hub
 import numpy as np
@@ -9,6 +11,7 @@ import keras_setr as ks
 from keras_setr.models.costs import cost_of
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
 every_model = pytest.mark.parametrize("name", tiny.MODELS)
 
 # Where images are normalised before a convolution that pads them.
@@ -29,7 +32,19 @@ def with_statistics(model):
 
 
 def trained(name, **options):
-    return with_statistics(tiny.build(name, **options))
+    return with_statistics(tiny.shallow(name, **options))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Name -> a model and the folded one; neither is changed."""
+
+    @functools.cache
+    def build(name):
+        model = trained(name, classes=ks.Classes(list("abcde")))
+        return model, model.for_inference()
+
+    return build
 
 
 def predicted(model, x=None):
@@ -58,9 +73,8 @@ def batch_norms(model):
 
 
 @every_model
-def test_a_folded_model_gives_the_same_with_less(name):
-    model = trained(name, classes=ks.Classes(["a", "b", "c", "d", "e"]))
-    folded = model.for_inference()
+def test_a_folded_model_gives_the_same_with_less(name, pair):
+    model, folded = pair(name)
     assert type(folded) is type(model) and folded.classes == model.classes
     assert_same(folded, model)
     assert not batch_norms(folded) and batch_norms(model)
@@ -76,11 +90,10 @@ def test_a_folded_model_gives_the_same_with_less(name):
 
 
 @pytest.mark.parametrize("name", ("pup", "fcn"))
-def test_images_of_other_sizes_are_cut_into_windows_as_before(name):
-    model = trained(name)
+def test_images_of_other_sizes_are_cut_into_windows_as_before(name, pair):
+    model, folded = pair(name)
     image = tiny.images(1, (20, 40))[0]
     small = tiny.images(1, (10, 14))[0]
-    folded = model.for_inference()
     for x, options in (
         (image, {"scales": (0.75, 1.0), "flip": True}),
         (small, {"window_size": (16, 24)}),
@@ -92,8 +105,8 @@ def test_images_of_other_sizes_are_cut_into_windows_as_before(name):
 
 @pytest.mark.parametrize("form", ("keras", "preset"))
 @pytest.mark.parametrize("name", ("mla", "hybrid"))
-def test_a_folded_model_is_saved_and_loaded(name, form, tmp_path):
-    folded = trained(name).for_inference()
+def test_a_folded_model_is_saved_and_loaded(name, form, pair, tmp_path):
+    _, folded = pair(name)
     if form == "keras":
         folded.save(tmp_path / "model.keras")
         loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -106,9 +119,8 @@ def test_a_folded_model_is_saved_and_loaded(name, form, tmp_path):
         loaded.fit(tiny.images(), tiny.labels())
 
 
-def test_a_folded_model_is_evaluated_and_not_trained():
-    model = trained("naive")
-    folded = model.for_inference()
+def test_a_folded_model_is_evaluated_and_not_trained(pair):
+    model, folded = pair("naive")
     x, y = tiny.images(), tiny.labels()
     expected = model.evaluate(x, y, verbose=0)
     np.testing.assert_allclose(
@@ -134,9 +146,8 @@ def test_what_the_original_learns_does_not_reach_the_folded_one():
 
 
 @pytest.mark.parametrize("name", ("pup", "hybrid"))
-def test_a_call_takes_images_as_they_are_where_patches_normalise(name):
-    model = trained(name)
-    folded = model.for_inference()
+def test_a_call_takes_images_as_they_are_where_patches_normalise(name, pair):
+    model, folded = pair(name)
     x = tiny.images()
     raw = model.preprocessor(x) if name in ON_RESNETS else x
     actual = keras.ops.convert_to_numpy(tiny.outputs(folded, raw))
@@ -155,7 +166,7 @@ def test_a_preprocessor_of_ones_own_stays():
 
 
 def test_patches_without_bias_get_the_one_of_the_normalisation():
-    backbone = tiny.backbone(use_patch_bias=False)
+    backbone = tiny.backbone(use_patch_bias=False, num_layers=1)
     model = with_statistics(tiny.MODELS["naive"](backbone))
     folded = model.for_inference()
     assert folded.backbone.use_patch_bias
@@ -167,7 +178,7 @@ def test_images_of_16_bits_and_four_channels_are_folded_too():
         mean=(9000.0, 8000.0, 7000.0, 2.0), std=(4000.0, 3000.0, 2000.0, 1.0)
     )
     model = tiny.MODELS["pup"](
-        tiny.backbone((16, 24, 4)),
+        tiny.backbone((16, 24, 4), num_layers=1),
         preprocessor=ks.SETRImageSegmenterPreprocessor(converter),
     )
     with_statistics(model)
@@ -180,7 +191,8 @@ def test_images_of_16_bits_and_four_channels_are_folded_too():
 
 def test_group_norm_stays():
     stem = {**tiny.HYBRID["stem"], "norm": "group"}
-    model = with_statistics(tiny.MODELS["naive"](tiny.backbone(stem=stem)))
+    backbone = tiny.backbone(stem=stem, num_layers=1)
+    model = with_statistics(tiny.MODELS["naive"](backbone))
     folded = model.for_inference()
     assert folded.backbone.stem.norm == "group"
     assert_same(folded, model)
