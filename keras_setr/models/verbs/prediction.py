@@ -55,6 +55,7 @@ class Predictor:
         self._left_to_resize = left_to_resize
         self._form = model.backbone.form
         self._forward = self._forward_small = self._blending = None
+        self._is_checked = False
 
     def predict(self, x, views, batch_size, verbose, steps):
         """As `SETRSegmenter.predict`, with `Views`."""
@@ -135,8 +136,12 @@ class Predictor:
             return pillow_to_array(path, channels, dtype)
         return load_image(path, channels, dtype)
 
-    def _forget_outdated(self):
-        """Compile anew where the encoder got other variables since."""
+    def _begin(self):
+        """Compile anew where the encoder got other variables since.
+
+        And look at the first logits again, as weights may have changed.
+        """
+        self._is_checked = False
         form = self._model.backbone.form
         if self._form != form:
             self._form = form
@@ -202,7 +207,7 @@ class Predictor:
 
     def forward(self, window_size):
         """`forward` for windows, and for the smaller ones of small views."""
-        self._forget_outdated()
+        self._begin()
 
         def forward(windows):
             if windows.shape[1:3] == tuple(window_size):
@@ -213,7 +218,7 @@ class Predictor:
 
     def blending(self, window_size):
         """The same, with what becomes of logits, where the model runs."""
-        self._forget_outdated()
+        self._begin()
 
         def forward(windows):
             if tuple(windows.shape[1:3]) == tuple(window_size):
@@ -230,7 +235,11 @@ class Predictor:
     def _whole(self, windows):
         if self._forward is None:
             self._forward = compile_forward(self._model)
-        return self._forward(windows)
+        logits = self._forward(windows)
+        if not self._is_checked:
+            self._is_checked = True
+            _check_logits(self._model, logits)
+        return logits
 
     def _run_smaller(self, windows):
         """Logits of windows of any size, as mmsegmentation computes them.
@@ -272,6 +281,31 @@ class Predictor:
             return upsample_bilinear(logits, self._left_to_resize)
 
         return free_logits
+
+
+def _check_logits(model, logits):
+    """Raise at NaN, of which a label would be the first class."""
+    if not to_numpy(ops.any(ops.isnan(logits))):
+        return
+    wrong = [
+        weight.path
+        for weight in model.weights
+        if "float" in keras.backend.standardize_dtype(weight.dtype)
+        and to_numpy(ops.any(ops.isnan(weight)))
+    ]
+    if wrong:
+        reason = (
+            f"{len(wrong)} of its {len(model.weights)} weights hold NaN, "
+            f"{wrong[0]} first: its training failed, or its file did. Load "
+            "weights of before."
+        )
+    else:
+        dtype = model.dtype_policy.compute_dtype
+        reason = (
+            f"its weights are finite, so that {dtype} overflows: load it with "
+            'another dtype, as from_preset(.., dtype="float32").'
+        )
+    raise ValueError(f"The model's logits are NaN; {reason}")
 
 
 def _checksum(model):

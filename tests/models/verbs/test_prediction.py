@@ -442,3 +442,18 @@ def test_pixels_are_counted_on_the_device_as_on_the_host(options, shared):
         # The first of 20 rows is ignored.
         if ignore_class == "auto":
             assert hosts[0].sum() == 19 * 40
+
+
+@pytest.mark.parametrize("blend", ["host", "device"])
+def test_a_model_that_gives_nan_segments_nothing(blend):
+    model = tiny.smallest()
+    (image,) = tiny.images(1, (16, 24))
+    model.segment(image, blend=blend)
+    # TensorFlow's ReLU makes zeros of NaN that comes from before it.
+    weight = model.get_layer("decode_head").classifier.bias
+    weight.assign(np.full(weight.shape, np.nan, "float32"))
+    match = f"1 of its .* weights hold NaN, {weight.path} first"
+    with pytest.raises(ValueError, match=match):
+        model.segment(image, blend=blend)
+    with pytest.raises(ValueError, match=match):
+        ks.evaluate(model, [(image, image[..., 0] % 2)])
