@@ -7,6 +7,7 @@ import pytest
 import keras_setr as ks
 from keras_setr import checkpoints
 from keras_setr.layers.initialization import values_follow
+from keras_setr.layers.on_cpu import plain_operations
 from keras_setr.models import MODELS
 from keras_setr.models.costs import cost_of
 from tests import tiny
@@ -120,7 +121,8 @@ def test_a_built_model_has_and_does_what_the_closed_form_says(case):
         assert tokens == model.tokens[1].shape[1]
     images = np.zeros((1, *SIZE, 3), "float32")
     counter = FlopCounterMode(display=False)
-    with counter, sdpa_kernel(SDPBackend.MATH):  # the fused one is no product
+    # The fused attention is no product.
+    with plain_operations(), counter, sdpa_kernel(SDPBackend.MATH):
         model(keras.ops.convert_to_tensor(images))
     # It counts a multiply-add as two.
     assert counter.get_total_flops() == 2 * cost.multiply_adds
