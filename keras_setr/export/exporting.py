@@ -108,14 +108,17 @@ def export_model(
     record = _record_of(model, size, outputs)
     spec = ImageSpec((*size, record.channels), record.image_dtype)
     images = _test_images(model, size, record, image)
-    native, native_seconds = _timed(
-        lambda: model.segment(
-            list(images),
-            "probabilities",
-            batch_size=len(images),
-            window_size=size,
+    try:
+        native, native_seconds = _timed(
+            lambda: model.segment(
+                list(images),
+                "probabilities",
+                batch_size=len(images),
+                window_size=size,
+            )
         )
-    )
+    except ValueError as error:
+        raise ValueError(f"{path} was not written: {error}") from error
     if not all(np.isfinite(each).all() for each in native):
         raise ValueError(
             f"{path} was not written: the model gives NaN or infinity, so its "
