@@ -254,7 +254,10 @@ def find(said, images, size=(512, 512), own_patch_size=14, bfloat16=False):
 
 
 def describe(found, images):
-    """A line that says what `find` found."""
+    """A line that says what `find` found; empty for nothing.
+
+    None is not told: it leaves an option to the preset.
+    """
     from keras_setr.tables import counted
 
     values = ", ".join(
@@ -262,4 +265,4 @@ def describe(found, images):
         for name, value in found.items()
         if value is not None
     )
-    return f"by default for {counted(images, 'image')}: {values}"
+    return values and f"by default for {counted(images, 'image')}: {values}"

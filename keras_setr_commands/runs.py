@@ -81,8 +81,8 @@ def folder_run(ks, args, devices):
         own_patch_size=_patch_size_of(ks, args.preset),
         bfloat16=multiplies_bfloat16(),
     )
-    if any(value is not None for value in found.values()):
-        say(defaults.describe(found, len(train)))
+    if line := defaults.describe(found, len(train)):
+        say(line)
     said_batch = args.batch_size
     args = argparse.Namespace(**{**vars(args), **found})
     if args.preset == defaults.RANDOM:

@@ -16,6 +16,7 @@ from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.enlarged import convolve_enlarged
 from keras_setr.layers.on_cpu import convolution
+from keras_setr.layers.on_cpu import convolution_of_torch
 from keras_setr.layers.on_cpu import product
 
 
@@ -107,15 +108,13 @@ class Convolution(keras.layers.Conv2D):
             return ops.relu(x) if use_relu else x
         import torch
 
-        x = torch.nn.functional.conv2d(
-            ops.transpose(inputs, (0, 3, 1, 2)),
-            ops.transpose(kernel, (3, 2, 0, 1)),
+        x = convolution_of_torch(
+            inputs,
+            ops.convert_to_tensor(kernel),
             ops.convert_to_tensor(bias),
-            padding="same",
-            dilation=self.dilation_rate,
+            self.dilation_rate[0],
         )
-        x = torch.relu_(x) if use_relu else x
-        return ops.transpose(x, (0, 2, 3, 1))
+        return torch.relu_(x) if use_relu else x
 
     def _is_plain(self):
         """Whether it keeps the size, with an odd square kernel."""

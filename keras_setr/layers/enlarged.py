@@ -10,6 +10,7 @@ small map has: `factor ** 2` times fewer. What is left is a weighted sum of
 neighbours, along the rows and along the columns, whose weights are constants.
 """
 
+import functools
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ import numpy as np
 from keras import ops
 
 from keras_setr.layers.on_cpu import computes_at_once
+from keras_setr.layers.on_cpu import convolution_of_torch
 from keras_setr.layers.on_cpu import runs_on_cpu
 from keras_setr.layers.resampling import upsample_bilinear
 
@@ -124,13 +126,7 @@ def _products(x, matrix):
     """`(B, h, w, C)` by `(C, N)`, `(B, h, w, N)`."""
     if keras.config.backend() != "torch":
         return ops.matmul(x, matrix)
-    import torch
-
-    # By oneDNN's convolution, as a view: see `Convolution`.
-    y = torch.nn.functional.conv2d(
-        x.permute(0, 3, 1, 2), matrix.T[:, :, None, None]
-    )
-    return y.permute(0, 2, 3, 1)
+    return convolution_of_torch(x, matrix[None, None])
 
 
 def _gradient_by_matrix(x, upstream):
@@ -151,6 +147,8 @@ def _gradient_by_matrix(x, upstream):
     return gradient[:, :, 0, 0].T
 
 
+# torch comes here with each batch.
+@functools.lru_cache(maxsize=16)
 def _weights(size, factor, side):
     """What `(M, n, s)`, M = factor * n, makes of products along an axis.
 

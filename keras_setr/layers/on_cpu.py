@@ -55,6 +55,34 @@ def product(x: Any, kernel: Any) -> Any:
     return y.reshape(*x.shape[:-1], units)
 
 
+def convolution_of_torch(
+    x: Any, kernel: Any, bias: Any = None, dilation_rate: int = 1
+) -> Any:
+    """A convolution on torch that keeps the size, by a view of the maps.
+
+    Given channels last, Keras copies them to channels first and back.
+
+    Args:
+        x: `(B, h, w, C)`.
+        kernel: `(s, s, C, D)`, s odd.
+        bias: `(D,)`, or None.
+        dilation_rate: int.
+
+    Returns:
+        `(B, h, w, D)`.
+    """
+    import torch
+
+    y = torch.nn.functional.conv2d(
+        x.permute(0, 3, 1, 2),
+        kernel.permute(3, 2, 0, 1),
+        bias,
+        padding="same",
+        dilation=dilation_rate,
+    )
+    return y.permute(0, 2, 3, 1)
+
+
 def _multiplies_by_onednn(x: Any) -> bool:
     """Whether torch computes here, in float32, at once and on an AMD.
 
