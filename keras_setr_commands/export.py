@@ -26,6 +26,7 @@ AFTER_INTERRUPT = "No file was written; the same command starts anew"
 DEFAULTS = {
     "format": None,
     "image_size": None,
+    "any_size": False,
     "outputs": ("labels",),
     "image": None,
     "int8": False,
@@ -44,12 +45,19 @@ def add_options(parser):
         metavar="NAME",
         help=f"one of {', '.join(names.FORMATS)}; by default as OUT ends",
     )
-    add(
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
         "--image-size",
         type=options.integer(1),
         nargs=2,
         metavar=("H", "W"),
         help="of the images in one pass; defaults to the preset's",
+    )
+    size.add_argument(
+        "--any-size",
+        action="store_true",
+        help="height and width stay open, on TensorFlow and torch; windows "
+        "are of the preset's size where no --window is asked for",
     )
     add(
         "--outputs",
@@ -143,7 +151,7 @@ def check_backend(args, backend):
 
     out = args["out"]
     format = formats.FORMATS[args["format"] or formats.format_of(out)]
-    formats.check_format(format, backend, out)
+    formats.check_format(format, backend, out, args["any_size"])
     if args["int8"]:
         formats.check_quantizer(format)
 
@@ -152,13 +160,14 @@ def run(args: argparse.Namespace, given: dict) -> None:
     import keras_setr as ks
 
     resized: dict[str, Any] = {}
-    if args.image_size:
+    if args.image_size or args.any_size:
         # A preset of another size resamples its positions.
         found = ks.SETRSegmenter.from_preset(
             args.preset, load_weights=False, verbose=False
         )
         channels = found.backbone.image_shape[-1]
-        resized["image_shape"] = (*args.image_size, channels)
+        size = args.image_size or (None, None)
+        resized["image_shape"] = (*size, channels)
     model = ks.SETRSegmenter.from_preset(args.preset, **resized)
     int8: dict[str, Any] = {}
     if args.int8:
@@ -170,6 +179,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
     model.export(
         args.out,
         args.format,
+        image_size="any" if args.any_size else None,
         outputs=tuple(args.outputs),
         image=args.image,
         **int8,

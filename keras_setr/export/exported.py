@@ -228,12 +228,13 @@ class ExportedSegmenter:
             progress.update(done, last=True)
 
     def _resolve_views(self, views):
-        window = self.record.window_size
-        if views.window_size not in (None, window):
+        record = self.record
+        window = views.window_size or record.window_size
+        if not record.takes(window):
             raise ValueError(
-                f"window_size must be that of {self.path}, {window}. "
-                f"Received: {views.window_size}. Export the model again with "
-                f"image_size={views.window_size}."
+                f"window_size must be that of {self.path}, {record.sizes}. "
+                f"Received: {window}. Export the model again with "
+                f"image_size={window}."
             )
         if views.blend == "device":
             raise ValueError(
@@ -243,13 +244,14 @@ class ExportedSegmenter:
         return dataclasses.replace(
             views,
             window_size=window,
-            stride=views.stride or self.record.stride,
+            stride=views.stride
+            or (record.stride if window == record.window_size else None),
         )
 
     def _of_one_window(self, images, views):
         """Images whose labels need no average of anything."""
         for image in images:
-            size, window = image.shape[:2], self.record.window_size
+            size, window = image.shape[:2], views.window_size
             if size != window or [v.size for v in views.of(size)] != [size]:
                 raise ValueError(
                     f"{self.path} gives labels alone, so an image must have "
@@ -263,9 +265,9 @@ class ExportedSegmenter:
     def _forward(self, windows):
         """Logits `(b, h, w, K)` of windows, or what stands for them."""
         record = self.record
-        if windows.shape[1:3] != record.window_size:
+        if not record.takes(windows.shape[1:3]):
             raise ValueError(
-                f"{self.path} takes windows of {record.window_size}. Received "
+                f"{self.path} takes windows of {record.sizes}. Received "
                 f"an image of {windows.shape[1:3]}, which protocol="
                 "'mmsegmentation' does not enlarge; protocol='authors' does."
             )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
@@ -15,6 +16,7 @@ import numpy as np
 from keras_setr.arguments import shown
 from keras_setr.arrays import check_image
 from keras_setr.classes import Classes
+from keras_setr.export.formats import ANY
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
 from keras_setr.export.formats import check_format
@@ -102,24 +104,29 @@ def export_model(
     path = pathlib.Path(path)
     chosen = FORMATS[format or format_of(path)]
     _check_path(path, chosen, format)
-    check_format(chosen, keras.config.backend(), path)
+    is_open = image_size == ANY
+    check_format(chosen, keras.config.backend(), path, is_open)
     _check_weights(model)
     size = _resolve_size(model, image_size)
-    record = _record_of(model, size, outputs)
-    spec = ImageSpec((*size, record.channels), record.image_dtype)
-    images = _test_images(model, size, record, image)
+    record = _record_of(model, size, outputs, is_open)
+    multiple = record.size_multiple
+    spec = ImageSpec(
+        size, record.channels, record.image_dtype, multiple if is_open else None
+    )
+    # An open file is compared at a second size, of another shape.
+    sizes = [size, (size[0] + multiple, size[1] + 2 * multiple)]
+    tests = [
+        _test_images(model, each, record, image)
+        for each in sizes[: 1 + is_open]
+    ]
     try:
-        native, native_seconds = _timed(
-            lambda: model.segment(
-                list(images),
-                "probabilities",
-                batch_size=len(images),
-                window_size=size,
-            )
-        )
+        native = [
+            _timed(functools.partial(_native, model, images))
+            for images in tests
+        ]
     except ValueError as error:
         raise ValueError(f"{path} was not written: {error}") from error
-    if not all(np.isfinite(each).all() for each in native):
+    if not all(np.isfinite(each).all() for each, _ in native):
         raise ValueError(
             f"{path} was not written: the model gives NaN or infinity, so its "
             "weights hold some, or overflow."
@@ -134,9 +141,10 @@ def export_model(
                     partial,
                 )
             session, _ = open_session(partial)
-            results, seconds = _timed(
-                lambda: session.run(images, record.outputs)
-            )
+            results = [
+                _timed(functools.partial(session.run, images, record.outputs))
+                for images in tests
+            ]
         # The disk is full, and no other backend would do.
         except OSError:
             raise
@@ -148,15 +156,33 @@ def export_model(
                 f"{' '.join(str(error).split())[:300]}. "
                 f"{way_round(chosen, keras.config.backend(), path)}"
             ) from error
-        equal = _compare(path, results, np.stack(native))
+        equal = min(
+            _compare(path, found, expected)
+            for (found, _), (expected, _) in zip(results, native)
+        )
         written = _size_of(partial)
+    seconds, native_seconds = (
+        of_first[1] / len(tests[0]) for of_first, *_ in (results, native)
+    )
     return ExportReport(
         path,
         record,
         written,
         equal,
-        seconds / len(images),
-        native_seconds / len(images),
+        seconds,
+        native_seconds,
+    )
+
+
+def _native(model, images):
+    """Probabilities `(B, H, W, K)` of the model itself, in one pass."""
+    return np.stack(
+        model.segment(
+            list(images),
+            "probabilities",
+            batch_size=len(images),
+            window_size=images.shape[1:3],
+        )
     )
 
 
@@ -264,7 +290,17 @@ def _check_weights(model):
 
 
 def _resolve_size(model, image_size):
+    """`(H, W)`; where they are open, of the windows by default."""
     backbone = model.backbone
+    if image_size == ANY:
+        *fixed, channels = backbone.image_shape
+        if fixed != [None, None]:
+            raise ValueError(
+                f"image_size={ANY!r} must have a model of open height and "
+                f"width. Received: one of {tuple(fixed)}. Load it by "
+                f"from_preset(.., image_shape=(None, None, {channels}))."
+            )
+        return tuple(backbone.native_size)
     size = tuple(image_size or backbone.native_size)
     check_multiple_of_patch(*size, backbone.size_multiple, "image_size")
     fixed = backbone.image_shape[:2]
@@ -281,7 +317,7 @@ def _resolve_size(model, image_size):
 # === What is written ===
 
 
-def _record_of(model, size, outputs):
+def _record_of(model, size, outputs, is_open):
     converter = getattr(model.preprocessor, "image_converter", None)
     dtype = getattr(converter, "image_dtype", "uint8")
     # Images that are normalised, or scaled to 0..1, are no bytes.
@@ -299,8 +335,9 @@ def _record_of(model, size, outputs):
         image_dtype=dtype,
         # In one order, whatever that of the argument.
         outputs=tuple(name for name in OUTPUTS if name in outputs),
-        dynamic=("batch",),
+        dynamic=("batch", "height", "width") if is_open else ("batch",),
         backend=keras.config.backend(),
+        size_multiple=model.backbone.size_multiple,
     )
 
 

@@ -14,6 +14,8 @@ class Format:
         title: str. For messages.
         suffix: str. How its file ends; empty for a folder.
         backends: tuple of str. Backends of Keras that write it.
+        open_backends: tuple of str. Those that can leave height and width
+            open.
         runtime: str. The module that runs it.
         extra: str. The extra of this package that installs what is needed.
         quantizer: str. The module that makes an int8 file of a float one;
@@ -24,6 +26,7 @@ class Format:
     title: str
     suffix: str
     backends: tuple[str, ...]
+    open_backends: tuple[str, ...]
     runtime: str
     extra: str
     quantizer: str = ""
@@ -37,6 +40,7 @@ FORMATS = {
             "ONNX",
             ".onnx",
             ("tensorflow", "jax", "torch"),
+            ("tensorflow", "torch"),
             "onnxruntime",
             "export",
             "onnxruntime.quantization",
@@ -46,6 +50,7 @@ FORMATS = {
             "SavedModel",
             "",
             ("tensorflow", "jax"),
+            ("tensorflow",),
             "tensorflow",
             "export",
         ),
@@ -53,6 +58,7 @@ FORMATS = {
             "litert",
             "LiteRT",
             ".tflite",
+            ("tensorflow",),
             ("tensorflow",),
             "ai_edge_litert",
             "export",
@@ -62,14 +68,25 @@ FORMATS = {
             "OpenVINO",
             ".xml",
             ("tensorflow", "jax", "torch"),
+            ("tensorflow", "torch"),
             "openvino",
             "openvino",
             "nncf",
         ),
-        Format("torch", "torch.export", ".pt2", ("torch",), "torch", "torch"),
+        Format(
+            "torch",
+            "torch.export",
+            ".pt2",
+            ("torch",),
+            ("torch",),
+            "torch",
+            "torch",
+        ),
     )
 }
 OUTPUTS = ("labels", "probabilities", "confidence", "logits")
+# In place of an `image_size`: height and width stay open.
+ANY = "any"
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
@@ -111,7 +128,10 @@ def packages_of(format: Format, backend: str) -> tuple[str, ...]:
 
 
 def check_format(
-    format: Format, backend: str, path: str | os.PathLike[str]
+    format: Format,
+    backend: str,
+    path: str | os.PathLike[str],
+    is_open: bool = False,
 ) -> None:
     """Raise unless a backend writes a format and all that it takes is there.
 
@@ -119,6 +139,7 @@ def check_format(
         format: of `FORMATS`.
         backend: str. Of Keras, which need not be imported.
         path: of what is to be written, for the error.
+        is_open: bool. Whether height and width are to be open.
 
     Raises:
         ValueError: another backend does.
@@ -128,6 +149,12 @@ def check_format(
         raise ValueError(
             f"{format.title} is not written on the {backend} backend. "
             + way_round(format, backend, path)
+        )
+    if is_open and backend not in format.open_backends:
+        raise ValueError(
+            f"{format.title} written on the {backend} backend has a fixed "
+            "height and width. Pass an image_size of numbers, or another "
+            "backend: " + way_round(format, backend, path, " --any-size")
         )
     missing = [n for n in packages_of(format, backend) if not _is_there(n)]
     if missing:
@@ -161,15 +188,20 @@ def check_quantizer(format: Format) -> None:
 
 
 def way_round(
-    format: Format, backend: str, path: str | os.PathLike[str]
+    format: Format,
+    backend: str,
+    path: str | os.PathLike[str],
+    options: str = "",
 ) -> str:
-    """How another backend than this one writes a format."""
-    others = [b for b in format.backends if b != backend]
+    """How another backend than this one writes a format, with `options`."""
+    able = format.open_backends if options else format.backends
+    others = [b for b in able if b != backend]
     if not others:
         return "Export to another format, as ONNX."
     return (
         f"Go by a preset: model.save_to_preset('preset'), then keras-setr "
-        f"export preset {path} --format {format.name} --backend {others[0]}."
+        f"export preset {path} --format {format.name} --backend {others[0]}"
+        f"{options}."
     )
 
 

@@ -40,6 +40,7 @@ _VERSION = 1
     dynamic=sequence(string()),
     backend=string(),
     precision=choice("float32", "int8"),
+    size_multiple=integer(1),
 )
 @dataclasses.dataclass(frozen=True)
 class ExportRecord:
@@ -59,6 +60,7 @@ class ExportRecord:
             `"batch"`, `"height"` and `"width"`.
         backend: str. That of Keras which wrote it.
         precision: str. `"float32"`, or `"int8"` of its products.
+        size_multiple: int. What an open height and width are multiples of.
     """
 
     model: str
@@ -72,6 +74,23 @@ class ExportRecord:
     dynamic: tuple[str, ...]
     backend: str
     precision: str = "float32"
+    size_multiple: int = 1
+
+    def takes(self, size: tuple[int, int]) -> bool:
+        """Whether an image of `(H, W)` fits the graph."""
+        if "height" not in self.dynamic:
+            return size == self.window_size
+        multiple = self.size_multiple
+        # torch's programs hold for a grid of two rows and more.
+        return all(s >= 2 * multiple and s % multiple == 0 for s in size)
+
+    @property
+    def sizes(self) -> str:
+        """What fits, in words."""
+        if "height" not in self.dynamic:
+            return str(self.window_size)
+        multiple = self.size_multiple
+        return f"multiples of {multiple} from {2 * multiple} on"
 
     @property
     def num_classes(self) -> int:

@@ -29,12 +29,23 @@ class ImageSpec:
     """Images as a graph takes them.
 
     Args:
-        shape: `(H, W, C)`, None for an open length.
+        size: `(H, W)`.
+        channels: int.
         dtype: str.
+        multiple: int or None. Where height and width stay open, what they are
+            multiples of.
     """
 
-    shape: tuple
+    size: tuple
+    channels: int
     dtype: str
+    multiple: int | None = None
+
+    @property
+    def shape(self):
+        """`(H, W, C)`, None for an open length."""
+        size = self.size if self.multiple is None else (None, None)
+        return (*size, self.channels)
 
 
 def _outputs(served):
@@ -264,17 +275,25 @@ def _torch_module(served):
 def _torch_program(served, spec):
     import torch
 
-    # Two images: a length of one would be taken for a constant. By torch, as
-    # Keras takes uint16 for int32 there.
+    axes, size = {0: torch.export.Dim("batch")}, spec.size
+    if spec.multiple is not None:
+        axes |= {
+            axis: spec.multiple * torch.export.Dim(name, min=2, max=2**12)
+            for axis, name in ((1, "height"), (2, "width"))
+        }
+        size = [length + spec.multiple for length in size]
+    # Two images, and more than a patch along an open axis: a length of one
+    # would be taken for a constant. By torch, as Keras takes uint16 for int32
+    # there.
     images = torch.zeros(
-        (2, *spec.shape),
+        (2, *size, spec.channels),
         dtype=getattr(torch, spec.dtype),
         device=keras.ops.zeros(1).device,
     )
     return torch.export.export(
         _torch_module(served),
         (images,),
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamic_shapes=(axes,),
         strict=False,
     )
 

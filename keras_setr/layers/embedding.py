@@ -19,6 +19,8 @@ from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.initialization import EncoderInitializer
 from keras_setr.layers.resampling import INTERPOLATIONS
+from keras_setr.layers.resampling import float_of
+from keras_setr.layers.resampling import is_known
 from keras_setr.layers.resampling import resample_grid
 
 
@@ -101,6 +103,10 @@ class PatchEmbedding(keras.layers.Layer):
         _, height, width, channels = ops.shape(images)
         h, w = height // p, width // p
         images = ops.cast(images, self.compute_dtype)  # of bytes, too
+        if not is_known(h, w) and keras.config.backend() != "tensorflow":
+            # Programs with open lengths know those of convolutions alone.
+            x = ops.conv(images, self.kernel, p, data_format="channels_last")
+            return x + self.bias if self.use_bias else x
         # A strided convolution written as the one matrix product that it is:
         # the same on every backend, and faster than their convolutions.
         x = ops.reshape(images, (-1, h, p, w, p, channels))
@@ -202,7 +208,8 @@ class TokenEmbedding(keras.layers.Layer):
     def _add_positions(self, patches):
         _, h, w, _ = ops.shape(patches)
         positions = self.positions
-        if tuple(patches.shape[1:3]) != self.grid_size:
+        # Asked of a length that is open, a comparison would fix it.
+        if not is_known(h, w) or (h, w) != self.grid_size:
             positions = ops.cast(
                 resample_grid(
                     ops.cast(positions, "float32"), (h, w), self.interpolation
@@ -295,7 +302,7 @@ class RotaryPositions(keras.layers.Layer):
 
         def angles(count):  # (count, d / 4)
             centres = ops.arange(0, count, dtype="float32") + 0.5
-            centres = 2 * centres / ops.cast(count, "float32") - 1
+            centres = 2 * centres / float_of(count) - 1
             return centres[:, None] * turns
 
         shape = (h, w, quarter)

@@ -7,11 +7,32 @@ weights were trained with torch's definitions, which are therefore written out
 here.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 INTERPOLATIONS = ("bilinear", "bicubic", "bicubic_antialiased")
+
+
+def is_known(*lengths: Any) -> bool:
+    """Whether all lengths are numbers, and none is open in a program."""
+    return all(isinstance(length, int) for length in lengths)
+
+
+def float_of(length: Any) -> Any:
+    """A length as float32, or as torch has it where it is open.
+
+    Args:
+        length: int, integer scalar tensor, or an open length of a program.
+    """
+    if keras.config.backend() == "torch" and not is_known(length):
+        import torch
+
+        if isinstance(length, torch.SymInt):
+            return torch.sym_float(length)
+    return ops.cast(length, "float32")
 
 
 def _cubic(distance, a):
@@ -27,7 +48,7 @@ def _antialiased_matrix(source, target):
 
     The kernel is as wide as what it averages, and ends at the edges.
     """
-    scale = source / ops.cast(target, "float32")
+    scale = source / float_of(target)
     centre = (ops.arange(0, target, dtype="float32") + 0.5) * scale
     place = ops.arange(0, source, dtype="float32") + 0.5
     distance = (place - centre[:, None]) / ops.maximum(scale, 1.0)
@@ -52,7 +73,7 @@ def resampling_matrix(source, target, interpolation="bilinear"):
     if interpolation == "bicubic_antialiased":
         return _antialiased_matrix(source, target)
     position = (ops.arange(0, target, dtype="float32") + 0.5) * (
-        source / ops.cast(target, "float32")
+        source / float_of(target)
     ) - 0.5
     if interpolation == "bilinear":
         position = ops.clip(position, 0.0, source - 1.0)
@@ -73,12 +94,17 @@ def resampling_matrix(source, target, interpolation="bilinear"):
 def resample_grid(grid, target_size, interpolation="bilinear"):
     """Resample a small `(h, w, D)` grid to `target_size`, `(H, W, D)`.
 
-    Separable, as two matrix products; `target_size` may hold tensors.
+    Separable; `target_size` may hold tensors. Products of matrices alone:
+    an einsum fixes lengths that are open on torch, and OpenVINO's products
+    fail at open lengths of more axes.
     """
-    height, width = grid.shape[:2]
+    height, width, dim = grid.shape
     rows = resampling_matrix(height, target_size[0], interpolation)
     columns = resampling_matrix(width, target_size[1], interpolation)
-    return ops.einsum("Hh,hwd,Ww->HWd", rows, grid, columns)
+    x = ops.matmul(rows, ops.reshape(grid, (height, width * dim)))
+    x = ops.swapaxes(ops.reshape(x, (-1, width, dim)), 0, 1)  # (w, H, D)
+    x = ops.matmul(columns, ops.reshape(x, (width, -1)))  # (W, H * D)
+    return ops.swapaxes(ops.reshape(x, (-1, target_size[0], dim)), 0, 1)
 
 
 def resample_patches(kernel, patch_size):
@@ -151,9 +177,7 @@ def _resize_aligned(x, size):
     """Bilinear with the corner pixels' centres aligned."""
     for axis, target in ((1, size[0]), (2, size[1])):
         source = ops.shape(x)[axis]
-        step = ops.cast(source - 1, "float32") / ops.maximum(
-            ops.cast(target - 1, "float32"), 1.0
-        )
+        step = float_of(source - 1) / ops.maximum(float_of(target - 1), 1.0)
         position = ops.arange(0, target, dtype="float32") * step
         below = ops.minimum(ops.cast(position, "int32"), source - 1)
         above = ops.minimum(below + 1, source - 1)
@@ -175,17 +199,17 @@ def resize_bilinear(x, size, align_corners=False):
     `align_corners`, and keeps the dtype of `x`.
     """
     height, width = x.shape[1], x.shape[2]
-    if (height, width) == tuple(size) and height is not None:
+    known = is_known(height, width, *size)
+    if known and (height, width) == tuple(size):
         return x
     if align_corners:
         return _resize_aligned(x, size)
-    whole = (
-        None not in (height, width)
-        and isinstance(size[0], int)
-        and isinstance(size[1], int)
-        and size[0] % height == 0
-        and size[1] % width == 0
-    )
+    if not known and keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Keras takes numbers alone for a size.
+        return ops.cast(tf.image.resize(x, size), x.dtype)
+    whole = known and size[0] % height == 0 and size[1] % width == 0
     if whole and keras.config.backend() == "jax":
         x = _upsample_axis(x, size[1] // width, axis=2)
         return _upsample_axis(x, size[0] // height, axis=1)

@@ -29,6 +29,7 @@ from keras_setr.classes import Classes
 from keras_setr.export.exporting import ExportReport
 from keras_setr.export.exporting import export_int8
 from keras_setr.export.exporting import export_model
+from keras_setr.export.formats import ANY
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
 from keras_setr.export.quantizing import FLOAT_PARTS
@@ -335,7 +336,7 @@ class SETRSegmenter(PredictionVerbs):
         filepath=path(),
         format=optional(choice(*FORMATS)),
         verbose=flag(),
-        image_size=optional(pair(1)),
+        image_size=optional(either(choice(ANY), pair(1))),
         outputs=either(
             choice("labels"),
             sequence(choice(*OUTPUTS), minimum_length=1, unique=True),
@@ -351,7 +352,7 @@ class SETRSegmenter(PredictionVerbs):
         format: str | None = None,
         verbose: bool = True,
         *,
-        image_size: int | tuple[int, int] | None = None,
+        image_size: int | tuple[int, int] | str | None = None,
         outputs: str | Sequence[str] = "labels",
         image: Any = None,
         quantize: str | None = None,
@@ -361,12 +362,12 @@ class SETRSegmenter(PredictionVerbs):
         """Write the whole model for a runtime that needs no Keras.
 
         The file takes images as they are, `(B, H, W, C)` uint8, normalises
-        them and gives labels `(B, H, W)`; the batch is of any size, height
-        and width are fixed. It holds the names and colours of the classes and
-        how windows lie on a larger image, and `keras_setr.load_exported`
-        reads it. It is run in its own runtime and kept only if its labels are
-        the model's. Keras' own export, of the model without preprocessor, is
-        `keras.Model.export(model, path)`.
+        them and gives labels `(B, H, W)`; the batch is of any size, and so are
+        height and width if that is asked for. It holds the names and colours
+        of the classes and how windows lie on a larger image, and
+        `keras_setr.load_exported` reads it. It is run in its own runtime and
+        kept only if its labels are the model's. Keras' own export, of the
+        model without preprocessor, is `keras.Model.export(model, path)`.
 
         Args:
             filepath: path of the file, or of the folder of a SavedModel.
@@ -376,7 +377,9 @@ class SETRSegmenter(PredictionVerbs):
             verbose: bool. Whether to print size, times and how many labels
                 are equal.
             image_size: int or `(H, W)`, multiples of the patch size. Defaults
-                to the model's.
+                to the model's. `"any"` leaves both open, for a model that has
+                them open, on TensorFlow and torch; windows of larger images
+                are then of the model's size where no other is asked for.
             outputs: `"labels"`, or a sequence of it and of
                 `"probabilities"`, `(B, H, W, K)`, `"confidence"`,
                 `(B, H, W)`, and `"logits"`, `(B, H, W, K)`, all float32.

@@ -67,6 +67,17 @@ def test_another_size_resamples_the_positions(files, capsys):
     assert ks.load_exported(files / "small.onnx").record.outputs == ("labels",)
 
 
+def test_any_size_leaves_height_and_width_open(files, capsys):
+    line = ["export", files / "preset", files / "open.onnx", "--any-size"]
+    assert main([*line, "--outputs", "labels", "probabilities"]) == 0
+    assert "(batch, height, width, 3)" in capsys.readouterr().out
+    segment = ["segment", files / "open.onnx", files / "scenes" / "images"]
+    for window, code in ((("32", "48"), 0), (("32", "50"), 2)):
+        line = [*segment, "--window", *window, "--out", files / "by_open"]
+        assert main(line) == code
+    assert "multiples of 8" in capsys.readouterr().err
+
+
 def test_calibration_reads_masks_as_the_training_did(files, monkeypatch):
     folder = ks.data.SegmentationFolder(files / "scenes", ignore_values=(3,))
     model = ks.SETRNaive.from_preset(

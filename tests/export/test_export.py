@@ -105,6 +105,55 @@ def test_an_export_gives_the_models_labels(model, exported, format):
     np.testing.assert_array_equal(labels, ours.argmax(-1))
 
 
+OPEN = [name for name, each in FORMATS.items() if BACKEND in each.open_backends]
+
+
+@pytest.fixture(scope="module")
+def open_model():
+    """As `model`, of open height and width."""
+    model = ks.SETRMLA(
+        tiny.backbone((None, None, 3), num_layers=1, position_grid=(2, 3)),
+        tiny.CLASSES,
+        neck_filters=8,
+        head_filters=(8, 8),
+        feature_layers=(1, 1, 1, 1),
+    )
+    tiny.set_weights_by_path(model, scale=0.3)
+    return model
+
+
+@pytest.mark.parametrize("format", OPEN)
+def test_height_and_width_stay_open(open_model, tmp_path, format):
+    skip_without(format)
+    path = path_of(tmp_path, format)
+    report = open_model.export(
+        path,
+        format,
+        image_size="any",
+        outputs=("labels", "logits"),
+        verbose=False,
+    )
+    assert "(batch, height, width, 3)" in str(report) and report.equal == 1
+    again = ks.load_exported(path)
+    images = tiny.images(3, (20, 50))
+    for window in (None, (16, 40), (24, 16)):
+        options = {"window_size": window, "flip": True}
+        np.testing.assert_allclose(
+            again.segment(images, "probabilities", **options),
+            open_model.segment(images, "probabilities", **options),
+            atol=1e-5,
+        )
+    for window in ((16, 20), (8, 24)):
+        with pytest.raises(ValueError, match="multiples of 8 from 16 on"):
+            again.segment(images, window_size=window)
+
+
+@pytest.mark.backends("jax")
+def test_a_backend_of_fixed_sizes_names_another(open_model, tmp_path):
+    with pytest.raises(ValueError, match="height and width.*--any-size"):
+        open_model.export(tmp_path / "model.onnx", image_size="any")
+
+
 def test_openvino_tells_nobody(exported, sent):
     # Its converter reports its use from processes that it forks.
     exported("openvino")
@@ -341,6 +390,8 @@ def test_a_folder_of_something_else_is_not_replaced(model, tmp_path):
     [
         ({"image_size": (20, 24)}, "multiples of patch_size=8.*(24, 24)"),
         ({"image_size": (24, 24)}, r"image_shape=\(24, 24, 3\)"),
+        ({"image_size": "any"}, r"image_shape=\(None, None, 3\)"),
+        ({"image_size": "all"}, "image_size must be 'any' or an integer"),
         ({"outputs": ("probabilities",)}, "must have labels among them"),
         ({"outputs": ("labels", "label")}, "each 'labels', 'probabilities'"),
         ({"image": np.full((*SIZE, 3), np.nan)}, "image holds 1152 values"),
