@@ -9,6 +9,8 @@ says is a failure too, for a test that is no longer found fails no assertion.
 `python -m tests --set-floor` writes the counts of a run without failures.
 """
 
+import concurrent.futures
+import functools
 import os
 import pathlib
 import subprocess
@@ -32,46 +34,88 @@ WORKERS = 2
 NOTHING_SELECTED = 5
 
 
-def run(backend, arguments):
-    """Passed, failed and skipped tests, seconds, CPU seconds and gigabytes.
+def start(backend, arguments, folder):
+    """A backend's tests: the process, and what tells that a core is free.
 
-    The last are those of its largest process.
+    That is the end of a pipe from which nothing can be read. It closes when a
+    worker of them ends, or all do.
     """
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        report = pathlib.Path(folder) / "report.xml"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", str(FOLDER), "-q", "-rs"]
-            + ["-m", BACKENDS[backend], f"--junitxml={report}"]
-            # Neighbours share models, and nobody waits for a long file.
-            + ["--numprocesses", str(WORKERS), "--dist", "worksteal"]
-            + ["-p", "no:cacheprovider", *arguments],
-            env={
-                **os.environ,
-                "KERAS_BACKEND": backend,
-                # Some 15 processes read the same sources.
-                "PYTHONDONTWRITEBYTECODE": "",
-                # What one process has compiled, the others need not, nor the
-                # next run.
-                "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            },
-            cwd=FOLDER.parent,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        passed = failed = skipped = 0
-        if report.exists():
-            suite = xml.etree.ElementTree.parse(report).getroot()[0]
-            failed = int(suite.get("failures")) + int(suite.get("errors"))
-            skipped = int(suite.get("skipped"))
-            passed = int(suite.get("tests")) - failed - skipped
-        if code not in (0, NOTHING_SELECTED) and not failed:
-            failed = 1  # pytest itself broke off
+    free, held = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", str(FOLDER), "-q", "-rs"]
+        + ["-m", BACKENDS[backend], f"--junitxml={report(folder, backend)}"]
+        # Neighbours share models, and nobody waits for a long file.
+        + ["--numprocesses", str(WORKERS), "--dist", "worksteal"]
+        + [f"--color={'yes' if sys.stdout.isatty() else 'no'}"]
+        + ["-p", "no:cacheprovider", *arguments],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            # Some 15 processes read the same sources.
+            "PYTHONDONTWRITEBYTECODE": "",
+            # What one process has compiled, the others need not, nor the
+            # next run.
+            "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "HELD_BY_WORKERS": str(held),  # see tests/conftest.py
+        },
+        cwd=FOLDER.parent,
+        stdout=subprocess.PIPE,
+        pass_fds=[held],
+    )
+    os.close(held)
+    return process, free
+
+
+def report(folder, backend):
+    return pathlib.Path(folder) / f"{backend}.xml"
+
+
+def follow(process, backend, folder):
+    """Shows a backend's tests as they run, to their end, and counts them.
+
+    Passed, failed and skipped tests, seconds, CPU seconds and gigabytes; the
+    last are those of its largest process.
+    """
+    print(f"=== {backend} ===", flush=True)
+    for text in iter(functools.partial(process.stdout.read1, 4096), b""):
+        sys.stdout.buffer.write(text)
+        sys.stdout.flush()
+    _, status, usage = os.wait4(process.pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    passed = failed = skipped = seconds = 0
+    if report(folder, backend).exists():
+        suite = xml.etree.ElementTree.parse(report(folder, backend)).getroot()
+        suite = suite[0]
+        failed = int(suite.get("failures")) + int(suite.get("errors"))
+        skipped = int(suite.get("skipped"))
+        passed = int(suite.get("tests")) - failed - skipped
+        seconds = float(suite.get("time"))
+    if code not in (0, NOTHING_SELECTED) and not failed:
+        failed = 1  # pytest itself broke off
     # In kilobytes, on macOS in bytes.
     size = usage.ru_maxrss / 1024 ** (3 if sys.platform == "darwin" else 2)
     cpu = usage.ru_utime + usage.ru_stime
-    return passed, failed, skipped, time.monotonic() - start, cpu, size
+    return passed, failed, skipped, seconds, cpu, size
+
+
+def run(arguments):
+    """Backend -> what `follow` gives.
+
+    A backend starts when the one before it no longer keeps both cores busy;
+    shown is one after another.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        concurrent.futures.ThreadPoolExecutor(1) as shown,
+    ):
+        rows = {}
+        for backend in BACKENDS:
+            process, free = start(backend, arguments, folder)
+            rows[backend] = shown.submit(follow, process, backend, folder)
+            os.read(free, 1)
+            os.close(free)
+        return {backend: row.result() for backend, row in rows.items()}
 
 
 def compare(passed):
@@ -95,10 +139,8 @@ def main():
         arguments.remove("--set-floor")
         if arguments:
             sys.exit("--set-floor counts all tests: no other arguments.")
-    rows = {}
-    for backend in BACKENDS:
-        print(f"=== {backend} ===", flush=True)
-        rows[backend] = run(backend, arguments)
+    begun = time.monotonic()
+    rows = run(arguments)
     print()
     print(
         f"{'backend':12}{'passed':>8}{'failed':>8}{'skipped':>9}{'time':>8}"
@@ -110,8 +152,8 @@ def main():
                 backend, *counts, seconds, cpu, size
             )
         )
-    totals = [sum(row[i] for row in rows.values()) for i in range(4)]
-    print(f"all in {totals[3]:.0f} s")
+    totals = [sum(row[i] for row in rows.values()) for i in range(3)]
+    print(f"all in {time.monotonic() - begun:.0f} s")
     print("{} passed, {} failed, {} skipped".format(*totals))
     passed = {backend: row[0] for backend, row in rows.items()}
     failures = []

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 
 import pytest
 
@@ -17,6 +18,8 @@ LONGEST = (
     "test_recipe_runs",
     "test_without_tensorflow",
 )
+# What a file says of which all tests need no backend.
+WHOLE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.no_backend\b", re.M)
 
 
 def pytest_configure(config):
@@ -39,6 +42,14 @@ def pytest_sessionstart(session):
     # one takes seconds.
     if session.config.getoption("dist", "no") == "no":
         start_backend()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """The first worker that ends leaves a core to `python -m tests`."""
+    held = os.environ.pop("HELD_BY_WORKERS", None)
+    if held:
+        os.close(int(held))
 
 
 def start_backend():
@@ -71,6 +82,22 @@ def start_backend():
 
         # On tensors this small further threads only wait for each other.
         torch.set_num_threads(1)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Files of which `python -m tests` runs nothing here are not imported.
+
+    Some build models and import torch, in each worker of each backend.
+    """
+    if not collection_path.match("test_*.py"):
+        return None
+    text = collection_path.read_text()
+    marked = config.getoption("markexpr")
+    if marked == "no_backend":
+        return "no_backend" not in text or None
+    if marked == "not no_backend":
+        return WHOLE.search(text) is not None or None
+    return None
 
 
 def pytest_collection_modifyitems(config, items):
