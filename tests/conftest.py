@@ -1,5 +1,6 @@
 """Virtual CPUs for the distributed tests, and memory that is given back."""
 
+import ctypes
 import gc
 import os
 import re
@@ -9,7 +10,7 @@ import pytest
 from tests.benchmarks.resident import resident
 
 # Bytes that a process may take before it gives back.
-enough = 2**31
+ENOUGH = 7 * 2**28
 # Tests of these take as long as whole files of others.
 LONGEST = (
     "test_notebooks",
@@ -157,16 +158,21 @@ def clear_compiled():
     """What JAX has compiled goes once the process has grown by it.
 
     As long as there is memory it is worth it: the next module runs many of
-    the same operations. The process does not shrink but uses it again.
+    the same operations.
     """
-    global enough
-    if held() > enough:
+    if held() > ENOUGH:
         import jax
 
         jax.clear_caches()
         gc.unfreeze()
         gc.collect()
-        enough = max(enough, held() + 2**28)
+        trim()
+
+
+def trim():
+    """Free memory goes back to the system, where the C library is glibc."""
+    if hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture
@@ -196,5 +202,5 @@ def fresh_state():
     yield
     keras.config.set_dtype_policy("float32")
     # Without a backend whole T-Large models are built, by one test each.
-    if keras.config.backend() == "numpy" and held() > enough:
+    if keras.config.backend() == "numpy" and held() > ENOUGH:
         gc.collect()

@@ -218,11 +218,10 @@ def set_weights_by_path(model, scale=0.1):
         if variable.dtype != "float32":
             continue
         rng = np.random.default_rng(zlib.crc32(variable.path.encode()))
-        noise = rng.normal(size=variable.shape)
-        name = variable.name
-        if name in ("gamma", "scale"):
-            variable.assign(1 + scale * noise)
-        elif name == "moving_variance":
-            variable.assign(np.exp(scale * noise))
-        else:
-            variable.assign(scale * noise)
+        value = scale * rng.normal(size=variable.shape)
+        if variable.name in ("gamma", "scale"):
+            value = 1 + value
+        elif variable.name == "moving_variance":
+            value = np.exp(value)
+        # JAX would compile a cast of each shape.
+        variable.assign(value.astype("float32"))
