@@ -200,7 +200,7 @@ CHEAPEST = {"tensorflow": "tf_saved_model", "jax": "onnx", "torch": "onnx"}
 def test_every_decoder_is_exported(name, tmp_path):
     format = CHEAPEST[BACKEND]
     skip_without(format)
-    model = tiny.build(name)
+    model = tiny.shallow(name)
     tiny.set_weights_by_path(model)
     path = path_of(tmp_path, format)
     assert model.export(path, format, verbose=False).equal == 1
