@@ -275,10 +275,14 @@ def _torch_module(served):
 def _torch_program(served, spec):
     import torch
 
-    axes, size = {0: torch.export.Dim("batch")}, spec.size
+    dim = torch.export.Dim
+    axes, size = {0: dim("batch")}, spec.size
     if spec.multiple is not None:
         axes |= {
-            axis: spec.multiple * torch.export.Dim(name, min=2, max=2**12)
+            axis: spec.multiple * dim(name, min=2, max=2**12)
+            # Of a ResNet's maps torch finds the least length by itself.
+            if spec.multiple > 1
+            else dim.DYNAMIC
             for axis, name in ((1, "height"), (2, "width"))
         }
         size = [length + spec.multiple for length in size]

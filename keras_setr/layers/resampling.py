@@ -233,5 +233,6 @@ def resize_nearest(x, size):
     """
     for axis, target in ((1, size[0]), (2, size[1])):
         source = ops.shape(x)[axis]
-        x = ops.take(x, ops.arange(0, target) * source // target, axis=axis)
+        index = ops.arange(0, target, dtype="int32") * source // target
+        x = ops.take(x, index, axis=axis)
     return x
