@@ -107,10 +107,9 @@ def test_an_export_gives_the_models_labels(model, exported, format):
 
 OPEN = {
     "tensorflow": ("onnx", "tf_saved_model", "litert", "openvino"),
-    "jax": (),
     # OpenVINO reads ONNX, and torch takes its time to write it.
     "torch": ("onnx", "torch"),
-}[BACKEND]
+}.get(BACKEND, ())
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +126,7 @@ def open_model():
     return model
 
 
+@pytest.mark.backends("tensorflow", "torch")
 @pytest.mark.parametrize("format", OPEN)
 def test_height_and_width_stay_open(open_model, tmp_path, format):
     skip_without(format)
