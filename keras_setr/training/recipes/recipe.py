@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import pathlib
 from typing import Any
 
 import keras
@@ -21,36 +20,17 @@ from keras_setr.arguments import pair
 from keras_setr.arguments import path
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
-from keras_setr.data.batches.source import JoinedSources
 from keras_setr.data.batches.transforms import TrainingTransform
-from keras_setr.data.folder.folder import SegmentationFolder
-from keras_setr.data.published.dataset import load_dataset
-from keras_setr.facts.baselines import FCN_D6
-from keras_setr.facts.baselines import FCN_D8
 from keras_setr.facts.datasets import DATASETS
-from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.inference.views import PAPER_SCALES
 from keras_setr.inference.views import PROTOCOLS
 from keras_setr.models import MODELS
-from keras_setr.models import ResNetBackbone
+from keras_setr.training.recipes.building import ENCODERS
+from keras_setr.training.recipes.building import UNRELEASED
+from keras_setr.training.recipes.building import build_model
 from keras_setr.training.recipes.listing import record
+from keras_setr.training.recipes.reading import load_data
 
-# The built-in encoder that has the shape, whatever the training starts from.
-ENCODERS = {
-    "large": "vit_large_patch16_384",
-    "base": "vit_base_patch16_384",
-    "deit_base": "deit_base_distilled_patch16_384",
-    "hybrid": "vit_base_patch16_384",
-    "resnet50": "resnet50_v1c",
-    "resnet101": "resnet101_v1c",
-}
-# What was trained for the paper, and never released.
-UNRELEASED = {
-    "resnet50_in21k": "ImageNet-21k",
-    "resnet101_in21k": "ImageNet-21k",
-}
-# In front of the transformer of SETR-Hybrid; see `SETRBackbone`.
-_STEM = {"output_stride": 16, "late_stages": "dilated"}
 # Sides of crops are multiples of this where there are no patches.
 _CROP = 16
 _MIOU = instance("a dict of source -> percent", dict)
@@ -321,89 +301,7 @@ class Recipe:
                 downloaded once. `False` leaves the encoder at random.
             **overrides: arguments of the model or of its backbone.
         """
-        for name in (self.pretraining, self.stem_pretraining):
-            if weights and name in UNRELEASED:
-                raise ValueError(
-                    f"{self.name} starts from a ResNet of {UNRELEASED[name]} "
-                    "that was not released. Pass dataclasses.replace(recipe, "
-                    f"..) with another one than {name!r}, or weights=False."
-                )
-        arguments = {
-            "num_classes": self.facts.num_classes,
-            "classes": self.facts.classes,
-            **self._decoder_arguments(),
-            **self._encoder_arguments(),
-            **overrides,
-        }
-        if self.encoder == "hybrid":
-            arguments["stem"] = self._stem(weights, arguments.pop("stem", {}))
-        start = self.pretraining
-        model = MODELS[self.decoder].from_preset(
-            start if start not in (None, *UNRELEASED) else self._shape_from,
-            load_weights=weights and start is not None,
-            **arguments,
-        )
-        if self.lora_rank is not None:
-            model.backbone.enable_lora(self.lora_rank)
-        return model
-
-    @property
-    def _shape_from(self):
-        return ENCODERS[self.encoder]
-
-    def _decoder_arguments(self):
-        """Of the model, but for its classes."""
-        auxiliary = self.auxiliary_layers
-        if self.decoder == "semantic_fpn":
-            return {}
-        if self.decoder == "fcn":
-            return {
-                "auxiliary_stage": auxiliary[0] if auxiliary else None,
-                "align_corners": self.align_corners,
-                "dilation_rate": self._fcn_kind["dilation_rate"],
-            }
-        arguments = checkpoints.decoder_arguments(
-            self.decoder, self.variant, self.dataset
-        )
-        if self.decoder == "mla":
-            arguments["feature_layers"] = self.feature_layers
-            # Of no use to MLA, whose encoder drops it before the first layer.
-            arguments["use_class_token"] = False
-        else:
-            (arguments["feature_layer"],) = self.feature_layers
-            arguments["auxiliary_layers"] = auxiliary
-        return arguments
-
-    def _encoder_arguments(self):
-        arguments = dict(self.small_shape or {})
-        if self._is_on_resnet:
-            # Of any size, as it is tested on images of their own.
-            arguments["image_shape"] = (None, None, 3)
-            if self.decoder == "fcn":
-                arguments["output_stride"] = self._fcn_kind["output_stride"]
-            return arguments
-        arguments["image_shape"] = (*self.crop_size, 3)
-        if self.patch_size is not None:
-            arguments["patch_size"] = self.patch_size
-        return arguments
-
-    @property
-    def _fcn_kind(self):
-        return FCN_D6 if self.is_d6 else FCN_D8
-
-    @property
-    def _is_on_resnet(self):
-        return self.decoder in ("fcn", "semantic_fpn")
-
-    def _stem(self, weights, options):
-        """The ResNet of SETR-Hybrid, with other arguments for a small one."""
-        start = self.stem_pretraining
-        loads = weights and start is not None
-        return ResNetBackbone.from_preset(
-            start if start not in (None, *UNRELEASED) else ENCODERS["resnet50"],
-            load_weights=loads,
-            **{**_STEM, **options},
-        )
+        return build_model(self, weights, overrides)
 
     def compile(self, model: keras.Model, **overrides: Any) -> None:
         """`model.compile` with the learning rate and its decay.
@@ -440,48 +338,7 @@ class Recipe:
         Returns:
             `(train, val)`, two `SegmentationSource`.
         """
-        if image_dir is not None:
-            return self._load_folder(image_dir)
-
-        def load(name, split):
-            return load_dataset(name, split, data_dir, manual_dir)
-
-        train = load(self.dataset, self.split)
-        if self.coarse_split:
-            coarse = load(f"{self.dataset}_coarse", self.coarse_split)
-            train = JoinedSources((train, coarse))
-        return train, load(self.dataset, "validation")
-
-    def _load_folder(self, image_dir):
-        if self.coarse_split:
-            raise ValueError(
-                f"{self.name} trains on fine and coarse labels, and a folder "
-                "holds one of them. Received: image_dir="
-                f"{str(image_dir)!r}; pass data_dir."
-            )
-        facts = self.facts
-        folder = SegmentationFolder(
-            image_dir,
-            **self._folder_layout(image_dir),
-            class_names=facts.classes.names,
-            palette=facts.classes.palette,
-            label_map={
-                **{value: UNLABELLED for value in facts.ignored},
-                **facts.label_map,
-            },
-        )
-        parts = [folder.subset(part) for part in self.split.split("+")]
-        train = parts[0] if len(parts) == 1 else JoinedSources(parts)
-        return train, folder.subset("validation")
-
-    def _folder_layout(self, image_dir):
-        """Templates for Cityscapes as unpacked; others are found."""
-        if not (pathlib.Path(image_dir) / "leftImg8bit").is_dir():
-            return {}
-        return {
-            "images": "leftImg8bit/{split}/{name}_leftImg8bit.png",
-            "masks": "gtFine/{split}/{name}_gtFine_labelIds.png",
-        }
+        return load_data(self, data_dir, manual_dir, image_dir)
 
     def transform(self) -> Any:
         """The augmentation of the training images."""

@@ -465,7 +465,7 @@ def test_fine_and_coarse_splits_are_loaded_and_joined(monkeypatch):
         return Numbers(0, 2, ks.data.DATASETS[name].classes)
 
     monkeypatch.setattr(
-        "keras_setr.training.recipes.recipe.load_dataset", load_dataset
+        "keras_setr.training.recipes.reading.load_dataset", load_dataset
     )
     recipe = ks.recipes["setr_pup_large_cityscapes_768_100k_coarse"]
     train, _ = recipe.load_data("data", manual_dir="zips")

@@ -4,7 +4,7 @@ The paper takes its figures from mmsegmentation, whose settings these are.
 """
 
 from keras_setr.facts.baselines import BASELINES
-from keras_setr.training.recipes.recipe import ENCODERS
+from keras_setr.training.recipes.building import ENCODERS
 from keras_setr.training.recipes.recipe import Recipe
 
 _SETTINGS = (

@@ -4,7 +4,7 @@ from keras_setr.checkpoints import PRESETS
 from keras_setr.checkpoints import architecture
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.decoders import published_layers
-from keras_setr.training.recipes.recipe import ENCODERS
+from keras_setr.training.recipes.building import ENCODERS
 from keras_setr.training.recipes.recipe import Recipe
 
 # Of the encoder, in the authors' configurations.
