@@ -1,12 +1,15 @@
 """`keras-setr COMMAND ..`: finds the command and ends it well."""
 
+import _thread
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import os
 import runpy
 import shlex
 import sys
+import threading
 import warnings
 
 from keras_setr_commands import options
@@ -25,7 +28,8 @@ COMMANDS = {
     "convert": "make a preset of weights from anywhere",
     "export": "write a preset as ONNX, SavedModel, LiteRT, OpenVINO or .pt2",
 }
-_ERROR, _INTERRUPTED = 2, 130
+# As shells count: 128 and the number of the signal.
+_ERROR, _INTERRUPTED, _NOBODY_READS = 2, 130, 141
 
 
 def main(argv=None, name="keras-setr"):
@@ -36,8 +40,10 @@ def main(argv=None, name="keras-setr"):
         name: str. How the user calls it, for messages.
 
     Returns:
-        int: 0, or what a command says; 2 after an error, 130 after Ctrl-C.
+        int: 0, or what a command says; 2 after an error, 130 after Ctrl-C,
+        141 where nobody reads what is printed any more.
     """
+    prepare_streams()
     argv = sys.argv[1:] if argv is None else [str(part) for part in argv]
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview(name))
@@ -66,6 +72,7 @@ def run(command, argv=None, name=None):
         argv: list of str. Defaults to the process's own.
         name: str. How the user calls it. Defaults to the script.
     """
+    prepare_streams()
     argv = sys.argv[1:] if argv is None else [str(part) for part in argv]
     name = name or f"python {sys.argv[0]}"
     module = importlib.import_module(f"keras_setr_commands.{command}")
@@ -90,6 +97,20 @@ def run(command, argv=None, name=None):
         + shlex.join([*name.split(), *argv]),
         debug=debug,
     )
+
+
+def prepare_streams():
+    """Let what is printed end no command: after hours of work, say.
+
+    Letters that the terminal has not are written as `\\xdf`, and what was
+    closed takes everything.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parser_of(module, name):
@@ -162,16 +183,56 @@ def running(work, name, known_options, after_interrupt, debug):
         if not debug:
             warnings.showwarning = show
         try:
-            return work() or 0
+            with _interrupts_kept():
+                code = work() or 0
+            sys.stdout.flush()
+            return code
         except KeyboardInterrupt:
             print(f"\n{name}: interrupted. {after_interrupt}", file=sys.stderr)
             return _INTERRUPTED
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                return _NOBODY_READS
             if debug:
                 raise
             text = in_options(one_line(error), known_options)
             print(f"{name}: error: {text}", file=sys.stderr)
             return _ERROR
+
+
+@contextlib.contextmanager
+def _interrupts_kept():
+    """Let Ctrl-C come again where Python drops it.
+
+    It drops what is raised in destructors and in callbacks of the garbage
+    collector, such as JAX's, which run often while packages are imported.
+    """
+    former = sys.unraisablehook
+
+    def hook(dropped):
+        if dropped.exc_type is not KeyboardInterrupt:
+            return former(dropped)
+        # From another thread and later, or it would be raised in here.
+        again = threading.Timer(0.1, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = former
+
+
+def _nobody_reads():
+    """Whether what stdout leads to has ended, as `head`; it is given up."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        # Python flushes it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _overview(name):

@@ -263,21 +263,21 @@ def new_folder(path):
     if not path.strip():
         _refuse("a folder", path)
     for part in (pathlib.Path(path), *pathlib.Path(path).absolute().parents):
-        if part.exists():
-            if not part.is_dir():
-                raise argparse.ArgumentTypeError(
-                    f"must be a folder. Received: {path!r}, but {part} is a "
-                    "file"
-                )
-            try:
+        try:
+            if not part.exists():
+                continue
+            if part.is_dir():
                 # Only trying tells: /proc and the like refuse root, too.
                 with tempfile.TemporaryDirectory(dir=part):
-                    break
-            except OSError as error:
-                raise argparse.ArgumentTypeError(
-                    f"must be a folder to write to. Received: {path!r}, but "
-                    f"nothing can be written into {part} ({error.strerror})"
-                ) from error
+                    return path
+        except OSError as error:
+            raise argparse.ArgumentTypeError(
+                f"must be a folder to write to. Received: {path!r}, but "
+                f"nothing can be written into {part} ({error.strerror})"
+            ) from error
+        raise argparse.ArgumentTypeError(
+            f"must be a folder. Received: {path!r}, but {part} is a file"
+        )
     return path
 
 
@@ -288,6 +288,14 @@ def new_file(path):
             f"must be a file to write. Received: {path!r}, a folder"
         )
     new_folder(os.path.dirname(path) or ".")
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be a file to write. Received: {path!r} ({error.strerror})"
+        ) from error
     return path
 
 
@@ -706,33 +714,45 @@ def choose_backend(parser, given):
     Returns:
         str.
     """
-    module = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-    asked = given.get("backend") or os.environ.get("KERAS_BACKEND")
-    if asked in module:
-        if importlib.util.find_spec(module[asked]) is None:
-            where = "--backend" if "backend" in given else "KERAS_BACKEND"
-            parser.error(
-                f"{where} {asked}: {asked} is not installed: "
-                f"pip install keras-setr[{asked}]"
-            )
-        os.environ["KERAS_BACKEND"] = asked
-    elif not asked and not (asked := _configured()):
-        found = [b for b in BACKENDS if importlib.util.find_spec(b)]
-        if not found:
+    asked, place = given.get("backend"), "--backend"
+    if not asked:
+        asked, place = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
+    if not asked:
+        asked, place = _configured()
+    if not asked:
+        asked = next((b for b in BACKENDS if _is_there(b)), None)
+        if asked is None:
             parser.error(f"none of {', '.join(BACKENDS)} is installed")
-        os.environ["KERAS_BACKEND"] = asked = found[0]
+    elif asked not in BACKENDS:
+        parser.error(
+            f"{place} must be one of {', '.join(BACKENDS)}. Received: "
+            f"{asked!r}. --backend {next(filter(_is_there, BACKENDS), 'jax')} "
+            "would do"
+        )
+    elif not _is_there(asked):
+        parser.error(
+            f"{place} {asked}: {asked} is not installed: "
+            f"pip install keras-setr[{asked}]"
+        )
+    os.environ["KERAS_BACKEND"] = asked
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL)
     return asked
 
 
+def _is_there(package):
+    """Whether a package is installed; it is not imported."""
+    return importlib.util.find_spec(package) is not None
+
+
 def _configured():
-    """The backend that a configuration file of Keras names, or `None`."""
+    """The backend that Keras' own file names, or `None`, and where it does."""
     home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+    path = os.path.join(home, "keras.json")
     try:
-        with open(os.path.join(home, "keras.json")) as content:
-            return json.load(content).get("backend")
+        with open(path) as content:
+            return json.load(content).get("backend"), f"backend in {path}"
     except (AttributeError, OSError, ValueError):
-        return None
+        return None, path
 
 
 def require(package, extra, what):
@@ -748,7 +768,7 @@ def require(package, extra, what):
     Raises:
         CommandError: says how to install it.
     """
-    if importlib.util.find_spec(package) is None:
+    if not _is_there(package):
         raise CommandError(
             f"{what} needs {package}, which is not installed: pip install "
             f"keras-setr[{extra}]"

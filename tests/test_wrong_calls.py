@@ -551,6 +551,132 @@ CALLS |= {
 }
 
 
+# === Keras' own scores, of which most take one probability per label ===
+LABELS_BESIDE = "must take labels (B, H, W) beside logits Received: "
+REFUSED_LOSSES = ("mse", "binary_crossentropy", "hinge", "poisson", "huber")
+CALLS |= {
+    f"the loss {name}": (lambda name=name: compile(loss=name), LABELS_BESIDE)
+    for name in REFUSED_LOSSES
+}
+CALLS |= {
+    f"a loss of Keras, {make.__name__}": (
+        lambda make=make: compile(loss=make()),
+        f"loss {LABELS_BESIDE} {make.__name__}, 'ce+dice'",
+    )
+    for make in (
+        keras.losses.BinaryCrossentropy,
+        keras.losses.BinaryFocalCrossentropy,
+        keras.losses.CTC,
+        keras.losses.CategoricalHinge,
+        keras.losses.CosineSimilarity,
+        keras.losses.Huber,
+        keras.losses.LogCosh,
+        keras.losses.MeanSquaredError,
+    )
+}
+REFUSED_METRICS = (
+    keras.metrics.AUC(),
+    keras.metrics.Precision(),
+    keras.metrics.Recall(class_id=1),
+    keras.metrics.F1Score(),
+    keras.metrics.MeanIoU(5),
+    keras.metrics.OneHotMeanIoU(5),
+    keras.metrics.IoU(5, [1]),
+    keras.metrics.BinaryAccuracy(),
+    keras.metrics.CategoricalAccuracy(),
+    keras.metrics.CategoricalCrossentropy(from_logits=True),
+    keras.metrics.TopKCategoricalAccuracy(),
+    keras.metrics.MeanSquaredError(),
+    keras.metrics.RecallAtPrecision(0.5),
+    keras.metrics.Mean(),
+    keras.metrics.MeanMetricWrapper(keras.losses.mean_squared_error),
+)
+CALLS |= {
+    f"a metric of Keras, {metric.name}": (
+        lambda metric=metric: compile(metrics=["accuracy", metric]),
+        f"metrics {LABELS_BESIDE} {type(metric).__name__}, 'mean_iou'",
+    )
+    for metric in REFUSED_METRICS
+}
+CALLS |= {
+    f"the metric {name}": (
+        lambda name=name: compile(metrics=[name]),
+        f"metrics {LABELS_BESIDE}",
+    )
+    for name in ("AUC", "mse", "precision", "binary_accuracy")
+}
+CALLS |= {
+    f"the metric {name!r}, which is none": (
+        lambda name=name: compile(metrics=[name]),
+        f"metrics must be a name mean_iou Received: {name!r}",
+    )
+    for name in ("ce", "MeanIoU", "auto", "", "f1")
+}
+CALLS |= {
+    f"the metric {value!r:.20}": (
+        lambda value=value: compile(metrics=[value]),
+        f"metrics must hold names, functions Received: {value!r:.20}",
+    )
+    for value in (3, None, 1.5, b"accuracy", {4})
+}
+CALLS |= {
+    "metrics by outputs": (
+        lambda: compile(metrics={"logits": ["accuracy", "mse"]}),
+        f"metrics {LABELS_BESIDE} MeanSquaredError",
+    ),
+    "metrics in lists": (
+        lambda: compile(metrics=[["accuracy"], [keras.metrics.AUC()]]),
+        f"metrics {LABELS_BESIDE} AUC",
+    ),
+    "metrics by outputs of other classes": (
+        lambda: compile(metrics={"logits": metrics.MeanIoU(3)}),
+        "metrics classes mean_iou num_classes=3 5",
+    ),
+    "a metric's class": (
+        lambda: compile(metrics=[keras.metrics.AUC]),
+        "metrics objects class AUC pass AUC(..)",
+    ),
+    "a metric's function": (
+        lambda: compile(metrics=[keras.losses.mean_squared_error]),
+        f"{LABELS_BESIDE} mean_squared_error",
+    ),
+    "a loss's function": (
+        lambda: compile(loss=keras.losses.mean_squared_error),
+        f"{LABELS_BESIDE} mean_squared_error",
+    ),
+    "a loss of probabilities": (
+        lambda: compile(loss=keras.losses.CategoricalGeneralizedCrossEntropy()),
+        "loss must take logits CategoricalGeneralizedCrossEntropy",
+    ),
+    "a metric of probabilities": (
+        lambda: compile(
+            metrics=[keras.metrics.SparseCategoricalCrossentropy()]
+        ),
+        "metrics must take logits from_logits=True",
+    ),
+    "a metric of probabilities by name": (
+        lambda: compile(metrics="sparse_categorical_crossentropy"),
+        "metrics must take logits from_logits=True",
+    ),
+    "a function of probabilities": (
+        lambda: compile(metrics=[keras.losses.sparse_categorical_crossentropy]),
+        "metrics must take logits from_logits=True",
+    ),
+    "pixels weighed in counts": (
+        lambda: compile(weighted_metrics=["accuracy"]),
+        "accuracy counts pixels weighs none metrics=",
+    ),
+    "weighted metrics that do not fit": (
+        lambda: compile(weighted_metrics=[keras.metrics.AUC()]),
+        f"weighted_metrics {LABELS_BESIDE} AUC",
+    ),
+    "weighted metrics that are none": (
+        lambda: compile(weighted_metrics=4),
+        "weighted_metrics must be 4",
+    ),
+}
+
+
 # === Sizes and places that nobody means ===
 CALLS |= {
     "a million times as large": (

@@ -18,8 +18,10 @@ from keras_setr.checkpoints.preset_sizes import check_equal
 from keras_setr.checkpoints.preset_sizes import check_sizes
 from keras_setr.checkpoints.tensors import read_variables
 from keras_setr.checkpoints.transfer import TensorRule
+from keras_setr.files.whole import check_room
 from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import is_partial
+from keras_setr.files.whole import make_folder
 from keras_setr.files.whole import remove_partial
 from keras_setr.layers.initialization import values_follow
 from keras_setr.tables import counted
@@ -324,7 +326,7 @@ def _not_ours(source, name, error):
     return f"{name} of {source} describes no model of keras_setr: {error}"
 
 
-def save_whole(save, folder, max_shard_size):
+def save_whole(model, save, folder, max_shard_size):
     """A preset into a folder, so that a kill leaves the old or the new one.
 
     A model card stays. In a folder that holds more than a preset, or cannot be
@@ -332,7 +334,8 @@ def save_whole(save, folder, max_shard_size):
     a kill.
 
     Args:
-        save: KerasHub's `save_to_preset` of a model.
+        model: what is saved.
+        save: KerasHub's `save_to_preset` of it.
         folder: path.
         max_shard_size: as of `save`.
     """
@@ -346,6 +349,9 @@ def save_whole(save, folder, max_shard_size):
         return save(str(folder), max_shard_size)
     # As large as presets are, none is left behind by a killed process.
     remove_partial(folder.parent, folder.name)
+    make_folder(folder.parent)
+    is_half = model.variable_dtype.endswith("16")
+    check_room(folder, model.count_params() * (2 if is_half else 4))
     if _is_replaceable(folder):
         with folder_written_whole(folder) as part:
             save(str(part), max_shard_size)

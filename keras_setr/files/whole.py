@@ -58,6 +58,29 @@ def check_folder_of(path):
         raise PermissionError(f"{folder} may not be written to, for {path}.")
 
 
+def check_room(path, size):
+    """Raise where a disk has not the room for what is to be written.
+
+    HDF5 does not raise on a full disk: it ends the process.
+
+    Args:
+        path: path of a file or folder to write, in a folder that is there.
+        size: int. Bytes.
+
+    Raises:
+        OSError: ENOSPC; names the path.
+    """
+    usage = shutil.disk_usage(os.path.dirname(os.path.realpath(path)))
+    # Some file systems of networks tell nothing.
+    if usage.total and size > usage.free:
+        raise OSError(
+            errno.ENOSPC,
+            f"{size / 1e6:,.1f} MB are needed and {usage.free / 1e6:,.1f} MB "
+            "are free",
+            str(path),
+        )
+
+
 @contextlib.contextmanager
 def written_whole(path):
     """A temporary path beside `path`, which takes its place at the end.

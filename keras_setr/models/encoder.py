@@ -11,6 +11,7 @@ from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
+from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.checkpoints import loading
@@ -214,10 +215,11 @@ class Encoder(keras_hub.models.Backbone):
             kwargs,
         )
 
+    @checked(preset_dir=path(), max_shard_size=optional(number(above=0)))
     def save_to_preset(
         self, preset_dir: str | os.PathLike[str], max_shard_size: float = 10
     ) -> None:
         """Save the encoder as a preset folder; as `SETRPUP.save_to_preset`."""
         check_not_quantized(self)
-        path().check("preset_dir", preset_dir)
-        save_whole(super().save_to_preset, preset_dir, max_shard_size)
+        save = super().save_to_preset
+        save_whole(self, save, preset_dir, max_shard_size)

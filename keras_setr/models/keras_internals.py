@@ -6,6 +6,7 @@ Seen with Keras 3.15.1 and KerasHub 0.32.0, which have no public way to each.
 import sys
 
 import keras
+from keras.src import backend
 
 # There is no public way to the layer that a call began with.
 from keras.src.backend.common import global_state
@@ -26,6 +27,14 @@ def start_in_epoch(model, epoch):
 def compiled_loss(model, y, y_pred, sample_weight):
     """The loss of `compile` alone, as Keras weighs it, without regularisers."""
     return model._compile_loss(y, y_pred, sample_weight)
+
+
+def tried(function, *tensors):
+    """Call a function with `keras.KerasTensor`s, so that nothing is computed.
+
+    Its variables are made and changed for the time of the call alone.
+    """
+    return backend.compute_output_spec(function, *tensors)
 
 
 def additional_losses(model):

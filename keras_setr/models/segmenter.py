@@ -284,6 +284,7 @@ class SETRSegmenter(PredictionVerbs):
         """
         return fold(self)
 
+    @checked(preset_dir=path(), max_shard_size=optional(number(above=0)))
     def save_to_preset(
         self, preset_dir: str | os.PathLike[str], max_shard_size: float = 10
     ) -> None:
@@ -298,8 +299,8 @@ class SETRSegmenter(PredictionVerbs):
                 weights are split; `None` never splits them.
         """
         check_not_quantized(self.backbone)
-        path().check("preset_dir", preset_dir)
-        save_whole(super().save_to_preset, preset_dir, max_shard_size)
+        save = super().save_to_preset
+        save_whole(self, save, preset_dir, max_shard_size)
 
     def load_weights(self, filepath, **kwargs):
         """As in Keras; a file without an optimizer leaves it as it is.

@@ -6,11 +6,9 @@ its path, compressed and tiled, whole or not at all.
 """
 
 import contextlib
-import errno
 import json
 import os
 import pathlib
-import shutil
 import warnings
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from keras_setr.files.lock import only_process
 from keras_setr.files.whole import check_folder_of
+from keras_setr.files.whole import check_room
 from keras_setr.files.whole import make_folder
 from keras_setr.files.whole import written_whole
 from keras_setr.rasters.adapters import give_back
@@ -145,14 +144,8 @@ class PathSink:
         self._file = os.fdopen(descriptor, "r+b", buffering=0)
         there = os.fstat(descriptor)
         held = getattr(there, "st_blocks", 0) * 512
-        free = shutil.disk_usage(self.path.parent).free
         try:
-            if size - held > free:
-                raise OSError(
-                    errno.ENOSPC,
-                    f"{size / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB "
-                    "are free",
-                )
+            check_room(self.raw, size - held)
             os.truncate(descriptor, size)
         except OSError as error:
             self.close()

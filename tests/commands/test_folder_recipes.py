@@ -15,8 +15,9 @@ def recipe(request):
 
 
 @pytest.fixture
-def line(recipe, tmp_path):
+def line(recipe, tmp_path, monkeypatch):
     """A command line of it: a pair, and a preset of patches of 14."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
     for name in ("data/images", "data/masks", "preset"):
         (tmp_path / name).mkdir(parents=True)
     for part in ("images", "masks"):

@@ -3,7 +3,9 @@
 import ast
 import os
 import pathlib
+import subprocess
 import sys
+import time
 import warnings
 
 import pytest
@@ -98,6 +100,59 @@ def test_ctrl_c_says_how_to_go_on(capsys):
 
     line = "keras-setr x: interrupted. It: goes on"
     assert end(interrupt, capsys) == (130, [line])
+
+
+def test_ctrl_c_in_a_destructor_is_not_lost(capsys):
+    class Held:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def work():
+        Held()
+        for _ in range(100):
+            time.sleep(0.05)
+
+    hook = sys.unraisablehook
+    start = time.monotonic()
+    assert end(work, capsys)[0] == 130
+    assert time.monotonic() - start < 4
+    assert sys.unraisablehook is hook
+
+
+# What a terminal does to a command that prints, after all of its work.
+PRINTING = """
+import sys
+from keras_setr_commands import main
+main.prepare_streams()
+sys.exit(main.running(lambda: print("Straße 天空" * 9000), "x", [], "", False))
+"""
+
+
+@pytest.mark.parametrize(
+    "shell, printed, code",
+    [
+        ("PYTHONIOENCODING=ascii {}", "Stra\\xdfe \\u5929", 0),
+        ("PYTHONIOENCODING=latin-1 {}", "Straße \\u5929", 0),
+        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {}", "Stra\\xdfe", 0),
+        ("{} >&-", "", 0),
+        ("{} > /dev/full", "", 2),
+        ("{} | head -c 6", "", 141),
+    ],
+)
+def test_what_is_printed_ends_no_command(shell, printed, code, tmp_path):
+    command = f"{sys.executable} {tmp_path / 'printing.py'}"
+    (tmp_path / "printing.py").write_text(PRINTING, encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "-c", f"{shell.format(command)}; exit ${{PIPESTATUS[0]}}"],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == code
+    encoding = "latin-1" if "latin" in shell else "utf-8"
+    assert done.stdout.decode(encoding).startswith(printed)
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == (code == 2)
 
 
 def test_a_warning_is_a_line_and_said_once(capsys):

@@ -40,6 +40,8 @@ LINES = {
     "evaluate preset --data data --subset val": "--subset 'val' no subsets",
     "segment preset data/images --out /proc/o": "--out: into /proc (",
     "train --data data --out text.txt": "--out: must be a folder is a file",
+    f"train --data data --out {'o' * 300}": "--out: (File name too long)",
+    f"export preset {'o' * 300}.onnx": "must be a file (File name too long)",
     "train --data data --out text.txt/a": "--out: must be a folder a file",
     "train --data data --out o --epochs 0": "--epochs: must be 1 '0'",
     "train --data data --out o --epochs many": "--epochs: must be 'many'",
@@ -227,7 +229,8 @@ LINES = {
 def folder(tmp_path, monkeypatch):
     """The current folder, with what the lines name."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])
+    # Commands run on the three, and find which are installed.
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
     for path in (
         "data/images/1.png",
         "data/images/2.png",
@@ -314,6 +317,23 @@ def test_a_backend_that_does_not_write_a_format_is_told(folder, capsys):
     error = refuse("export preset o.tflite --backend torch", capsys)
     assert "not written on the torch backend" in error
     assert "--backend tensorflow" in error
+
+
+@pytest.mark.parametrize("name", ["foo", "numpy", "openvino", 3, ["torch"]])
+def test_another_backend_is_refused_before_anything_is_loaded(
+    name, folder, capsys, monkeypatch
+):
+    (folder / "keras.json").write_text(json.dumps({"backend": name}))
+    monkeypatch.setenv("KERAS_HOME", str(folder))
+    for place in ("backend in keras.json", "KERAS_BACKEND"):
+        if place == "KERAS_BACKEND":
+            monkeypatch.setenv(place, str(name))
+        else:
+            monkeypatch.delenv("KERAS_BACKEND")
+        error = refuse("evaluate preset --data data", capsys)
+        for word in (*place.split(), "tensorflow, jax, torch", str(name)):
+            assert word in error
+        assert "--backend" in error
 
 
 @pytest.fixture

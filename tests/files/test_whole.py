@@ -1,11 +1,13 @@
 import errno
 import os
 import pathlib
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -15,6 +17,7 @@ from keras_setr.files.whole import is_partial
 from keras_setr.files.whole import remove_partial
 from keras_setr.files.whole import restore_folder
 from keras_setr.files.whole import written_whole
+from tests import tiny
 
 pytestmark = pytest.mark.no_backend
 
@@ -160,6 +163,22 @@ def test_a_link_stays_one(tmp_path):
         partial.write_text("after")
     assert link.is_symlink()
     assert target.read_text() == "after"
+
+
+def test_room_is_asked_for_before_hdf5_ends_the_process(tmp_path, monkeypatch):
+    usage = types.SimpleNamespace(total=2000, free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    whole.check_room(tmp_path / "a", 1000)
+    with pytest.raises(OSError, match="are needed and 0.0 MB are") as error:
+        whole.check_room(tmp_path / "a", 1001)
+    assert error.value.errno == errno.ENOSPC
+    model = tiny.build("naive")
+    with pytest.raises(OSError, match="0.1 MB are needed.*preset"):
+        model.save_to_preset(tmp_path / "preset")
+    assert not list(tmp_path.iterdir())
+    # Some file systems of networks tell nothing.
+    usage.total = usage.free = 0
+    whole.check_room(tmp_path / "a", 1001)
 
 
 @pytest.mark.parametrize("writer", [written_whole, folder_written_whole])

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import shutil
+import types
 
 import numpy as np
 import pytest
@@ -472,11 +474,9 @@ def test_a_file_that_may_not_grow_is_named(tmp_path, monkeypatch):
 
 
 def test_a_disk_without_room_is_said_at_once(tmp_path, monkeypatch):
-    from keras_setr.rasters import paths
-
-    usage = type("Usage", (), {"free": 1000})()
-    monkeypatch.setattr(paths.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match="are needed and 0.0 GB are free"):
+    usage = types.SimpleNamespace(total=2000, free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match="are needed and 0.0 MB are free"):
         ks.segment_raster(segmenter(), raster(), tmp_path / "a.npy", verbose=0)
     assert not list(tmp_path.iterdir())
 

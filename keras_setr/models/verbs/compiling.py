@@ -17,9 +17,11 @@ from keras_setr.losses import for_logits
 from keras_setr.losses.sums import NAMES
 from keras_setr.losses.sums import SumOfLosses
 from keras_setr.losses.sums import by_name as loss_by_name
+from keras_setr.metrics import MeanAccuracy
 from keras_setr.metrics import MeanIoU
 from keras_setr.metrics import PixelAccuracy
 from keras_setr.metrics import by_name
+from keras_setr.models.verbs import compatibility
 from keras_setr.optimizers import SGD
 from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import CosineDecay
@@ -32,19 +34,27 @@ _JIT = either(choice("auto"), flag())
 
 # Names that Keras knows by the outputs of a model alone.
 _METRICS = ("mean_iou", "mean_accuracy", "pixel_accuracy", "accuracy")
-_OF_KERAS = ("acc", "accuracy", "ce", "crossentropy")
+_OF_KERAS = ("acc", "accuracy")
 
 
-def options(model, optimizer, loss, metrics, jit_compile, **automatic):
+def options(
+    model,
+    optimizer,
+    loss,
+    metrics,
+    weighted_metrics,
+    jit_compile,
+    **automatic,
+):
     """The arguments of `keras.Model.compile`; see `SETRSegmenter.compile`.
 
     Args:
         model: `SETRSegmenter`.
-        optimizer, loss, metrics, jit_compile: as for `SETRSegmenter.compile`.
+        optimizer, loss, metrics, weighted_metrics, jit_compile: as for
+            `SETRSegmenter.compile`.
         **automatic: those that belong to the automatic optimizers.
     """
     _check_loss(loss, model.num_classes)
-    _check_metrics(metrics, model.num_classes)
     jit_compile = _JIT.check("jit_compile", jit_compile)
     if isinstance(optimizer, str) and optimizer in ("auto", "adamw"):
         optimizer = _automatic_optimizer(optimizer, model.backbone, **automatic)
@@ -62,21 +72,19 @@ def options(model, optimizer, loss, metrics, jit_compile, **automatic):
     if isinstance(loss, str) and loss == "auto":
         loss = PixelCrossEntropy(model.ignore_class)
     loss = for_logits(loss, model.ignore_class)
+    compatibility.check_loss(loss, model.num_classes, model.ignore_class)
     if isinstance(metrics, str) and metrics == "auto":
         metrics = [
             MeanIoU(model.num_classes, model.ignore_class),
             PixelAccuracy(model.num_classes, model.ignore_class),
         ]
-    if isinstance(metrics, (str, list, tuple)):
-        names = [metrics] if isinstance(metrics, str) else metrics
-        metrics = [
-            by_name(m, model.num_classes, model.ignore_class) for m in names
-        ]
     return {
         "optimizer": optimizer,
         "loss": loss,
-        # For None, Keras keeps those of the last `compile`.
-        "metrics": [] if metrics is None else metrics,
+        "metrics": _metrics("metrics", metrics, model),
+        "weighted_metrics": _metrics(
+            "weighted_metrics", weighted_metrics, model
+        ),
         "jit_compile": _resolve_jit(jit_compile),
     }
 
@@ -196,31 +204,57 @@ def _check_loss(loss, num_classes):
             )
 
 
-def _check_metrics(metrics, num_classes):
-    """Raise at names of no metric, and at metrics of other classes.
+def _metrics(argument, given, model):
+    """What Keras gets for a list of names, metrics and functions.
 
     Args:
-        metrics: str, sequence or whatever else Keras takes.
-        num_classes: int.
+        argument: str. `"metrics"` or `"weighted_metrics"`.
+        given: str or sequence, or a dict by the outputs of the model, of
+            which there is one.
+        model: `SETRSegmenter`.
     """
-    if metrics is None or isinstance(metrics, dict):
-        return
-    if not isinstance(metrics, (str, list, tuple)):
+    # For None, Keras keeps those of the last `compile`.
+    if given is None:
+        return []
+    if not isinstance(given, (str, list, tuple, dict)):
         raise ValueError(
-            "metrics must be 'auto' or a list of names and of keras.Metric. "
-            f"Received: {shown(metrics)}."
+            f"{argument} must be 'auto' or a list of names and of "
+            f"keras.Metric. Received: {shown(given)}."
         )
-    for metric in [metrics] if isinstance(metrics, str) else metrics:
-        known = (*_METRICS, *_OF_KERAS, "auto")
-        if isinstance(metric, str) and metric not in known:
-            _check_name(keras.metrics.get, "metrics", metric, _METRICS)
-        counted = getattr(metric, "num_classes", num_classes)
-        if counted != num_classes:
-            raise ValueError(
-                "metrics must count the classes of the model. Received: "
-                f"{metric.name} of num_classes={counted} for a model of "
-                f"{num_classes}."
-            )
+    return [
+        _metric(argument, metric, model) for metric in keras.tree.flatten(given)
+    ]
+
+
+def _metric(argument, metric, model):
+    """One metric, which counts the classes of the model."""
+    num_classes, ignore_class = model.num_classes, model.ignore_class
+    if isinstance(metric, str):
+        if metric not in (*_METRICS, *_OF_KERAS):
+            _check_name(keras.metrics.get, argument, metric, _METRICS)
+        metric = by_name(metric, num_classes, ignore_class)
+    if isinstance(metric, str):
+        metric = keras.metrics.get(metric)
+    if not callable(metric):
+        raise ValueError(
+            f"{argument} must hold names, keras.Metric and functions of "
+            f"y_true and y_pred. Received: {shown(metric)}."
+        )
+    ours = isinstance(metric, (MeanIoU, MeanAccuracy, PixelAccuracy))
+    if ours and argument == "weighted_metrics":
+        raise ValueError(
+            f"{metric.name} counts pixels and weighs none; list it under "
+            "metrics=. Received: it in weighted_metrics."
+        )
+    counted = getattr(metric, "num_classes", num_classes)
+    if counted != num_classes:
+        raise ValueError(
+            f"{argument} must count the classes of the model. Received: "
+            f"{metric.name} of num_classes={counted} for a model of "
+            f"{num_classes}."
+        )
+    compatibility.check_metric(argument, metric, num_classes, ignore_class)
+    return metric
 
 
 def _check_optimizer(optimizer):
@@ -248,7 +282,7 @@ def _is_function(loss):
 def _check_name(get, argument, name, known):
     try:
         get(name)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ValueError(
             f"{argument} must be a name that is known here or in Keras, such "
             f"as {', '.join(known)}. Received: {name!r}. "

@@ -171,6 +171,7 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
             optimizer,
             loss,
             metrics,
+            kwargs.pop("weighted_metrics", None),
             jit_compile,
             learning_rate=learning_rate,
             total_steps=total_steps,

@@ -478,6 +478,25 @@ def test_metrics_by_name_leave_ignored_out(compiled_anew):
     assert set(found) == {"loss", "accuracy", "mean_iou"}
 
 
+def test_scores_of_keras_fit_labels_and_logits_or_are_refused(compiled_anew):
+    model, theirs = compiled_anew, keras.metrics
+    classes = model.num_classes
+    ours = theirs.MeanIoU(classes, sparse_y_pred=False, ignore_class=255)
+    model.compile("sgd", metrics={"logits": ["accuracy", [ours]]})
+    model.compute_metrics(None, Y, LOGITS)
+    assert set(model.get_metrics_result()) == {"loss", "accuracy", ours.name}
+    assert float(ours.result()) > 0
+    for metric in (theirs.AUC(), theirs.Precision(), theirs.MeanIoU(classes)):
+        with pytest.raises(ValueError, match="metrics must take labels"):
+            model.compile("sgd", metrics=[metric])
+        assert all(not array(v).any() for v in metric.variables)
+    for loss in ("mse", keras.losses.BinaryCrossentropy()):
+        with pytest.raises(ValueError, match="loss must take labels"):
+            model.compile("sgd", loss=loss)
+    with pytest.warns(UserWarning, match="counts pixels of ignore_class=255"):
+        model.compile("sgd", metrics=[theirs.SparseCategoricalAccuracy()])
+
+
 def test_no_metrics_are_none_whatever_was_compiled_before(compiled_anew):
     model = compiled_anew
     model.compile("sgd", metrics=["mean_iou"])
