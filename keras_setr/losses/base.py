@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_setr.arguments import Rule
@@ -52,14 +53,15 @@ class PixelLoss(keras.losses.Loss):
 
     Calling it:
         y_true: `(B, H, W)` or `(B, H, W, 1)` integers in 0..K-1 or
-            `ignore_class`. Any other label is an error, or makes the loss NaN
-            where a compiled step cannot raise (JAX, TensorFlow on a GPU).
+            `ignore_class`. Any other label is an error in an array of NumPy;
+            in a tensor, of which no compiled step can tell, it makes the loss
+            NaN and its gradient 0.
         y_pred: `(B, H, W, K)` logits. Computed in float32 whatever their
             dtype.
         sample_weight: None, `(B,)`, `(B, H, W)` or `(B, H, W, 1)`.
 
     Raises:
-        ValueError: for other shapes.
+        ValueError: for other shapes and labels.
     """
 
     # Whether `of_resized` holds no logits of the labels' size.
@@ -81,13 +83,15 @@ class PixelLoss(keras.losses.Loss):
         labels, logits = self._checked(y_true, y_pred)
         if sample_weight is not None:
             sample_weight = per_pixel(sample_weight)
-        return as_share(self.of_batch(labels, logits, sample_weight))
+        labels, unknown = self._known(y_true, labels, logits.shape[-1])
+        loss = self.of_batch(labels, logits, sample_weight)
+        return as_share(nan_where(ops.any(unknown), loss))
 
     def of_batch(self, labels: Any, logits: Any, sample_weight: Any) -> Any:
         """The loss of the global batch, a scalar.
 
         Args:
-            labels: `(B, H, W)` int32.
+            labels: `(B, H, W)` int32, in 0..K-1 or `ignore_class`.
             logits: `(B, H, W, K)` float32.
             sample_weight: float32 that scales `(B, H, W)`, or None.
         """
@@ -122,6 +126,35 @@ class PixelLoss(keras.losses.Loss):
         if self.ignore_class is None:
             return ops.ones_like(labels, dtype="bool")
         return labels != self.ignore_class
+
+    def _known(self, y_true, labels, num_classes):
+        """Labels that are classes or ignored, and where they were not.
+
+        Args:
+            y_true: what `labels` are made of.
+            labels: `(B, H, W)` int32.
+            num_classes: int.
+
+        Returns:
+            `(labels, unknown)`, `(B, H, W)` int32 and bool.
+        """
+        wrong = (labels < 0) | (labels >= num_classes)
+        unknown = ops.logical_and(self.valid(labels), wrong)
+        if isinstance(y_true, np.ndarray):
+            self._check_labels(y_true, num_classes)
+        return ops.where(unknown, 0, labels), unknown
+
+    def _check_labels(self, labels, num_classes):
+        wrong = (labels < 0) | (labels >= num_classes)
+        if self.ignore_class is not None:
+            wrong &= labels != self.ignore_class
+        if wrong.any():
+            raise ValueError(
+                f"y_true must hold classes in 0..{num_classes - 1} or "
+                f"ignore_class={self.ignore_class}. Received: label "
+                f"{labels[wrong][0]} for logits of "
+                f"{counted(num_classes, 'class')}."
+            )
 
     def weights_of(self, classes: Any) -> Any:
         """`(B, H, W)` float32, the weight of each pixel's class."""
@@ -158,6 +191,11 @@ class PixelLoss(keras.losses.Loss):
 
     def get_config(self):
         return config_of(self, type(self))
+
+
+def nan_where(condition, loss):
+    """`loss`, but NaN without a gradient where a condition holds."""
+    return ops.where(condition, float("nan"), loss)
 
 
 def label_maps(y_true):

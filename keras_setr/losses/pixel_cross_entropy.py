@@ -21,6 +21,7 @@ from keras_setr.losses.base import PixelLoss
 from keras_setr.losses.base import as_share
 from keras_setr.losses.base import global_mean
 from keras_setr.losses.base import label_maps
+from keras_setr.losses.base import nan_where
 from keras_setr.losses.base import per_pixel
 from keras_setr.losses.resized import resized_cross_entropy
 
@@ -107,7 +108,10 @@ class PixelCrossEntropy(PixelLoss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each pixel, `(B, H, W)`: w_i * l_i, 0 where ignored."""
-        return self._losses_and_weights(*self._checked(y_true, y_pred))[0]
+        labels, logits = self._checked(y_true, y_pred)
+        labels, unknown = self._known(y_true, labels, logits.shape[-1])
+        losses, _ = self._losses_and_weights(labels, logits)
+        return nan_where(unknown, losses)
 
     def of_batch(self, labels: Any, logits: Any, sample_weight: Any) -> Any:
         losses, weights = self._losses_and_weights(labels, logits)
@@ -130,6 +134,7 @@ class PixelCrossEntropy(PixelLoss):
             return super().of_resized(
                 y_true, y_pred, sample_weight, align_corners
             )
+        labels, unknown = self._known(y_true, labels, y_pred.shape[-1])
         self._check_class_weights(y_pred.shape[-1])
         classes, valid, weights = self._weights(labels)
         of_pixels = ops.where(valid, weights, 0.0)
@@ -138,7 +143,8 @@ class PixelCrossEntropy(PixelLoss):
         total = resized_cross_entropy(
             classes, y_pred, of_pixels, self.label_smoothing, align_corners
         )
-        return as_share(global_mean(total, weights))
+        loss = global_mean(total, weights)
+        return as_share(nan_where(ops.any(unknown), loss))
 
     def _losses_and_weights(self, labels, logits):
         """Of each pixel; the losses are weighted, and 0 where ignored."""
@@ -217,9 +223,7 @@ def _jax_cross_entropy(labels, logits):
     def forward(logits, labels):
         log_sum = jax.nn.logsumexp(logits, axis=-1)
         at_label = jnp.where(is_label(labels), logits, 0.0).sum(axis=-1)
-        known = (labels >= 0) & (labels < num_classes)
-        losses = jnp.where(known, log_sum - at_label, jnp.nan)
-        return losses, (logits, labels, log_sum)
+        return log_sum - at_label, (logits, labels, log_sum)
 
     def backward(kept, gradient):
         logits, labels, log_sum = kept

@@ -20,12 +20,8 @@ def _truth_and_probabilities(loss, labels, logits):
     """`(N, K)` one-hot labels and probabilities, both 0 where ignored."""
     num_classes = logits.shape[-1]
     valid = loss.valid(labels)
-    known = ops.logical_and(labels >= 0, labels < num_classes)
-    classes = ops.where(ops.logical_and(valid, known), labels, 0)
-    counted = ops.cast(valid, "float32")
-    # Another label is an error, which no step can raise.
-    counted = ops.where(ops.logical_and(valid, ~known), float("nan"), counted)
-    counted = ops.reshape(counted, (-1, 1))
+    classes = ops.where(valid, labels, 0)
+    counted = ops.reshape(ops.cast(valid, "float32"), (-1, 1))
     truth = ops.one_hot(ops.reshape(classes, (-1,)), num_classes)
     found = ops.reshape(ops.softmax(logits, axis=-1), (-1, num_classes))
     return ops.cast(truth, "float32") * counted, found * counted

@@ -134,8 +134,6 @@ def _losses_and_gradient(z, label, weight, smoothing):
     else:
         is_label = label == ops.arange(z.shape[-1], dtype="int32")
         at_label = ops.sum(ops.where(is_label, z, 0.0), -1, keepdims=True)
-        known = ops.logical_and(label >= 0, label < z.shape[-1])
-        at_label = ops.where(known, at_label, float("nan"))
         z = ops.exp(z - largest)
     total = ops.sum(z, axis=-1, keepdims=True)
     if smoothing:
@@ -166,8 +164,7 @@ def resized_cross_entropy(
         sum over pixels i of w_i * (log(sum_k exp(z_ik)) - z_i,y_i)
 
     Args:
-        labels: `(B, H, W)` integers in 0..K-1. Any other makes the loss of
-            its pixel NaN.
+        labels: `(B, H, W)` integers in 0..K-1.
         logits: `(B, h, w, K)`, h and w known; computed in float32.
         weights: `(B, H, W)` float32. No gradient passes through them.
         label_smoothing: float. Share of the mean of the loss over all classes.

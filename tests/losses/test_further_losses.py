@@ -148,6 +148,22 @@ def test_pixels_near_a_boundary_weigh_more():
     assert value(loss, labels, logits) == pytest.approx(expected, 1e-5)
 
 
+@pytest.mark.parametrize("name", (*NAMES, "ce+dice"))
+@pytest.mark.parametrize("label", (-1, 5, 254))
+def test_an_unknown_label_is_no_silent_loss(name, label):
+    loss = losses.sums.by_name(name, 255)
+    labels, logits = batch()
+    labels[0, 0, 0] = label
+    with pytest.raises(ValueError, match=rf"0\.\.4 or .*label {label} "):
+        loss(labels, logits)
+    labels = ops.convert_to_tensor(labels)
+    value, gradient = loss_and_gradient(loss, labels, logits)
+    assert np.isnan(value)
+    np.testing.assert_array_equal(gradient, 0)
+    # At another size than that of the logits.
+    assert np.isnan(array(loss.of_resized(labels, logits[:, :2, :3])))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_finite_differences(name):
     loss = NAMES[name]()

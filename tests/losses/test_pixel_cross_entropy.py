@@ -143,15 +143,6 @@ def test_half_precision_logits_are_computed_in_float32():
     np.testing.assert_array_equal(array(loss), array(expected))
 
 
-def test_an_unknown_label_is_no_silent_loss():
-    labels = np.array([[[0, 2, 255]]])
-    if BACKEND == "jax":
-        assert np.isnan(array(PixelCrossEntropy()(labels, LOGITS)))
-    else:
-        with pytest.raises(Exception, match="2"):
-            PixelCrossEntropy()(labels, LOGITS)
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [
