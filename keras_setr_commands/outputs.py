@@ -36,6 +36,21 @@ def fingerprint(preset):
     return found
 
 
+def names_in(record):
+    """The names of results in the record of some folder.
+
+    None where there is no record, or none that can be read.
+
+    Args:
+        record: path.
+    """
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        return [*content["names"].values()]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return []
+
+
 class OutputFolder:
     """A folder of results, with the settings that all of them were made by.
 

@@ -102,7 +102,8 @@ def check(parser, given):
         if os.path.isdir(path) and not next(find_images([path]), None):
             parser.error(
                 f"argument PATH: {path} holds no image "
-                f"({', '.join(names.IMAGE_SUFFIXES)})"
+                f"({', '.join(names.IMAGE_SUFFIXES)}) that is no result of "
+                "this command"
             )
         if images := _images_beside_masks(path):
             parser.error(
@@ -158,8 +159,9 @@ def plan(args):
 def find_images(paths):
     """`(file, place)` of every image once.
 
-    The place is the file's path without its ending, relative to the folder;
-    to what all paths have in common where there are several.
+    What this command has written is none, whatever the run, but where it is
+    named itself. The place is the file's path without its ending, relative to
+    the folder; to what all paths have in common where there are several.
     """
     paths = [pathlib.Path(os.path.abspath(path)) for path in paths]
     roots = [path if path.is_dir() else path.parent for path in paths]
@@ -172,16 +174,36 @@ def find_images(paths):
     for path, own in zip(paths, roots):
         files = [path]
         if path.is_dir():
-            files = sorted(
+            found = sorted(path.rglob("*"))
+            results = _results(path, found)
+            files = [
                 file
-                for file in path.rglob("*")
+                for file in found
                 if file.suffix.lower() in names.IMAGE_SUFFIXES
+                and file not in results
                 and file.is_file()
-            )
+            ]
         for file in files:
             if file not in seen:
                 seen.add(file)
                 yield file, file.relative_to(root or own)
+
+
+def _results(folder, files):
+    """What the records in a folder, below it and above it tell of.
+
+    Args:
+        folder: path.
+        files: paths of all that is in it and below.
+    """
+    records = [file for file in files if file.name == RECORD]
+    records += [parent / RECORD for parent in folder.parents]
+    return {
+        record.parent / f"{name}{ending}"
+        for record in records
+        for name in outputs.names_in(record)
+        for ending in _ENDINGS
+    }
 
 
 def choose_names(found, out, kept, settle_for_any=False):

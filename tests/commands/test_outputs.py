@@ -9,6 +9,7 @@ from PIL import Image
 
 from keras_setr_commands import outputs
 from keras_setr_commands.messages import CommandError
+from keras_setr_commands.segment import RECORD
 from keras_setr_commands.segment import choose_names
 from keras_setr_commands.segment import find_images
 
@@ -47,6 +48,24 @@ def test_folders_are_mirrored_and_endings_kept_where_they_tell(tmp_path):
         "y/1": "in/y/1.PNG",
     }
     assert chosen(tmp_path, "in/y/1.PNG") == {"1": "in/y/1.PNG"}
+
+
+def test_results_of_any_run_are_no_images(tmp_path):
+    write(tmp_path, "in/a.png", "in/x/b.png", "in/one/a_overlay.png")
+    write(tmp_path, "in/a_labels.png", "in/x/b_overlay.png", "in/c_labels.png")
+    for folder, names in (("in", ["a", "x/b"]), ("in/one", ["a"])):
+        record = outputs.OutputFolder(tmp_path / folder, RECORD, {})
+        record.names = {f"/was/{name}": name for name in names}
+        record.start()
+    images = {"a": "in/a.png", "x/b": "in/x/b.png"}
+    # No run has written c's labels.
+    assert chosen(tmp_path, "in") == {**images, "c_labels": "in/c_labels.png"}
+    assert chosen(tmp_path, "in/x") == {"b": "in/x/b.png"}
+    named = chosen(tmp_path, "in/a_labels.png")
+    assert named == {"a_labels": "in/a_labels.png"}
+    for damaged in ("[]", '{"names": 3}', "{"):
+        (tmp_path / "in" / RECORD).write_text(damaged)
+        assert len(chosen(tmp_path, "in")) == 5
 
 
 def test_names_stay_when_images_come_and_go(tmp_path):
