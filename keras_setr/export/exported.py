@@ -231,10 +231,15 @@ class ExportedSegmenter:
         record = self.record
         window = views.window_size or record.window_size
         if not record.takes(window):
+            way_out = ""
+            if not record.is_open:
+                way_out = (
+                    f" Export the model again with image_size={window}, or "
+                    "'any', --any-size."
+                )
             raise ValueError(
-                f"window_size must be that of {self.path}, {record.sizes}. "
-                f"Received: {window}. Export the model again with "
-                f"image_size={window}."
+                f"window_size must be {record.sizes} for {self.path}. "
+                f"Received: {window}.{way_out}"
             )
         if views.blend == "device":
             raise ValueError(

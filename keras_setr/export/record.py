@@ -76,9 +76,14 @@ class ExportRecord:
     precision: str = "float32"
     size_multiple: int = 1
 
+    @property
+    def is_open(self) -> bool:
+        """Whether height and width may have any length."""
+        return "height" in self.dynamic
+
     def takes(self, size: tuple[int, int]) -> bool:
         """Whether an image of `(H, W)` fits the graph."""
-        if "height" not in self.dynamic:
+        if not self.is_open:
             return size == self.window_size
         multiple = self.size_multiple
         # torch's programs hold for a grid of two rows and more.
@@ -87,7 +92,7 @@ class ExportRecord:
     @property
     def sizes(self) -> str:
         """What fits, in words."""
-        if "height" not in self.dynamic:
+        if not self.is_open:
             return str(self.window_size)
         multiple = self.size_multiple
         return f"multiples of {multiple} from {2 * multiple} on"

@@ -71,6 +71,23 @@ def test_windows_cover_an_image_of_any_size():
     assert len(session.asked) == 9
 
 
+def test_open_files_take_any_window_of_whole_patches():
+    session, x = Brightness(), image((8, 12))
+    exported = segmenter(
+        session, dynamic=("batch", "height", "width"), size_multiple=2
+    )
+    labels = exported.segment(x, window_size=(8, 12))
+    np.testing.assert_array_equal(labels, x[..., 0] // 86)
+    assert [asked[0] for asked in session.asked] == [(1, 8, 12, 3)]
+    for window in ((8, 11), (2, 8)):
+        with pytest.raises(ValueError, match="multiples of 2 from 4 on for"):
+            exported.segment(x, window_size=window)
+    # An image alone is as large as it is told.
+    only = {"outputs": ("labels",), "dynamic": exported.record.dynamic}
+    labels = segmenter(session, size_multiple=2, **only)
+    assert labels.segment(x, window_size=(8, 12)).shape == (8, 12)
+
+
 def test_probabilities_and_confidence_are_those_of_the_file():
     x = image((4, 6))
     labels, confidence = segmenter().segment(x, confidence=True)
@@ -98,7 +115,7 @@ def test_labels_alone_are_enough_for_an_image_of_the_windows_size():
 @pytest.mark.parametrize(
     "options, match",
     [
-        ({"window_size": 8}, r"window_size must be that of a.onnx, \(4, 6\)"),
+        ({"window_size": 8}, r"window_size must be \(4, 6\) for a.onnx"),
         ({"blend": "device"}, "needs a model of Keras"),
         ({"output": "label"}, "output must be.*Did you mean 'labels'"),
     ],
