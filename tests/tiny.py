@@ -123,9 +123,12 @@ def shallow(name, image_shape=(16, 24, 3), **options):
 
 
 def smallest(**options):
-    """One layer and one head: for what goes on around a model."""
+    """One layer and one head: for what goes on around a model.
+
+    Options are the encoder's.
+    """
     return ks.SETRNaive(
-        backbone(num_layers=1, **options),
+        backbone(**{"num_layers": 1, **options}),
         CLASSES,
         filters=8,
         auxiliary_layers=(),

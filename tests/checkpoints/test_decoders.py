@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from tests import tiny
@@ -15,10 +16,6 @@ pytestmark = pytest.mark.backends("torch")
 MODELS = {"naive": ks.SETRNaive, "pup": ks.SETRPUP, "mla": ks.SETRMLA}
 IMAGES = np.random.default_rng(3).normal(size=(2, 12, 12, 3)).astype("float32")
 CLASSES = 5
-
-
-def array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 def authors_file(folder, name):

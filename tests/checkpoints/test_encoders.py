@@ -3,11 +3,11 @@
 import json
 import struct
 
-import keras
 import keras_hub
 import numpy as np
 import pytest
 import safetensors.numpy
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from keras_setr.checkpoints import Checkpoint
@@ -21,10 +21,6 @@ from tests.checkpoints import reference as ref
 # Weights are read into NumPy: one naming shows that each backend takes them.
 pytestmark = pytest.mark.backends("torch")
 IMAGES = np.random.default_rng(3).normal(size=(2, 12, 12, 3)).astype("float32")
-
-
-def array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 def save(path, state, metadata=None):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from keras import ops
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from keras_setr.layers.embedding import PatchEmbedding
@@ -20,10 +20,6 @@ from tests.checkpoints.test_encoders import as_timm
 from tests.checkpoints.test_presets import published  # noqa: F401
 
 WRITERS = (as_timm, as_google, as_hugging_face_vit, as_dinov2)
-
-
-def array(tensor):
-    return ops.convert_to_numpy(tensor)
 
 
 def tokens(images, kernel):

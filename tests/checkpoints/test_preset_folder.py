@@ -7,10 +7,10 @@ import shutil
 import signal
 import time
 
-import keras
 import keras_hub
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from keras_setr.checkpoints import preset_folder
@@ -20,10 +20,6 @@ from tests.checkpoints.test_encoders import as_hugging_face_vit
 
 # Files alone: test_contracts.py saves and loads on each backend.
 pytestmark = pytest.mark.backends("torch")
-
-
-def array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import dataclasses
 import hashlib
 
-import keras
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from keras_setr import checkpoints
@@ -28,10 +28,6 @@ MODELS = {
     "SETRPUP": ks.SETRPUP,
     "SETRMLA": ks.SETRMLA,
 }
-
-
-def array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 def test_each_class_lists_its_models_and_the_encoders():

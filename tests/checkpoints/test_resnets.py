@@ -6,6 +6,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from tests import tiny
@@ -28,10 +29,6 @@ model = dict(
     pretrained=print('run'))
 total_iters = 40000
 """
-
-
-def array(x):
-    return keras.ops.convert_to_numpy(x)
 
 
 def assert_close(value, expected, what=""):

@@ -24,9 +24,7 @@ def images(count, size=(20, 30)):
 
 @pytest.fixture(scope="module")
 def model():
-    model = ks.SETRNaive(
-        tiny.backbone(num_layers=1), 5, filters=8, auxiliary_layers=()
-    )
+    model = tiny.smallest()
     tiny.set_weights_by_path(model, scale=0.5)
     return model
 

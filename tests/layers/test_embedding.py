@@ -2,16 +2,12 @@
 
 import numpy as np
 import pytest
-from keras import ops
+from keras.ops import convert_to_numpy as array
 
 from keras_setr.layers import FeatureMap
 from keras_setr.layers import PatchEmbedding
 from keras_setr.layers import RotaryPositions
 from keras_setr.layers import TokenEmbedding
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def test_a_patch_is_one_product_with_the_kernel():

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-import keras_setr as ks
 from keras_setr.layers import TransformerBlock
 from tests import tiny
 
@@ -117,13 +116,8 @@ def test_a_fit_ends_with_the_weights_of_one_without():
     trained = []
     for rematerialize in (False, True):
         keras.utils.set_random_seed(0)
-        model = ks.SETRNaive(
-            tiny.backbone(
-                num_layers=2, rematerialize=rematerialize, **RANDOMNESS["all"]
-            ),
-            num_classes=5,
-            filters=8,
-            auxiliary_layers=(),
+        model = tiny.smallest(
+            num_layers=2, rematerialize=rematerialize, **RANDOMNESS["all"]
         )
         tiny.set_weights_by_path(model)
         model.compile(learning_rate=0.01, metrics=None)

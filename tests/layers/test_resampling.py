@@ -2,13 +2,9 @@
 
 import numpy as np
 import pytest
-from keras import ops
+from keras.ops import convert_to_numpy as array
 
 from keras_setr.layers import resampling
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def row(values):

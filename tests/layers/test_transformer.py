@@ -5,14 +5,11 @@ import math
 import numpy as np
 import pytest
 from keras import ops
+from keras.ops import convert_to_numpy as array
 
 from keras_setr.layers import MLP
 from keras_setr.layers import SelfAttention
 from keras_setr.layers import TransformerBlock
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def tokens(batch=2, length=7, width=12):

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from keras.ops import convert_to_numpy as array
 
 from keras_setr import losses
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.losses import base
 from keras_setr.losses.sums import NAMES
 from tests import tiny
-from tests.losses.values import array
 from tests.losses.values import batch
 from tests.losses.values import loss_and_gradient
 from tests.losses.values import program

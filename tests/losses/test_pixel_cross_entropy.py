@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from keras.ops import convert_to_numpy as array
 
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.losses import PixelCrossEntropy
 from keras_setr.losses import resized
 from tests import tiny
-from tests.losses.values import array
 from tests.losses.values import batch
 from tests.losses.values import loss_and_gradient
 

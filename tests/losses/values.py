@@ -3,12 +3,9 @@
 import keras
 import numpy as np
 from keras import ops
+from keras.ops import convert_to_numpy as array
 
 BACKEND = keras.config.backend()
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def program(function):

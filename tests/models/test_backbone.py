@@ -3,14 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from tests import tiny
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 @pytest.mark.no_backend

@@ -4,24 +4,16 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from keras_setr.optimizers import schedule_of
 from tests import tiny
 
 
-def array(x):
-    return ops.convert_to_numpy(x)
-
-
 def small(**options):
     """Two layers, one head with one convolution."""
-    model = ks.SETRNaive(
-        tiny.backbone(num_layers=2, **options),
-        num_classes=5,
-        filters=8,
-        auxiliary_layers=(),
-    )
+    model = tiny.smallest(num_layers=2, **options)
     tiny.set_weights_by_path(model)
     return model
 

@@ -4,16 +4,13 @@ import keras_hub
 import numpy as np
 import pytest
 from keras import ops
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from keras_setr import checkpoints
 from keras_setr.layers.initialization import values_follow
 from keras_setr.layers.resampling import resize_nearest
 from tests import tiny
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def trainable(model):

@@ -5,15 +5,11 @@ import json
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from keras_setr.facts.encoders import FAMILIES
 from tests import tiny
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 @pytest.fixture(scope="module")

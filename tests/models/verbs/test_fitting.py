@@ -4,15 +4,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from keras_setr.optimizers import schedule_of
 from tests import tiny
 from tests.training import tiny_run
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from keras.ops import convert_to_numpy as array
 
 import keras_setr as ks
 from keras_setr.models.verbs import preparing
@@ -99,10 +100,6 @@ STATE = """
 """.split()
 
 BACKEND = keras.config.backend()
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def small(**options):

@@ -172,9 +172,7 @@ def test_model_parallel_trains_as_one_device_does():
 
     def train(run):
         with run:
-            model = ks.SETRNaive(
-                tiny.backbone(num_layers=2), 5, filters=8, auxiliary_layers=()
-            )
+            model = tiny.smallest(num_layers=2)
             tiny.set_weights_by_path(model)
             model.compile(learning_rate=0.05)
             losses = model.fit(
