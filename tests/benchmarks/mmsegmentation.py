@@ -11,7 +11,6 @@ of its own and compares. The last line is the verdict, and the exit code 1 if
 a figure is beyond its limit.
 """
 
-import argparse
 import importlib.util
 import json
 import os
@@ -20,7 +19,7 @@ import sys
 import tempfile
 
 import numpy as np
-from processes import BACKENDS
+from processes import beside_peer
 from processes import last_json
 from processes import printed
 
@@ -235,23 +234,9 @@ def agrees(row):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "REFERENCE"))
-    parser.add_argument("--backends", nargs="+", default=BACKENDS)
-    parser.add_argument("--work", help="internal")
-    parser.add_argument("--reference", help="internal")
-    parser.add_argument("--measure", action="store_true", help="internal")
-    args = parser.parse_args()
-    if args.reference:
-        return run_peer(args)
-    if args.measure:
-        return measure(args)
-    if not args.peer:
-        parser.error("--peer is needed: there is nothing to compare with.")
-
+    args = beside_peer(__doc__, run_peer, measure)
+    if args is None:
+        return
     python, reference = args.peer
     beyond = []
     with tempfile.TemporaryDirectory() as work:

@@ -1,5 +1,6 @@
 """Measurements in processes of their own, one for each backend."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -46,3 +47,32 @@ def passed_on(args, names):
         for name in names
         for word in ("--" + name.replace("_", "-"), str(getattr(args, name)))
     ]
+
+
+def beside_peer(description, run_peer, measure):
+    """Arguments of a benchmark that is held against mmsegmentation.
+
+    In its own processes, of the peer or of a backend, it runs one of the two
+    functions and there are none.
+
+    Args:
+        description: str.
+        run_peer, measure: functions of the arguments.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "REFERENCE"))
+    parser.add_argument("--backends", nargs="+", default=BACKENDS)
+    parser.add_argument("--work", help="internal")
+    parser.add_argument("--reference", help="internal")
+    parser.add_argument("--measure", action="store_true", help="internal")
+    args = parser.parse_args()
+    if args.reference:
+        return run_peer(args)
+    if args.measure:
+        return measure(args)
+    if not args.peer:
+        parser.error("--peer is needed: there is nothing to compare with.")
+    return args
