@@ -15,6 +15,9 @@ from keras_setr.models.verbs import inputs
 from keras_setr.models.verbs.forward import compile_forward
 from tests import tiny
 
+# What is compiled is tested by the others, and in tests/inference/.
+uncompiled = pytest.mark.usefixtures("uncompiled")
+
 
 def model_with_weights(name="pup", image_shape=(16, 24, 3), **options):
     model = tiny.build(name, image_shape, **options)
@@ -97,6 +100,7 @@ def test_predictions_follow_the_weights():
     np.testing.assert_allclose(after, forward(model, tiny.images()), atol=1e-5)
 
 
+@uncompiled
 def test_a_constant_model_gives_its_constant_at_any_size():
     model = model_with_weights()
     kernel, bias = model.get_layer("decode_head").classifier.weights
@@ -187,6 +191,7 @@ def test_confidence_keeps_the_form_of_its_input(shared):
     np.testing.assert_array_equal(pairs[1][0], labels[1])
 
 
+@uncompiled
 @pytest.mark.parametrize("image_shape", ((16, 24, 3), (None, None, 3)))
 def test_mmsegmentations_small_images_are_padded_to_whole_patches(
     image_shape, shared
@@ -210,6 +215,7 @@ def test_mmsegmentations_small_images_are_padded_to_whole_patches(
     )
 
 
+@uncompiled
 @pytest.mark.parametrize("image_shape", ((16, 24, 3), (None, None, 3)))
 def test_small_images_of_a_head_that_ends_at_the_pixels_are_resized_twice(
     image_shape,
@@ -322,6 +328,7 @@ def test_unknown_options_are_named_with_the_nearest(shared):
             call(tiny.images(), strid=4)
 
 
+@uncompiled
 def test_numpys_integers_are_integers(shared):
     model = shared("naive", (None, None, 3))
     (image,) = tiny.images(1, (20, 40))
@@ -333,6 +340,7 @@ def test_numpys_integers_are_integers(shared):
     np.testing.assert_array_equal(labels, expected)
 
 
+@uncompiled
 @pytest.mark.parametrize(
     "channels, dtype", ((3, "uint16"), (5, "uint16"), (5, "uint8"))
 )
@@ -392,6 +400,7 @@ def test_floats_up_to_one_are_suspicious_where_the_model_normalises(shared):
         model.predict(np.full((1, 16, 24, 3), 0.5), verbose=0)
 
 
+@uncompiled
 @pytest.mark.parametrize("image_shape", ((16, 24, 3), (None, None, 3)))
 def test_blending_on_the_device_gives_what_the_host_gives(image_shape, shared):
     model = shared("naive", image_shape)
