@@ -147,31 +147,27 @@ def held():
 
 @pytest.fixture(scope="module", autouse=True)
 def freed_memory():
-    """What a module has compiled, and its models, are dropped behind it."""
+    """What a module has compiled, and its models, are dropped behind it.
+
+    Of JAX once the process has grown by it: as long as there is memory it is
+    worth it, for the next module runs many of the same operations.
+    """
     yield
     import keras
 
+    backend = keras.config.backend()
     # On torch there is nothing else, and importing what would be cleared
     # takes seconds.
-    if keras.config.backend() != "torch":
+    if backend != "torch":
         keras.utils.clear_session(free_memory=False)
-    if keras.config.backend() == "jax":
-        clear_compiled()
-    collect_and_keep()
-
-
-def clear_compiled():
-    """What JAX has compiled goes once the process has grown by it.
-
-    As long as there is memory it is worth it: the next module runs many of
-    the same operations.
-    """
-    if held() > ENOUGH:
+    grown = backend == "jax" and held() > ENOUGH
+    if grown:
         import jax
 
         jax.clear_caches()
         gc.unfreeze()
-        gc.collect()
+    collect_and_keep()
+    if grown:
         trim()
 
 
