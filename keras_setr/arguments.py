@@ -218,10 +218,10 @@ def instance(text, *types):
 
 
 def having(text, *attributes):
-    """An object that has some attributes, no string and no dict."""
+    """An object that has some attributes, no string, dict or class."""
 
     def take(value):
-        _require(not isinstance(value, (str, bytes, Mapping)))
+        _require(not isinstance(value, (str, bytes, Mapping, type)))
         _require(all(hasattr(value, name) for name in attributes))
         return value
 
@@ -384,5 +384,8 @@ def check_names(function, given, known):
         if name not in known:
             raise TypeError(
                 f"{function} has no argument {name!r}. "
-                + (nearest(name, known) or f"It has {', '.join(known)}.")
+                + (
+                    nearest(name, known)
+                    or f"It has {', '.join(dict.fromkeys(known))}."
+                )
             )

@@ -207,7 +207,11 @@ class CosineDecay(Decay):
         return (1.0 + ops.cos(math.pi * progress)) / 2.0
 
 
-@checked(num_layers=integer(1), decay=number(maximum=1, above=0))
+@checked(
+    depths=mapping(string(), integer(0)),
+    num_layers=integer(1),
+    decay=number(maximum=1, above=0),
+)
 def layer_decay_multipliers(
     depths: dict[str, int], num_layers: int, decay: float
 ) -> dict[str, float]:
@@ -377,7 +381,13 @@ class SGD(_RatePerVariable, keras.optimizers.SGD):
             `gradient_accumulation_steps=N` schedules count updates.
     """
 
-    @checked("nesterov", *_RULES, **_RULES, momentum=number(0, 1), l2=number(0))
+    @checked(
+        *("nesterov", *_RULES),
+        **_RULES,
+        momentum=number(0, 1),
+        nesterov=flag(),
+        l2=number(0),
+    )
     def __init__(
         self,
         learning_rate: Any = 0.001,

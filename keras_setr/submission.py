@@ -366,9 +366,15 @@ def find_test_images(
         dataset: str. A key of `TEST_SERVERS`.
 
     Raises:
+        NotADirectoryError: there is no such folder.
         ValueError: there are none, or two under one name.
     """
     server, images = TEST_SERVERS[dataset], pathlib.Path(images)
+    if not images.is_dir():
+        kind = "a file" if images.exists() else "which does not exist"
+        raise NotADirectoryError(
+            f"images must be a folder. Received: {images}, {kind}."
+        )
     found = [
         path
         for path in sorted(images.rglob("*"))

@@ -141,6 +141,8 @@ def _given(option, value):
     """An option with a value that was written as Python writes it."""
     if value in (None, "", "True"):
         return option
+    if value == "None":
+        return f"{option} none"
     if value.startswith("{"):
         pairs = re.findall(r"(\d+): (\d+)", value)
         cut = [".."] * (".." in value)

@@ -207,12 +207,14 @@ def label_pair(text):
 
 
 def color(text):
-    """`R,G,B`, as `(red, green, blue)`."""
+    """`R,G,B`, as `(red, green, blue)`, or `"none"`."""
+    if text == "none":
+        return text
     parts = text.split(",")
     if len(parts) != 3 or not all(
         part.isdecimal() and int(part) <= 255 for part in parts
     ):
-        _refuse("R,G,B, each in 0..255, as 128,64,128", text)
+        _refuse("R,G,B, each in 0..255, as 128,64,128, or none", text)
     return tuple(map(int, parts))
 
 
@@ -525,7 +527,8 @@ def add_labels(parser, remembered):
         type=color,
         nargs="+",
         metavar="R,G,B",
-        help="those of RGB masks: the first is value 0, the next 1, ..",
+        help="those of RGB masks: the first is value 0, the next 1, ..; "
+        "'none' where the masks hold values, whatever a preset remembers",
     )
     add(
         "--leave-out",
@@ -573,6 +576,9 @@ def check_labels(parser, given):
             "--reduce-zero-label and --label-map must not both be given; let "
             "the map say 0=255"
         )
+    colors = given.get("colors", [])
+    if "none" in colors and colors != ["none"]:
+        parser.error("--colors takes 'none' alone, or colours")
     values = [value for value, _ in given.get("label_map", ())]
     twice = sorted({v for v in values if values.count(v) > 1})
     if twice:
@@ -660,13 +666,14 @@ LABEL_DEFAULTS = {
 
 def folder_options(args):
     """The arguments of `SegmentationFolder` that options gave."""
+    colors = None if args.colors == ["none"] else args.colors
     return {
         "images": args.images,
         "masks": args.masks,
         "ignore_values": list(args.ignore),
         "label_map": args.label_map and dict(args.label_map),
         "reduce_zero_label": args.reduce_zero_label,
-        "colors": args.colors and [tuple(color) for color in args.colors],
+        "colors": colors and [tuple(color) for color in colors],
         "leave_out": args.leave_out,
     }
 

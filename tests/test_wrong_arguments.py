@@ -137,7 +137,7 @@ PANELS = {
     "point": "layers",
     "size": "size or None",
     "columns": "count",
-    "width": "count",
+    "width": "width",
     "alpha": "rate",
 }
 KERAS = {"name": "text or None", "trainable": "flag", "dtype": "dtype_or_None"}
@@ -545,7 +545,7 @@ CALLS = {
         ks.visualization.sheet,
         {"pairs": PAIRS, "classes": ks.Classes.numbered(2)},
         columns="count",
-        width="count",
+        width="width",
         alpha="rate",
     ),
     "error_map": Call(
@@ -556,14 +556,14 @@ CALLS = {
             "prediction": np.zeros((2, 3), "uint8"),
         },
         ignore_class="integer or None",
-        width="count",
+        width="width",
         alpha="rate",
     ),
     "entropy_map": Call(
         ks.visualization.entropy_map,
         {"entropy": np.zeros((2, 3), "float32")},
         maximum="number or None",
-        width="count",
+        width="width",
     ),
     "features": Call(
         ks.visualization.features,
@@ -572,7 +572,7 @@ CALLS = {
         stages="layers",
         size="size or None",
         columns="count",
-        width="count",
+        width="width",
     ),
     "attention": Call(
         ks.visualization.attention,
@@ -597,7 +597,7 @@ CALLS = {
     "legend": Call(
         ks.visualization.legend,
         {"classes": ks.Classes.numbered(2)},
-        width="count or None",
+        width="width or None",
     ),
     "segment_files": Call(
         ks.segment_files,

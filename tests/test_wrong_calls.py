@@ -677,6 +677,128 @@ CALLS |= {
 }
 
 
+# === Other things for a segmenter, a recipe, a source ===
+T = ks.training
+TAKE_A_SEGMENTER = {
+    "describe_run": lambda model: T.describe_run(model, 2),
+    "estimate_memory": lambda model: T.estimate_memory(model, 2),
+    "plan_memory": lambda model: T.plan_memory(model, 2),
+    "features": lambda model: draw.features(model, IMAGE),
+    "attention": lambda model: draw.attention(model, IMAGE, (0, 0)),
+    "rollout": lambda model: draw.attention_rollout(model, IMAGE, (0, 0)),
+    "positions": draw.position_similarity,
+    "Recipe.compile": next(iter(ks.recipes.values())).compile,
+    "evaluate": lambda model: ks.evaluate(model, [(IMAGE, LABELS)]),
+    "submission": lambda model: ks.write_submission(model, ".", "o", "ade20k"),
+}
+CALLS |= {
+    f"{name} of {value!r:.24}": (
+        lambda call=call, value=value: call(value),
+        f"model must be a segmenter. Received: {value!r:.24}",
+    )
+    for name, call in TAKE_A_SEGMENTER.items()
+    for value in ("m", None, keras.Sequential(), ks.SETRPUP, MODEL.backbone)
+}
+CALLS |= {
+    f"{name} of no recipe": (
+        lambda call=call: call("setr"),
+        "must a Recipe 'setr'",
+    )
+    for name, call in {
+        "miniature": T.miniature,
+        "GeneratedImages": lambda recipe: T.GeneratedImages(recipe, 2, True),
+        "Recipes": lambda recipe: T.Recipes([recipe]),
+    }.items()
+}
+RECIPE = next(iter(ks.recipes.values()))
+PIXELS, FRACTIONS = np.zeros((1, 2, 3), int), np.full((1, 2, 3), 0.5)
+CALLS |= {
+    "batches of a name": (
+        lambda: RECIPE.batches("camvid"),
+        "source must be a SegmentationSource 'camvid'",
+    ),
+    "no generated images": (
+        lambda: T.GeneratedImages(RECIPE, 0, True),
+        "num_images at least 1 0",
+    ),
+    "scenes into nothing": (
+        lambda: ks.data.StreetScenes(2, 64).write(""),
+        "directory must be a path ''",
+    ),
+    "a momentum in words": (
+        lambda: ks.optimizers.SGD(nesterov="yes"),
+        "nesterov must be True or False 'yes'",
+    ),
+    "depths by name": (
+        lambda: ks.optimizers.layer_decay_multipliers("vit", 3, 0.5),
+        "depths must be a dict 'vit'",
+    ),
+    "features of no layers": (
+        lambda: draw.features(MODEL, IMAGE, layers=[]),
+        "layers of at least 1 []",
+    ),
+    "a sheet of a planet": (
+        lambda: draw.sheet([(IMAGE, LABELS)], CLASSES, width=10**7),
+        "width 1..16384 10000000",
+    ),
+    "a transform of a pair that does not fit": (
+        lambda: ks.data.TrainingTransform(16)(IMAGE, LABELS[:3], None),
+        "image and label one height and width (16, 24, 3) (3, 24)",
+    ),
+    "an evaluation of a pair that does not fit": (
+        lambda: ks.data.EvaluationTransform(16)(IMAGE, None, None),
+        "image and label one height and width (16, 24, 3) ()",
+    ),
+    "a pair by name": (lambda: _folder()["a"], "index an integer 'a'"),
+    "pairs by slice": (lambda: _folder()[:1], "index an integer slice(None, 1"),
+    "a pair beyond the last": (lambda: _folder()[2], "index of 2 pairs 2"),
+    "a name beyond the last": (
+        lambda: _folder().file_name(9),
+        "index of 2 pairs 9",
+    ),
+    "a submission of nowhere": (
+        lambda: ks.write_submission(
+            ks.SETRNaive(MODEL.backbone, 150), "no", "o", "ade20k"
+        ),
+        "images must be a folder no, which does not exist",
+    ),
+    "a preset in shards of nothing": (
+        lambda: MODEL.save_to_preset("p", max_shard_size=0),
+        "max_shard_size must be a number above 0 0",
+    ),
+    "an encoder in shards of NaN": (
+        lambda: MODEL.backbone.save_to_preset("p", float("nan")),
+        "max_shard_size must be a number above 0 nan",
+    ),
+    "a preprocessor without a call": (
+        lambda: ks.SETRNaive(
+            MODEL.backbone, 5, preprocessor=keras_hub.models.Preprocessor()
+        ),
+        "preprocessor with a call <Preprocessor",
+    ),
+    "weights of other images": (
+        lambda: losses.PixelCrossEntropy()(PIXELS, LOGITS, np.ones(5)),
+        "sample_weight (B,) (5,) (1, 2, 3)",
+    ),
+    "weights of other pixels": (
+        lambda: losses.Dice()(PIXELS, LOGITS, np.ones((1, 3, 2))),
+        "sample_weight (B, H, W) (1, 3, 2) (1, 2, 3)",
+    ),
+    "a single logit": (
+        lambda: losses.Focal()(PIXELS, LOGITS[..., :1]),
+        "Focal K > 1 (1, 2, 3, 1)",
+    ),
+    "labels between classes": (
+        lambda: losses.OHEM()(FRACTIONS, LOGITS),
+        "y_true classes in 0..2 label 0.5",
+    ),
+    "labels that are NaN": (
+        lambda: losses.Jaccard()(FRACTIONS * np.nan, LOGITS),
+        "y_true classes in 0..2 label nan",
+    ),
+}
+
+
 # === Sizes and places that nobody means ===
 CALLS |= {
     "a million times as large": (
@@ -726,23 +848,28 @@ CALLS |= {
 }
 
 
-def _pairs(**options):
-    """Batches of a folder of two pairs, in the current folder."""
+def _folder():
+    """A folder of two pairs, in the current folder."""
     for name in ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png"):
         path = pathlib.Path(name)
         path.parent.mkdir(exist_ok=True)
         image = IMAGE if path.parent.name == "images" else LABELS + 1
         Image.fromarray(image).save(path)
-    folder = ks.data.SegmentationFolder(".", num_classes=5)
+    return ks.data.SegmentationFolder(".", num_classes=5)
+
+
+def _pairs(**options):
+    """Batches of it."""
     options = {"crop_size": (16, 24), **options}
-    return folder.batches(1, reader="threads", **options)
+    return _folder().batches(1, reader="threads", **options)
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_wrong_call_says_what_would_do(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     call, words = CALLS[name]
-    with pytest.raises((ValueError, TypeError, OSError)) as error:
+    wrong = (ValueError, TypeError, OSError, IndexError)
+    with pytest.raises(wrong) as error:
         call()
     message = str(error.value)
     for word in words.split():

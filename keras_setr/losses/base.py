@@ -82,7 +82,7 @@ class PixelLoss(keras.losses.Loss):
     ) -> Any:
         labels, logits = self._checked(y_true, y_pred)
         if sample_weight is not None:
-            sample_weight = per_pixel(sample_weight)
+            sample_weight = per_pixel(sample_weight, labels)
         labels, unknown = self._known(y_true, labels, logits.shape[-1])
         loss = self.of_batch(labels, logits, sample_weight)
         return as_share(nan_where(ops.any(unknown), loss))
@@ -145,14 +145,15 @@ class PixelLoss(keras.losses.Loss):
         return ops.where(unknown, 0, labels), unknown
 
     def _check_labels(self, labels, num_classes):
-        wrong = (labels < 0) | (labels >= num_classes)
+        # Neither a fraction nor NaN.
+        known = (labels >= 0) & (labels < num_classes) & (labels % 1 == 0)
         if self.ignore_class is not None:
-            wrong &= labels != self.ignore_class
-        if wrong.any():
+            known |= labels == self.ignore_class
+        if not known.all():
             raise ValueError(
                 f"y_true must hold classes in 0..{num_classes - 1} or "
                 f"ignore_class={self.ignore_class}. Received: label "
-                f"{labels[wrong][0]} for logits of "
+                f"{labels[~known][0]} for logits of "
                 f"{counted(num_classes, 'class')}."
             )
 
@@ -171,10 +172,12 @@ class PixelLoss(keras.losses.Loss):
             len(labels.shape) != 3
             or len(logits.shape) != 4
             or differ(labels.shape, logits.shape)
+            or logits.shape[-1] == 1
         ):
             raise ValueError(
                 f"{type(self).__name__} takes y_true (B, H, W) or (B, H, W, "
-                "1) and y_pred (B, H, W, K) of the same B, H, W. Received: "
+                "1) and y_pred (B, H, W, K), K > 1, of the same B, H, W. "
+                "Received: "
                 f"y_true {tuple(labels.shape)}, y_pred {tuple(logits.shape)}."
             )
         self._check_class_weights(logits.shape[-1])
@@ -214,18 +217,19 @@ def resized_logits(y_true, y_pred, align_corners):
     return resize_bilinear(logits, size, align_corners)
 
 
-def per_pixel(sample_weight):
+def per_pixel(sample_weight, labels):
     """`(B,)`, `(B, H, W)` or `(B, H, W, 1)` to what scales `(B, H, W)`."""
     weight = ops.convert_to_tensor(sample_weight, "float32")
     if len(weight.shape) == 4 and weight.shape[-1] == 1:
-        return ops.squeeze(weight, -1)
-    if len(weight.shape) == 1:
-        return ops.reshape(weight, (-1, 1, 1))
-    if len(weight.shape) != 3:
+        weight = ops.squeeze(weight, -1)
+    if len(weight.shape) not in (1, 3) or differ(weight.shape, labels.shape):
         raise ValueError(
             "sample_weight must have shape (B,), (B, H, W) or (B, H, W, 1). "
-            f"Received: {tuple(weight.shape)}."
+            f"Received: {tuple(weight.shape)} for labels "
+            f"{tuple(labels.shape)}."
         )
+    if len(weight.shape) == 1:
+        return ops.reshape(weight, (-1, 1, 1))
     return weight
 
 

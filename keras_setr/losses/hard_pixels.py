@@ -105,5 +105,6 @@ class OHEM(PixelLoss):
         least = ops.take(ranked, ops.maximum(last, 0))
         # -log of the threshold: a smaller probability is a larger loss.
         least = ops.minimum(least, -math.log(self.threshold))
-        weights = ops.where(losses >= least, weights, 0.0)
+        # A loss that is NaN is no easy pixel's.
+        weights = ops.where(losses < least, 0.0, weights)
         return global_mean(weights * losses, weights, sample_weight)

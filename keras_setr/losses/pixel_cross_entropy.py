@@ -139,7 +139,7 @@ class PixelCrossEntropy(PixelLoss):
         classes, valid, weights = self._weights(labels)
         of_pixels = ops.where(valid, weights, 0.0)
         if sample_weight is not None:
-            of_pixels = of_pixels * per_pixel(sample_weight)
+            of_pixels = of_pixels * per_pixel(sample_weight, labels)
         total = resized_cross_entropy(
             classes, y_pred, of_pixels, self.label_smoothing, align_corners
         )

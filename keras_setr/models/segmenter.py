@@ -63,6 +63,15 @@ def _classes(value):
         raise Hint(str(error)) from error
 
 
+def _preprocessor(value):
+    if not isinstance(value, keras_hub.models.Preprocessor):
+        raise TypeError
+    # The base of all has none of its own.
+    if type(value).call is keras.Layer.call:
+        raise TypeError
+    return value
+
+
 # Rules for the arguments that all models have.
 COMMON = {
     "backbone": instance("a SETRBackbone", SETRBackbone),
@@ -70,7 +79,7 @@ COMMON = {
     "preprocessor": optional(
         either(
             choice("auto"),
-            instance("a KerasHub preprocessor", keras_hub.models.Preprocessor),
+            Rule("a KerasHub preprocessor with a call", _preprocessor),
         )
     ),
     "classes": optional(Rule("a keras_setr.Classes or its config", _classes)),

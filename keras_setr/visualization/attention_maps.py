@@ -50,7 +50,7 @@ _TILES, _TILE = 12, 64
     direction=_DIRECTION,
     size=optional(pair(1)),
     columns=integer(1),
-    width=integer(1),
+    width=integer(1, 16_384),
     alpha=number(0, 1),
 )
 def attention(
@@ -119,7 +119,7 @@ def attention(
     direction=_DIRECTION,
     size=optional(pair(1)),
     columns=integer(1),
-    width=integer(1),
+    width=integer(1, 16_384),
     alpha=number(0, 1),
 )
 def attention_rollout(

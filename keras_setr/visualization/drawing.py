@@ -77,7 +77,7 @@ def blend(image, labels, classes, alpha=0.5):
 @checked(
     classes=instance("a keras_setr.Classes", Classes),
     present=optional(having("label values", "__iter__")),
-    width=optional(integer(1)),
+    width=optional(integer(1, 16_384)),
     labels=optional(having("an array of labels", "shape")),
 )
 def legend(

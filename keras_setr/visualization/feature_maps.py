@@ -21,11 +21,11 @@ from keras_setr.visualization.looking import without_gradients
 
 @checked(
     model=SEGMENTER,
-    layers=optional(sequence(integer())),
-    stages=optional(sequence(integer())),
+    layers=optional(sequence(integer(), minimum_length=1)),
+    stages=optional(sequence(integer(), minimum_length=1)),
     size=optional(pair(1)),
     columns=integer(1),
-    width=integer(1),
+    width=integer(1, 16_384),
 )
 def features(
     model: Any,

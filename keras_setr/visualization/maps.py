@@ -23,7 +23,11 @@ from keras_setr.visualization.overlays import shown_image
 _WRONG, _RIGHT = (213, 94, 0), (86, 146, 200)
 
 
-@checked(ignore_class=optional(integer()), width=integer(1), alpha=number(0, 1))
+@checked(
+    ignore_class=optional(integer()),
+    width=integer(1, 16_384),
+    alpha=number(0, 1),
+)
 def error_map(
     image: Any,
     truth: np.ndarray,
@@ -78,7 +82,7 @@ def error_map(
     return draw_panels([("", Image.fromarray(picture))], 1, below)
 
 
-@checked(maximum=optional(number(above=0)), width=integer(1))
+@checked(maximum=optional(number(above=0)), width=integer(1, 16_384))
 def entropy_map(
     entropy: np.ndarray,
     maximum: float | None = None,

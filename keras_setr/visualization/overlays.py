@@ -180,7 +180,10 @@ def model_comparison(
 
 
 @checked(
-    classes=_CLASSES, columns=integer(1), width=integer(1), alpha=number(0, 1)
+    classes=_CLASSES,
+    columns=integer(1),
+    width=integer(1, 16_384),
+    alpha=number(0, 1),
 )
 def sheet(
     pairs: Iterable[Any],

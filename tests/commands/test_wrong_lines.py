@@ -1,5 +1,6 @@
 """Wrong command lines end in one line that says what would do."""
 
+import argparse
 import importlib
 import importlib.util
 import json
@@ -10,6 +11,9 @@ import shutil
 
 import pytest
 
+from keras_setr.classes import Classes
+from keras_setr.classes import MaskValues
+from keras_setr_commands import evaluate
 from keras_setr_commands import main
 from keras_setr_commands import options
 from keras_setr_commands import train
@@ -123,6 +127,8 @@ LINES = {
     "train --data data --out o --label-map 7=1 --ignore 7": "contradict 7",
     "train --data data --out o --colors 1,2": "--colors: R,G,B '1,2'",
     "train --data data --out o --colors 1,2,256": "--colors: 0..255",
+    "train --data data --out o --colors none 1,2,3": "--colors 'none' alone",
+    "train --data data --out o --colors None": "--colors: none 'None'",
     "train --data data --out o --leave-out bad": "problems",
     "train --data data --out o --images a/{name}.png": "--masks together",
     "train --data data --out o --steps 5": "--steps goes with --recipe",
@@ -334,6 +340,16 @@ def test_another_backend_is_refused_before_anything_is_loaded(
         for word in (*place.split(), "tensorflow, jax, torch", str(name)):
             assert word in error
         assert "--backend" in error
+
+
+@pytest.mark.parametrize("said, colors", [("", ((9, 8, 7),)), ("none", None)])
+def test_remembered_colors_can_be_taken_back(said, colors, folder):
+    line = ["preset", "--data", "data", *(["--colors", said] * bool(said))]
+    _, given = main.parse(evaluate, line, "keras-setr evaluate")
+    args = argparse.Namespace(**{**evaluate.DEFAULTS, **given})
+    classes = Classes(("a", "b"), masks=MaskValues(colors=((9, 8, 7),)))
+    found = evaluate.label_options(args, given, classes)
+    assert found["colors"] == colors
 
 
 @pytest.fixture

@@ -329,6 +329,7 @@ class TrainingTransform:
     def __call__(
         self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
+        _check_sizes(image, label)
         # The label alone decides where to crop, so it goes first and the
         # image is only resized as far as the crop shows it.
         ratio = rng.uniform(*self.scale_range)
@@ -361,6 +362,7 @@ class EvaluationTransform:
     def __call__(
         self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
+        _check_sizes(image, label)
         image, label = center_crop(image, label, self.crop_size)
         return pad_to(image, label, self.crop_size)
 
@@ -394,6 +396,15 @@ class CustomTransform:
             image, label, rng, self.crop_size, self.category_limit
         )
         return pad_to(image, label, self.crop_size)
+
+
+def _check_sizes(image, label):
+    sizes = np.shape(image)[:2], np.shape(label)
+    if len(sizes[1]) != 2 or sizes[0] != sizes[1]:
+        raise ValueError(
+            "image and label must have one height and width, and the label no "
+            f"channels. Received: {np.shape(image)} and {sizes[1]}."
+        )
 
 
 def check_pair(rule, image, label):

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import operator
 import os
 import pathlib
 import warnings
@@ -191,7 +190,7 @@ class SegmentationFolder(SegmentationSource):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        pair = self.pairs[operator.index(index)]
+        pair = self._pair(index)
         contents = self._contents
         complete = contents.was_read(pair)
         image = load_image(
@@ -208,7 +207,16 @@ class SegmentationFolder(SegmentationSource):
 
     def file_name(self, index: int) -> str:
         """The path of image `index`."""
-        return self.pairs[index].image
+        return self._pair(index).image
+
+    def _pair(self, index):
+        index = integer().check("index", index)
+        if not -len(self.pairs) <= index < len(self.pairs):
+            raise IndexError(
+                f"index must be that of one of {counted(len(self), 'pair')}. "
+                f"Received: {index}."
+            )
+        return self.pairs[index]
 
     @property
     def num_classes(self) -> int:

@@ -182,7 +182,7 @@ def _folder_problems(contents, pairs, scans):
         yield (
             f"the masks of {contents.directory} hold values, as "
             f"{with_values[0]}, and no RGB colours, for which colors= is; "
-            "leave it out, or save the masks in these colours"
+            "pass colors=None, or save the masks in these colours"
         )
     if len(contents.color_table) > MAX_COLORS:
         yield too_many_colors(contents)

@@ -19,7 +19,10 @@ from PIL import Image
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import integer
+from keras_setr.arguments import optional
 from keras_setr.arguments import pair
+from keras_setr.arguments import path
+from keras_setr.arguments import string
 from keras_setr.classes import Classes
 from keras_setr.data.scenes import painters
 from keras_setr.data.scenes.canvas import IGNORED
@@ -105,6 +108,7 @@ class StreetScenes:
             )
         return _draw_scene(self.image_size, self.seed, index % self.num_scenes)
 
+    @checked(directory=path(), subset=optional(string()))
     def write(
         self, directory: str | os.PathLike[str], subset: str | None = None
     ) -> Any:

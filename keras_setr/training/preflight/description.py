@@ -14,6 +14,7 @@ from keras_setr.models.verbs.division import batch_divisor
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
 from keras_setr.tables import counted
+from keras_setr.training.preflight.memory import SEGMENTER
 from keras_setr.training.preflight.memory import TOLERANCE
 from keras_setr.training.preflight.memory import MemoryEstimate
 from keras_setr.training.preflight.memory import estimate_memory
@@ -88,6 +89,7 @@ class RunDescription:
 
 
 @checked(
+    model=SEGMENTER,
     batch_size=integer(1),
     image_size=optional(pair(1)),
     available=optional(integer(0)),

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
+from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
@@ -26,6 +27,8 @@ from keras_setr.models.heads import MLANeck
 from keras_setr.models.heads import UpsamplingHead
 from keras_setr.models.verbs.division import batch_divisor
 from keras_setr.optimizers import unwrapped
+
+SEGMENTER = having("a segmenter", "backbone", "segment", "optimizer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +108,7 @@ class MemoryEstimate:
 
 
 @checked(
+    model=SEGMENTER,
     batch_size=integer(1),
     image_size=optional(pair(1)),
     rematerialize=optional(flag()),
@@ -315,6 +319,7 @@ class MemoryPlan:
 
 
 @checked(
+    model=SEGMENTER,
     batch_size=integer(1),
     image_size=optional(pair(1)),
     available=optional(integer(0)),

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import instance
+from keras_setr.arguments import sequence
 from keras_setr.training.recipes.listing import html_table
 from keras_setr.training.recipes.listing import table
 from keras_setr.training.recipes.recipe import Recipe
@@ -37,6 +40,7 @@ class Recipes(collections.abc.Mapping):
         recipes: iterable of `Recipe`.
     """
 
+    @checked(recipes=sequence(instance("a Recipe", Recipe)))
     def __init__(self, recipes: Iterable[Recipe]) -> None:
         self._recipes = {recipe.name: recipe for recipe in recipes}
 

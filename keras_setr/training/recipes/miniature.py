@@ -5,6 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import flag
+from keras_setr.arguments import instance
+from keras_setr.arguments import integer
 from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.facts.decoders import scaled_layers
 from keras_setr.opencv import cv2
@@ -34,6 +38,7 @@ _IMAGE_SIZES = {
 }
 
 
+@checked(recipe=instance("a Recipe", Recipe))
 def miniature(recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
     """The recipe at a sixteenth of its sizes, and a small model for it.
 
@@ -93,6 +98,12 @@ class GeneratedImages(SegmentationSource):
         seed: int.
     """
 
+    @checked(
+        recipe=instance("a Recipe", Recipe),
+        num_images=integer(1),
+        training=flag(),
+        seed=integer(0),
+    )
     def __init__(
         self, recipe: Recipe, num_images: int, training: bool, seed: int = 0
     ) -> None:

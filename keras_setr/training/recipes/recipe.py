@@ -11,6 +11,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
 from keras_setr.arguments import flag
+from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import mapping
@@ -303,6 +304,7 @@ class Recipe:
         """
         return build_model(self, weights, overrides)
 
+    @checked(model=having("a segmenter", "backbone", "segment", "compile"))
     def compile(self, model: keras.Model, **overrides: Any) -> None:
         """`model.compile` with the learning rate and its decay.
 
@@ -344,6 +346,7 @@ class Recipe:
         """The augmentation of the training images."""
         return TrainingTransform(self.crop_size, base_scale=self.base_scale)
 
+    @checked(source=having("a SegmentationSource", "training", "batches"))
     def batches(self, source: Any, **options: Any) -> Any:
         """Batches to train on, or of middle crops where `source` is not.
 
