@@ -733,10 +733,6 @@ CALLS |= {
         lambda: ks.optimizers.layer_decay_multipliers("vit", 3, 0.5),
         "depths must be a dict 'vit'",
     ),
-    "features of no layers": (
-        lambda: draw.features(MODEL, IMAGE, layers=[]),
-        "layers of at least 1 []",
-    ),
     "a sheet of a planet": (
         lambda: draw.sheet([(IMAGE, LABELS)], CLASSES, width=10**7),
         "width 1..16384 10000000",

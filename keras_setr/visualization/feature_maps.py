@@ -21,8 +21,8 @@ from keras_setr.visualization.looking import without_gradients
 
 @checked(
     model=SEGMENTER,
-    layers=optional(sequence(integer(), minimum_length=1)),
-    stages=optional(sequence(integer(), minimum_length=1)),
+    layers=optional(sequence(integer())),
+    stages=optional(sequence(integer())),
     size=optional(pair(1)),
     columns=integer(1),
     width=integer(1, 16_384),

@@ -148,6 +148,14 @@ def test_pixels_near_a_boundary_weigh_more():
     assert value(loss, labels, logits) == pytest.approx(expected, 1e-5)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_that_are_nan_are_no_silent_loss(name):
+    labels, logits = batch()
+    assert np.isnan(
+        array(losses.sums.by_name(name, 255)(labels, logits * np.nan))
+    )
+
+
 @pytest.mark.parametrize("name", (*NAMES, "ce+dice"))
 @pytest.mark.parametrize("label", (-1, 5, 254))
 def test_an_unknown_label_is_no_silent_loss(name, label):
