@@ -135,21 +135,28 @@ def smallest(**options):
     )
 
 
+def program(function):
+    """On JAX one program, which is compiled faster than each operation."""
+    if keras.config.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
+
+
 def outputs(layer, *inputs, **options):
     """What a built layer or model gives where it is called.
 
-    On JAX as one program: it compiles several times as fast as one for each
-    operation.
+    On JAX as one program.
     """
     if keras.config.backend() != "jax":
         return layer(*inputs, **options)
-    import jax
 
-    @jax.jit
-    def program(trainable, state, inputs):
+    @program
+    def call(trainable, state, inputs):
         return layer.stateless_call(trainable, state, *inputs, **options)
 
-    values, state = program(
+    values, state = call(
         [v.value for v in layer.trainable_variables],
         [v.value for v in layer.non_trainable_variables],
         inputs,

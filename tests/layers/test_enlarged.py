@@ -8,6 +8,7 @@ from keras import ops
 from keras_setr.layers import enlarged
 from keras_setr.layers.convolution import Convolution
 from keras_setr.layers.resampling import upsample_bilinear
+from tests import tiny
 
 rng = np.random.default_rng(0)
 CASES = [  # height, width, factor, kernel
@@ -31,8 +32,12 @@ def convolved(x, kernel, upstream, factor):
     if backend == "jax":
         import jax
 
-        y, gradients = jax.vjp(run, x, kernel)
-        return y, *gradients(upstream)
+        @tiny.program
+        def values(x, kernel, upstream):
+            y, gradients = jax.vjp(run, x, kernel)
+            return y, *gradients(upstream)
+
+        return values(x, kernel, upstream)
     if backend == "tensorflow":
         import tensorflow as tf
 

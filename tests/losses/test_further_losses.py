@@ -13,7 +13,6 @@ from keras_setr.losses.sums import NAMES
 from tests import tiny
 from tests.losses.values import batch
 from tests.losses.values import loss_and_gradient
-from tests.losses.values import program
 
 # One row of 4 pixels and 2 classes with probabilities of the first class of
 # 3/4, 1/4, 1/2, 1/2; labels 0, 0, 1 and ignored.
@@ -27,7 +26,7 @@ MISSED = np.array([1 / 4 + 3 / 4, 1 / 2])
 
 
 def value(loss, labels=LABELS, logits=LOGITS, *weights):
-    return float(array(program(loss)(labels, logits, *weights)))
+    return float(array(tiny.program(loss)(labels, logits, *weights)))
 
 
 def test_tversky_by_hand():
@@ -210,7 +209,10 @@ def test_losses_of_a_sum_share_the_resized_logits(monkeypatch):
     small = np.random.default_rng(0).normal(size=(2, 3, 2, 5))
     small = ops.convert_to_tensor(small.astype("float32"))
     parts = [losses.Dice(), losses.PixelCrossEntropy(), losses.Focal()]
-    each = [float(array(part.of_resized(labels, small))) for part in parts]
+    each = [
+        float(array(tiny.program(part.of_resized)(labels, small)))
+        for part in parts
+    ]
     resize, sizes = base.resize_bilinear, []
 
     def counted(logits, size, *args):
@@ -218,7 +220,8 @@ def test_losses_of_a_sum_share_the_resized_logits(monkeypatch):
         return resize(logits, size, *args)
 
     monkeypatch.setattr(base, "resize_bilinear", counted)
-    total = losses.SumOfLosses(parts, (2, 3, 4)).of_resized(labels, small)
+    total = losses.SumOfLosses(parts, (2, 3, 4)).of_resized
+    total = tiny.program(total)(labels, small)
     assert sizes == [(12, 8)]
     expected = 2 * each[0] + 3 * each[1] + 4 * each[2]
     assert float(array(total)) == pytest.approx(expected, 1e-6)

@@ -5,16 +5,9 @@ import numpy as np
 from keras import ops
 from keras.ops import convert_to_numpy as array
 
+from tests import tiny
+
 BACKEND = keras.config.backend()
-
-
-def program(function):
-    """On JAX one program, which is compiled faster than each operation."""
-    if BACKEND != "jax":
-        return function
-    import jax
-
-    return jax.jit(function)
 
 
 def loss_and_gradient(loss, labels, logits, *sample_weight):
@@ -30,7 +23,7 @@ def loss_and_gradient(loss, labels, logits, *sample_weight):
     if BACKEND == "jax":
         import jax
 
-        value, gradient = program(
+        value, gradient = tiny.program(
             jax.value_and_grad(
                 lambda logits: loss(labels, logits, *sample_weight)
             )
