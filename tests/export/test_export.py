@@ -105,6 +105,83 @@ def test_an_export_gives_the_models_labels(model, exported, format):
     np.testing.assert_array_equal(labels, ours.argmax(-1))
 
 
+def test_openvino_tells_nobody(exported, sent):
+    # Its converter reports its use from processes that it forks.
+    exported("openvino")
+    # Its import alone tells, of itself.
+    assert set(sent) <= {("ov", "import", "general_import")}
+
+
+@pytest.mark.parametrize("format", WRITTEN)
+def test_the_record_says_what_a_reader_needs(exported, format):
+    path, report = exported(format)
+    record = ks.load_exported(path).record
+    assert record == report.record
+    assert record.classes.names == NAMES
+    assert record.window_size == SIZE and record.stride == (10, 16)
+    assert record.outputs == ("labels", "probabilities", "confidence")
+    assert record.image_dtype == "uint8" and record.ignore_class == 255
+
+
+def test_other_languages_find_the_record(exported):
+    path, _ = exported("onnx")
+    import onnx
+
+    (entry,) = onnx.load(path).metadata_props
+    content = json.loads(entry.value)
+    assert entry.key == "keras_setr" and content["num_classes"] == 5
+    assert content["class_names"] == list(NAMES)
+    assert len(content["palette"]) == 5
+
+
+@pytest.mark.backends("tensorflow")
+def test_the_record_of_litert_is_in_the_file_itself(exported):
+    path, _ = exported("litert")
+    with zipfile.ZipFile(path) as archive:
+        content = json.loads(archive.read("keras_setr.json"))
+    assert content["model"] == "SETRNaive"
+
+
+@pytest.mark.parametrize("format", WRITTEN)
+def test_truncated_files_are_one_clear_error(exported, format, tmp_path):
+    path, _ = exported(format)
+    copy = tmp_path / path.name
+    if path.is_dir():
+        shutil.copytree(path, copy)
+        cut = copy / "saved_model.pb"
+    else:
+        for file in path.parent.glob(f"{path.stem}.*"):
+            if file.is_file():
+                shutil.copy(file, tmp_path)
+        cut = copy.with_suffix(".bin") if format == "openvino" else copy
+    content = cut.read_bytes()
+    for length in (0, len(content) // 2, len(content) - 8):
+        cut.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="Export it again|no record"):
+            ks.load_exported(copy)
+
+
+def test_a_file_of_another_exporter(tmp_path):
+    skip_without("onnx")
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info("x", 1, [1])
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    out = onnx.helper.make_tensor_value_info("y", 1, [1])
+    graph = onnx.helper.make_graph([node], "g", [value], [out])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    other = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match="another program exported it"):
+        ks.load_exported(tmp_path / "other.onnx")
+
+
+@pytest.mark.no_backend
+def test_a_path_without_a_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        ks.load_exported(tmp_path / "model.onnx")
+
+
 OPEN = {
     "tensorflow": ("onnx", "tf_saved_model", "litert", "openvino"),
     # OpenVINO reads ONNX, and torch takes its time to write it.
@@ -169,43 +246,6 @@ def test_maps_of_resnets_stay_open(tmp_path):
 def test_a_backend_of_fixed_sizes_names_another(open_model, tmp_path):
     with pytest.raises(ValueError, match="height and width.*--any-size"):
         open_model.export(tmp_path / "model.onnx", image_size="any")
-
-
-def test_openvino_tells_nobody(exported, sent):
-    # Its converter reports its use from processes that it forks.
-    exported("openvino")
-    # Its import alone tells, of itself.
-    assert set(sent) <= {("ov", "import", "general_import")}
-
-
-@pytest.mark.parametrize("format", WRITTEN)
-def test_the_record_says_what_a_reader_needs(exported, format):
-    path, report = exported(format)
-    record = ks.load_exported(path).record
-    assert record == report.record
-    assert record.classes.names == NAMES
-    assert record.window_size == SIZE and record.stride == (10, 16)
-    assert record.outputs == ("labels", "probabilities", "confidence")
-    assert record.image_dtype == "uint8" and record.ignore_class == 255
-
-
-def test_other_languages_find_the_record(exported):
-    path, _ = exported("onnx")
-    import onnx
-
-    (entry,) = onnx.load(path).metadata_props
-    content = json.loads(entry.value)
-    assert entry.key == "keras_setr" and content["num_classes"] == 5
-    assert content["class_names"] == list(NAMES)
-    assert len(content["palette"]) == 5
-
-
-@pytest.mark.backends("tensorflow")
-def test_the_record_of_litert_is_in_the_file_itself(exported):
-    path, _ = exported("litert")
-    with zipfile.ZipFile(path) as archive:
-        content = json.loads(archive.read("keras_setr.json"))
-    assert content["model"] == "SETRNaive"
 
 
 # One file in which each of the other decoders and encoders is run.
@@ -440,46 +480,3 @@ def test_what_is_not_installed_is_named(model, tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "packages_of", lambda *_: ("nonsense",))
     with pytest.raises(ImportError, match=r"nonsense: pip .*setr\[export\]"):
         model.export(tmp_path / "model.onnx")
-
-
-# === Files that are read ===
-
-
-@pytest.mark.parametrize("format", WRITTEN)
-def test_truncated_files_are_one_clear_error(exported, format, tmp_path):
-    path, _ = exported(format)
-    copy = tmp_path / path.name
-    if path.is_dir():
-        shutil.copytree(path, copy)
-        cut = copy / "saved_model.pb"
-    else:
-        for file in path.parent.glob(f"{path.stem}.*"):
-            if file.is_file():
-                shutil.copy(file, tmp_path)
-        cut = copy.with_suffix(".bin") if format == "openvino" else copy
-    content = cut.read_bytes()
-    for length in (0, len(content) // 2, len(content) - 8):
-        cut.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="Export it again|no record"):
-            ks.load_exported(copy)
-
-
-def test_a_file_of_another_exporter(tmp_path):
-    skip_without("onnx")
-    import onnx
-
-    value = onnx.helper.make_tensor_value_info("x", 1, [1])
-    node = onnx.helper.make_node("Identity", ["x"], ["y"])
-    out = onnx.helper.make_tensor_value_info("y", 1, [1])
-    graph = onnx.helper.make_graph([node], "g", [value], [out])
-    opset = [onnx.helper.make_opsetid("", 18)]
-    other = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
-    onnx.save(other, tmp_path / "other.onnx")
-    with pytest.raises(ValueError, match="another program exported it"):
-        ks.load_exported(tmp_path / "other.onnx")
-
-
-@pytest.mark.no_backend
-def test_a_path_without_a_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        ks.load_exported(tmp_path / "model.onnx")
