@@ -64,6 +64,7 @@ def add_options(parser):
 
 
 def check(parser, given):
+    options.check_out(parser, given)
     options.check_labels(parser, given)
     options.check_views(parser, given)
     options.check_pairs(parser, given)

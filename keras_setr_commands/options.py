@@ -285,6 +285,8 @@ def new_folder(path):
 
 def new_file(path):
     """A file that can be written."""
+    if not path.strip():
+        _refuse("a file to write", path)
     if os.path.isdir(path):
         raise argparse.ArgumentTypeError(
             f"must be a file to write. Received: {path!r}, a folder"
@@ -617,6 +619,19 @@ def check_pairs(parser, given, least=1):
             )
     except (OSError, ValueError) as error:
         parser.error(in_options(str(error), parser.options))
+
+
+def check_out(parser, given):
+    """End the command where --out would lie in the preset."""
+    out, preset = given.get("out"), given["preset"]
+    if out is None or not os.path.isdir(preset):
+        return
+    preset = pathlib.Path(preset).resolve()
+    out = pathlib.Path(out).resolve()
+    if preset in (out, *out.parents):
+        parser.error(
+            f"--out must lie outside of the preset. Received: {given['out']}"
+        )
 
 
 def check_views(parser, given):

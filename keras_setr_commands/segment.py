@@ -95,6 +95,7 @@ def add_options(parser):
 
 
 def check(parser, given):
+    options.check_out(parser, given)
     options.check_views(parser, given)
     if raster.check(parser, given):
         return

@@ -758,6 +758,10 @@ CALLS |= {
         ),
         "images must be a folder no, which does not exist",
     ),
+    "weights of a text": (
+        lambda: MODEL.load_weights(written("a.weights.h5", b"hello")),
+        "a.weights.h5 must hold weights no HDF5",
+    ),
     "a preset in shards of nothing": (
         lambda: MODEL.save_to_preset("p", max_shard_size=0),
         "max_shard_size must be a number above 0 0",

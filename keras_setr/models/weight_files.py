@@ -1,5 +1,7 @@
 """Files of weights alone, `.weights.h5`: a look at them before Keras reads."""
 
+import os
+
 import h5py
 
 
@@ -15,10 +17,17 @@ def read_options(model, path, options):
         dict.
 
     Raises:
-        ValueError: the file is that of a model for images of another size.
+        ValueError: the file is that of a model for images of another size, or
+            no HDF5 at all.
     """
-    if not (str(path).endswith(".weights.h5") and h5py.is_hdf5(path)):
+    # What is not there, Keras names.
+    if not (str(path).endswith(".weights.h5") and os.path.isfile(path)):
         return options
+    if not h5py.is_hdf5(path):
+        raise ValueError(
+            f"{path} must hold weights as save_weights writes them. Received: "
+            "a file that is no HDF5, or damaged; copy or save it again."
+        )
     with h5py.File(path) as file:
         if not options.get("skip_mismatch"):
             _check_positions(model.backbone, file, path)

@@ -157,6 +157,9 @@ LINES = {
     "evaluate preset --data data --protocol author": "protocol authors?",
     "evaluate preset --data data --published camvid": "dataset 'camvid'",
     "evaluate preset --data data --out empty": "--out: file to write a folder",
+    "evaluate preset --data data --out=": "--out: a file to write ''",
+    "evaluate preset --data data --out preset/config.json": "outside preset",
+    "segment preset data/images --out preset": "--out outside preset",
     "evaluate preset --data data --base-scale 0 2": "--base-scale: '0'",
     # === segment ===
     "segment preset --out o": "required: PATH",
