@@ -758,6 +758,20 @@ CALLS |= {
         ),
         "images must be a folder no, which does not exist",
     ),
+    "a step on nothing": (
+        lambda: MODEL.train_on_batch(None),
+        "x must be a batch of images None",
+    ),
+    "a card of a name": (
+        lambda: ks.checkpoints.model_card("m", "x"),
+        "model must be a segmenter or a backbone 'm'",
+    ),
+    "a fit that begins behind its end": (
+        lambda: MODEL.fit(
+            IMAGE[None], LABELS[None], epochs=1, initial_epoch=3, verbose=0
+        ),
+        "initial_epoch at most epochs initial_epoch=3 epochs=1",
+    ),
     "weights of a text": (
         lambda: MODEL.load_weights(written("a.weights.h5", b"hello")),
         "a.weights.h5 must hold weights no HDF5",

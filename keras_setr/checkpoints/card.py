@@ -8,6 +8,7 @@ import keras
 import keras_hub
 
 from keras_setr.arguments import checked
+from keras_setr.arguments import having
 from keras_setr.arguments import optional
 from keras_setr.arguments import string
 from keras_setr.checkpoints.preset_folder import CARD
@@ -31,6 +32,7 @@ DATA_TERMS = {
 
 
 @checked(
+    model=having("a segmenter or a backbone", "count_params", "save_to_preset"),
     source=string(),
     sha256=optional(string()),
     license=optional(string()),

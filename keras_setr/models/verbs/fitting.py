@@ -150,6 +150,11 @@ def fit(
     **options,
 ):
     """`SETRSegmenter.fit`; see there."""
+    if initial_epoch > epochs:
+        raise ValueError(
+            "initial_epoch must be at most epochs, that of the last one. "
+            f"Received: initial_epoch={initial_epoch} and epochs={epochs}."
+        )
     expected = Expected(model, needs_labels=True)
     class_weights = class_weights_of(model, class_weight)
     data = feeding.resolve(x, y, sample_weight, batch_size)
@@ -220,6 +225,8 @@ def evaluate(model, x, y, sample_weight, batch_size, **options):
 
 def single_batch(model, x, y, sample_weight, class_weight, needs_labels=True):
     """One batch as tensors, for the verbs that end in `_on_batch`."""
+    if x is None:
+        raise ValueError("x must be a batch of images. Received: None.")
     batch = preparing.prepare(
         model,
         x,
