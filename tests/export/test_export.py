@@ -217,12 +217,11 @@ def test_height_and_width_stay_open(open_model, tmp_path, format):
     )
     assert "(batch, height, width, 3)" in str(report) and report.equal == 1
     again = ks.load_exported(path)
-    images = tiny.images(3, (20, 50))
-    for window in (None, (16, 40), (24, 16)):
-        options = {"window_size": window, "flip": True}
+    images = tiny.images(1, (20, 50))
+    for window in (None, (24, 16)):
         np.testing.assert_allclose(
-            again.segment(images, "probabilities", **options),
-            open_model.segment(images, "probabilities", **options),
+            again.segment(images, "probabilities", window_size=window),
+            open_model.segment(images, "probabilities", window_size=window),
             atol=1e-5,
         )
     for window in ((16, 20), (8, 24)):
