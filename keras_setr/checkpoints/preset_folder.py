@@ -33,6 +33,8 @@ CARD = "README.md"
 # take their places.
 _NEW = ".preset"
 _MOVING = ".preset-moving"
+# Bytes of configurations and of HDF5's own tables, at most.
+_BESIDE_WEIGHTS = 2**20
 _MODEL_CONFIG = "task.json"
 _MODEL_WEIGHTS = "task.weights.h5"
 _ENCODER_WEIGHTS = "model.weights.h5"
@@ -345,13 +347,13 @@ def save_whole(model, save, folder, max_shard_size):
             f"A preset is a folder. Received: {folder}, a file; name another."
         )
     finish_saving(folder)
+    make_folder(folder.parent)
+    size = 2 if model.variable_dtype.endswith("16") else 4
+    check_room(folder, model.count_params() * size + _BESIDE_WEIGHTS)
     if is_partial(folder):  # KerasHub saves parts of parts by themselves
         return save(str(folder), max_shard_size)
     # As large as presets are, none is left behind by a killed process.
     remove_partial(folder.parent, folder.name)
-    make_folder(folder.parent)
-    is_half = model.variable_dtype.endswith("16")
-    check_room(folder, model.count_params() * (2 if is_half else 4))
     if _is_replaceable(folder):
         with folder_written_whole(folder) as part:
             save(str(part), max_shard_size)

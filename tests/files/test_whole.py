@@ -173,7 +173,7 @@ def test_room_is_asked_for_before_hdf5_ends_the_process(tmp_path, monkeypatch):
         whole.check_room(tmp_path / "a", 1001)
     assert error.value.errno == errno.ENOSPC
     model = tiny.build("naive")
-    with pytest.raises(OSError, match="0.1 MB are needed.*preset"):
+    with pytest.raises(OSError, match="1.2 MB are needed.*preset"):
         model.save_to_preset(tmp_path / "preset")
     assert not list(tmp_path.iterdir())
     # Some file systems of networks tell nothing.
