@@ -16,7 +16,11 @@ import sys
 
 import numpy as np
 
+from keras_setr_commands import backends
 from keras_setr_commands import options
+from keras_setr_commands import parsing
+from keras_setr_commands import presets
+from keras_setr_commands import values
 from keras_setr_commands.main import running
 from keras_setr_commands.messages import load_package
 from keras_setr_commands.messages import say
@@ -32,37 +36,37 @@ DEFAULTS = {
 
 
 def parse():
-    parser = options.Parser(prog=f"python {sys.argv[0]}", description=__doc__)
+    parser = parsing.Parser(prog=f"python {sys.argv[0]}", description=__doc__)
     add = parser.add_argument
-    add("image", type=options.file, metavar="IMAGE", help="an image file")
+    add("image", type=values.file, metavar="IMAGE", help="an image file")
     add(
         "--model",
         required=True,
-        type=options.preset,
+        type=presets.preset,
         metavar="PRESET",
         help="preset folder, as keras-setr train writes it, or a name",
     )
-    add("--out", type=options.new_folder, help="defaults to runs/figures")
+    add("--out", type=values.new_folder, help="defaults to runs/figures")
     add(
         "--point",
-        type=options.integer(0),
+        type=values.integer(0),
         nargs=2,
         metavar=("Y", "X"),
         help="whose attention is shown, in pixels; defaults to the middle",
     )
-    add("--beside", type=options.preset, metavar="PRESET")
-    add("--mask", type=options.file, metavar="FILE")
+    add("--beside", type=presets.preset, metavar="PRESET")
+    add("--mask", type=values.file, metavar="FILE")
     add(
         "--ignore",
-        type=options.integer(0, 255),
+        type=values.integer(0, 255),
         nargs="+",
         metavar="VALUE",
         help="of the mask, not compared; 255 never is",
     )
-    add("--log", type=options.file, metavar="FILE")
+    add("--log", type=values.file, metavar="FILE")
     options.add_common(parser)
     given = parser.parse(sys.argv[1:])
-    options.choose_backend(parser, given)
+    backends.choose_backend(parser, given)
     return parser, argparse.Namespace(debug=False, **{**DEFAULTS, **given})
 
 

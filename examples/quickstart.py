@@ -15,7 +15,10 @@ import sys
 import tempfile
 import time
 
+from keras_setr_commands import backends
 from keras_setr_commands import options
+from keras_setr_commands import parsing
+from keras_setr_commands import values
 from keras_setr_commands.main import running
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
@@ -37,13 +40,13 @@ DEFAULTS = {
 
 
 def parse():
-    parser = options.Parser(prog=f"python {sys.argv[0]}", description=__doc__)
+    parser = parsing.Parser(prog=f"python {sys.argv[0]}", description=__doc__)
     add = parser.add_argument
-    add("--data", type=options.folder, help="folder of images and masks")
-    add("--out", type=options.new_folder, help="defaults to runs/quickstart")
-    add("--crop", type=options.integer(1), nargs=2, metavar=("H", "W"))
-    add("--epochs", type=options.integer(1), metavar="N")
-    add("--batch-size", type=options.integer(1), metavar="N")
+    add("--data", type=values.folder, help="folder of images and masks")
+    add("--out", type=values.new_folder, help="defaults to runs/quickstart")
+    add("--crop", type=values.integer(1), nargs=2, metavar=("H", "W"))
+    add("--epochs", type=values.integer(1), metavar="N")
+    add("--batch-size", type=values.integer(1), metavar="N")
     options.add_labels(parser, remembered=False)
     options.add_common(parser)
     given = parser.parse(sys.argv[1:])
@@ -52,7 +55,7 @@ def parse():
         parser.error(f"--crop must be multiples of the patches of {PATCH}")
     if "data" in given:
         options.check_pairs(parser, given, least=2)
-    options.choose_backend(parser, given)
+    backends.choose_backend(parser, given)
     return parser, argparse.Namespace(debug=False, **{**DEFAULTS, **given})
 
 

@@ -13,7 +13,10 @@ a copy of PRESET where that is a folder or a file.
 import argparse
 import os
 
-from keras_setr_commands import options
+from keras_setr_commands import backends
+from keras_setr_commands import parsing
+from keras_setr_commands import presets
+from keras_setr_commands import values
 from keras_setr_commands.loading import load_model
 from keras_setr_commands.messages import say
 
@@ -32,19 +35,19 @@ def add_options(parser):
     add = parser.add_argument
     add(
         "preset",
-        type=options.model,
+        type=presets.model,
         help="preset folder, a name, or a file of keras-setr export, which "
         "shows no attention",
     )
     add(
         "--host",
-        type=options.text,
+        type=values.text,
         metavar="ADDRESS",
         help=f"to listen at; {DEFAULTS['host']}, for this machine alone",
     )
     add(
         "--port",
-        type=options.integer(1, 65535),
+        type=values.integer(1, 65535),
         metavar="N",
         help=f"defaults to {DEFAULTS['port']}",
     )
@@ -55,19 +58,19 @@ def add_options(parser):
     )
     add(
         "--max-pixels",
-        type=options.integer(1),
+        type=values.integer(1),
         metavar="N",
         help=f"of an image; defaults to {DEFAULTS['max_pixels']:_}",
     )
     add(
         "--max-megabytes",
-        type=options.number(above=0),
+        type=values.number(above=0),
         metavar="N",
         help=f"of a file; defaults to {DEFAULTS['max_megabytes']:g}",
     )
     add(
         "--space",
-        type=options.new_folder,
+        type=values.new_folder,
         metavar="DIR",
         help="write the page as a Space instead of serving it",
     )
@@ -84,7 +87,7 @@ def check(parser, given):
                 "which holds something"
             )
     else:
-        options.require("gradio", "app", "The page")
+        backends.require("gradio", "app", "The page")
 
 
 def run(args: argparse.Namespace, given: dict) -> None:
@@ -93,7 +96,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
     if args.space:
         extras, said = _of_space(args.preset)
         for name in ("max_pixels", "max_megabytes"):
-            said += [options.dashed(name), str(getattr(args, name))]
+            said += [parsing.dashed(name), str(getattr(args, name))]
         app.write_space(args.space, args.preset, extras, said)
         say(
             f"{args.space} holds the Space; to publish it: hf upload USER/NAME "
@@ -113,7 +116,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
 
 def _of_space(preset):
     """The extras that a Space installs, and its options for the backend."""
-    if options.is_exported(preset):
+    if presets.is_exported(preset):
         from keras_setr.export.formats import FORMATS
         from keras_setr.export.formats import format_of
 

@@ -12,7 +12,8 @@ import argparse
 import os
 import re
 
-from keras_setr_commands import options
+from keras_setr_commands import presets
+from keras_setr_commands import values
 
 AFTER_INTERRUPT = "No preset was written; the same command starts anew"
 DEFAULTS = {
@@ -29,11 +30,11 @@ DEFAULTS = {
 
 def add_options(parser):
     add = parser.add_argument
-    add("source", type=options.preset, help="what from_preset takes")
-    add("out", type=options.new_folder, help="folder to write; must not exist")
+    add("source", type=presets.preset, help="what from_preset takes")
+    add("out", type=values.new_folder, help="folder to write; must not exist")
     add(
         "--file",
-        type=options.file,
+        type=values.file,
         help="the file of a built-in name without an address",
     )
     add(
@@ -44,22 +45,22 @@ def add_options(parser):
     )
     add(
         "--num-heads",
-        type=options.integer(1),
+        type=values.integer(1),
         metavar="N",
         help="where the file does not tell",
     )
     for name in ("--auxiliary-layers", "--feature-layers"):
         add(
             name,
-            type=options.integer(1),
+            type=values.integer(1),
             nargs="+",
             metavar="LAYER",
             help="where the encoder's depth is none of the published ones",
         )
-    add("--license", type=options.text, help="of the weights, an SPDX name")
+    add("--license", type=values.text, help="of the weights, an SPDX name")
     add(
         "--data-license",
-        type=options.text,
+        type=values.text,
         metavar="TERMS",
         help="terms of the data they were trained on",
     )

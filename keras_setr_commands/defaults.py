@@ -9,9 +9,9 @@ import dataclasses
 from typing import Any
 
 from keras_setr_commands import names
-from keras_setr_commands.options import decoder_of
-from keras_setr_commands.options import kind_of_preset
-from keras_setr_commands.options import spelled
+from keras_setr_commands.parsing import spelled
+from keras_setr_commands.presets import decoder_of
+from keras_setr_commands.presets import kind_of_preset
 
 # `--preset none` starts at random.
 RANDOM = "none"

@@ -11,6 +11,7 @@ import json
 
 from keras_setr_commands import names
 from keras_setr_commands import options
+from keras_setr_commands import values
 from keras_setr_commands.loading import load_model
 
 AFTER_INTERRUPT = "Nothing was written; the same command starts anew"
@@ -36,27 +37,27 @@ def add_options(parser):
     add(
         "--data",
         required=True,
-        type=options.folder,
+        type=values.folder,
         metavar="DIR",
         help="folder of images and masks",
     )
     add(
         "--subset",
-        type=options.text,
+        type=values.text,
         help="train, val or test; defaults to all pairs",
     )
     add(
         "--out",
-        type=options.new_file,
+        type=values.new_file,
         metavar="FILE",
         help="JSON file for the figures",
     )
     options.add_labels(parser, remembered=True)
     options.add_views(parser)
-    add("--base-scale", type=options.integer(1), nargs=2, metavar=("H", "W"))
+    add("--base-scale", type=values.integer(1), nargs=2, metavar=("H", "W"))
     add(
         "--published",
-        type=options.one_of(names.DATASETS, "dataset"),
+        type=values.one_of(names.DATASETS, "dataset"),
         metavar="DATASET",
         help="use the window, stride and base scale of one of "
         + ", ".join(names.DATASETS),

@@ -19,6 +19,8 @@ from typing import Any
 
 from keras_setr_commands import names
 from keras_setr_commands import options
+from keras_setr_commands import presets
+from keras_setr_commands import values
 from keras_setr_commands.messages import say
 from keras_setr_commands.segment import find_images
 
@@ -37,18 +39,18 @@ DEFAULTS = {
 
 def add_options(parser):
     add = parser.add_argument
-    add("preset", type=options.segmenter, help="preset folder or name")
+    add("preset", type=presets.segmenter, help="preset folder or name")
     add("out", metavar="OUT", help="file or folder to write")
     add(
         "--format",
-        type=options.one_of(names.FORMATS, "format"),
+        type=values.one_of(names.FORMATS, "format"),
         metavar="NAME",
         help=f"one of {', '.join(names.FORMATS)}; by default as OUT ends",
     )
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--image-size",
-        type=options.integer(1),
+        type=values.integer(1),
         nargs=2,
         metavar=("H", "W"),
         help="of the images in one pass; defaults to the preset's",
@@ -61,7 +63,7 @@ def add_options(parser):
     )
     add(
         "--outputs",
-        type=options.one_of(names.EXPORT_OUTPUTS, "output"),
+        type=values.one_of(names.EXPORT_OUTPUTS, "output"),
         nargs="+",
         metavar="NAME",
         help="what the file gives: labels, by default, and any of "
@@ -70,7 +72,7 @@ def add_options(parser):
     )
     add(
         "--image",
-        type=options.file,
+        type=values.file,
         metavar="FILE",
         help="the image to compare the labels of",
     )
@@ -78,13 +80,13 @@ def add_options(parser):
     group.add_argument("--int8", action="store_true", help="by integers")
     group.add_argument(
         "--calibration",
-        type=options.folder,
+        type=values.folder,
         metavar="DIR",
         help="images, with masks or without, whose values are measured",
     )
     group.add_argument(
         "--float-parts",
-        type=options.one_of(names.FLOAT_PARTS, "part"),
+        type=values.one_of(names.FLOAT_PARTS, "part"),
         nargs="*",
         metavar="NAME",
         help=f"what stays in float, of {', '.join(names.FLOAT_PARTS)}; by "
@@ -113,7 +115,7 @@ def check(parser, given):
             f"{out!r}"
         )
     try:
-        (options.new_file if ending else options.new_folder)(out)
+        (values.new_file if ending else values.new_folder)(out)
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument OUT: {error}")
     if ("int8" in given) != ("calibration" in given):
@@ -125,7 +127,7 @@ def check(parser, given):
             "argument OUT: must end in "
             f"{' or '.join(names.INT8_SUFFIXES)} for --int8. Received: {out!r}"
         )
-    patch_size = options.patch_size_of(given["preset"])
+    patch_size = presets.patch_size_of(given["preset"])
     size = given.get("image_size")
     if problem := options.crop_problem(size, patch_size, "--image-size"):
         parser.error(problem)

@@ -7,7 +7,7 @@ command with all the options of the record; what is said beside them prevails.
 import dataclasses
 import textwrap
 
-from keras_setr_commands.options import spelled
+from keras_setr_commands.parsing import spelled
 
 
 @dataclasses.dataclass(frozen=True)

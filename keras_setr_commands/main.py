@@ -12,7 +12,10 @@ import sys
 import threading
 import warnings
 
+from keras_setr_commands import backends
 from keras_setr_commands import options
+from keras_setr_commands import parsing
+from keras_setr_commands import presets
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
 from keras_setr_commands.messages import load_package
@@ -55,7 +58,7 @@ def main(argv=None, name="keras-setr"):
         print(
             f"{name}: error: there is no command {argv[0]!r}. "
             + (
-                options.nearest(argv[0], COMMANDS)
+                parsing.nearest(argv[0], COMMANDS)
                 or f"It has {', '.join(COMMANDS)}."
             ),
             file=sys.stderr,
@@ -83,7 +86,7 @@ def run(command, argv=None, name=None):
     debug = "--debug" in argv
 
     def work():
-        if not options.is_exported(given.get("preset")):
+        if not presets.is_exported(given.get("preset")):
             load_package(debug)
         return module.run(
             argparse.Namespace(**{**module.DEFAULTS, **given}), given
@@ -114,12 +117,12 @@ def prepare_streams():
 
 
 def parser_of(module, name):
-    """The `options.Parser` of a command.
+    """The `parsing.Parser` of a command.
 
     Args:
         module, name: as for `parse`.
     """
-    parser = options.Parser(prog=name, description=module.__doc__)
+    parser = parsing.Parser(prog=name, description=module.__doc__)
     module.add_options(parser)
     options.add_common(parser)
     return parser
@@ -148,8 +151,8 @@ def parse(module, argv, name):
         if debug:
             raise
         parser.error(in_options(one_line(error), parser.options))
-    if not options.is_exported(given.get("preset")):
-        backend = options.choose_backend(parser, given)
+    if not presets.is_exported(given.get("preset")):
+        backend = backends.choose_backend(parser, given)
         try:
             if hasattr(module, "check_backend"):
                 module.check_backend({**module.DEFAULTS, **given}, backend)

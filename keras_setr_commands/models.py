@@ -8,7 +8,7 @@ One row for each built-in name, with the recipes that trained them.
 import argparse
 
 from keras_setr_commands import names
-from keras_setr_commands import options
+from keras_setr_commands import values
 
 AFTER_INTERRUPT = "The same command starts anew"
 DEFAULTS = {"dataset": None, "markdown": False}
@@ -18,7 +18,7 @@ def add_options(parser):
     add = parser.add_argument
     add(
         "--dataset",
-        type=options.one_of(names.DATASETS, "dataset"),
+        type=values.one_of(names.DATASETS, "dataset"),
         metavar="NAME",
         help="only the models that were trained on it",
     )

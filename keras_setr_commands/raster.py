@@ -2,8 +2,11 @@
 
 import os
 
+from keras_setr_commands import backends
 from keras_setr_commands import names
 from keras_setr_commands import options
+from keras_setr_commands import parsing
+from keras_setr_commands import values
 from keras_setr_commands.loading import load_model
 
 DEFAULTS = {
@@ -24,7 +27,7 @@ def is_file(path):
 
 def new_output(path):
     """A raster that can be written, or a folder."""
-    return (options.new_file if is_file(path) else options.new_folder)(path)
+    return (values.new_file if is_file(path) else values.new_folder)(path)
 
 
 def add_options(parser):
@@ -33,13 +36,13 @@ def add_options(parser):
     ).add_argument
     add(
         "--output",
-        type=options.one_of(names.RASTER_OUTPUTS, "output"),
+        type=values.one_of(names.RASTER_OUTPUTS, "output"),
         metavar="NAME",
         help=f"one of {', '.join(names.RASTER_OUTPUTS)}",
     )
     add(
         "--bands",
-        type=options.integer(1),
+        type=values.integer(1),
         nargs="+",
         metavar="N",
         help="those that the model gets, as 1 2 3 of four",
@@ -52,7 +55,7 @@ def add_options(parser):
     )
     add(
         "--memory",
-        type=options.number(above=0),
+        type=values.number(above=0),
         metavar="GB",
         help="that may be held besides the model; 1 by default",
     )
@@ -69,7 +72,7 @@ def check(parser, given):
         for name in DEFAULTS:
             if name in given:
                 parser.error(
-                    f"{options.dashed(name)} goes with --out FILE of "
+                    f"{parsing.dashed(name)} goes with --out FILE of "
                     f"{', '.join(names.RASTER_SUFFIXES)}. Received: --out "
                     f"{given['out']}"
                 )
@@ -95,7 +98,7 @@ def check(parser, given):
         )
     for file in (path, out):
         if not file.lower().endswith(".npy"):
-            options.require("rasterio", "rasters", file)
+            backends.require("rasterio", "rasters", file)
     return True
 
 

@@ -17,6 +17,7 @@ from keras_setr.training.callbacks.validation import SlidingWindowValidation
 from keras_setr_commands import defaults
 from keras_setr_commands import names
 from keras_setr_commands import options
+from keras_setr_commands import presets
 from keras_setr_commands.bfloat16 import multiplies_bfloat16
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import in_options
@@ -161,7 +162,7 @@ def _patch_size_of(ks, preset):
     if (record := ks.checkpoints.PRESETS.get(preset)) is not None:
         shape, _ = ks.checkpoints.architecture(record)
         return shape.get("patch_size", usual)
-    return options.patch_size_of(preset) or usual
+    return presets.patch_size_of(preset) or usual
 
 
 def build_model(ks, args, crop, folder):

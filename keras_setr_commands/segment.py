@@ -31,6 +31,7 @@ from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands import outputs
 from keras_setr_commands import raster
+from keras_setr_commands import values
 from keras_setr_commands.loading import load_model
 from keras_setr_commands.messages import CommandError
 from keras_setr_commands.messages import say
@@ -59,7 +60,7 @@ def add_options(parser):
         "paths",
         nargs="+",
         metavar="PATH",
-        type=options.file_or_folder,
+        type=values.file_or_folder,
         help="image files or folders of them",
     )
     add(
@@ -73,7 +74,7 @@ def add_options(parser):
     add("--confidence", action="store_true", help="write confidence maps")
     add(
         "--sort-by",
-        type=options.one_of(("entropy",), "order"),
+        type=values.one_of(("entropy",), "order"),
         metavar="WHAT",
         help="entropy, in nats, of the mean probabilities over all views: "
         "write maps and a list of the images",
@@ -81,13 +82,13 @@ def add_options(parser):
     add("--overwrite", action="store_true", help="write all files anew")
     add(
         "--shard",
-        type=options.shard,
+        type=values.shard,
         metavar="N/M",
         help="the Nth of M workers that share the images, as 1/4",
     )
     add(
         "--alpha",
-        type=options.number(0, 1),
+        type=values.number(0, 1),
         metavar="SHARE",
         help="opacity of the colours, 0..1",
     )
@@ -317,8 +318,8 @@ def run(args: argparse.Namespace, given: dict) -> int:
         picture = ks.visualization.overlay(image, labels, classes, args.alpha)
         with written_whole(target(file, "_overlay.png")) as partial:
             picture.save(partial)
-        for name, values in zip(wanted, maps):
-            grey = (255 / largest[name] * values).round().astype("uint8")
+        for name, scores in zip(wanted, maps):
+            grey = (255 / largest[name] * scores).round().astype("uint8")
             ks.data.save_labels(target(file, f"_{name}.png"), grey)
         # Last: where it is, the others are too.
         ks.data.save_labels(target(file, "_labels.png"), labels, classes)

@@ -6,7 +6,7 @@ import pathlib
 
 from keras_setr_commands.defaults import EARLIER
 from keras_setr_commands.messages import CommandError
-from keras_setr_commands.options import dashed
+from keras_setr_commands.parsing import dashed
 
 _FILE = "settings.json"
 _NEVER_KEPT = {"out", "list"}

@@ -13,6 +13,8 @@ import argparse
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands import outputs
+from keras_setr_commands import presets
+from keras_setr_commands import values
 from keras_setr_commands.loading import load_model
 from keras_setr_commands.messages import CommandError
 
@@ -27,21 +29,21 @@ def add_options(parser):
     add(
         "--images",
         required=True,
-        type=options.folder,
+        type=values.folder,
         metavar="DIR",
         help="folder of the test images",
     )
     add(
         "--out",
         required=True,
-        type=options.new_folder,
+        type=values.new_folder,
         metavar="DIR",
         help="folder for the results",
     )
     add(
         "--dataset",
         required=True,
-        type=options.one_of(names.TEST_SERVERS, "test server"),
+        type=values.one_of(names.TEST_SERVERS, "test server"),
         metavar="NAME",
         help=" or ".join(names.TEST_SERVERS),
     )
@@ -51,7 +53,7 @@ def add_options(parser):
 
 def check(parser, given):
     options.check_views(parser, given)
-    found = options.num_classes_of(given["preset"])
+    found = presets.num_classes_of(given["preset"])
     needed = names.TEST_SERVERS[given["dataset"]]
     if found not in (None, needed):
         parser.error(

@@ -31,10 +31,14 @@ import pathlib
 import tempfile
 import time
 
+from keras_setr_commands import backends
 from keras_setr_commands import defaults
 from keras_setr_commands import folder_recipes
 from keras_setr_commands import names
 from keras_setr_commands import options
+from keras_setr_commands import parsing
+from keras_setr_commands import presets
+from keras_setr_commands import values
 from keras_setr_commands.messages import say
 from keras_setr_commands.settings import Settings
 
@@ -123,26 +127,24 @@ _FREE = {
 
 
 def add_options(parser):
-    integer, number = options.integer, options.number
+    integer, number = values.integer, values.number
     add = parser.add_argument
     add(
         "--data",
-        type=options.folder,
+        type=values.folder,
         metavar="DIR",
         help="folder of images and masks",
     )
     add(
         "--recipe",
-        type=options.one_of(
-            (*names.RECIPES, *folder_recipes.RECIPES), "recipe"
-        ),
+        type=values.one_of((*names.RECIPES, *folder_recipes.RECIPES), "recipe"),
         metavar="NAME",
         help="one of --list",
     )
     add("--list", action="store_true", help="print the recipes and stop")
     add(
         "--out",
-        type=options.new_folder,
+        type=values.new_folder,
         metavar="DIR",
         help="folder for weights, log and preset",
     )
@@ -191,7 +193,7 @@ def add_options(parser):
     add = parser.add_argument_group("memory and speed").add_argument
     add(
         "--precision",
-        type=options.one_of(
+        type=values.one_of(
             ("float32", "mixed_bfloat16", "mixed_float16"), "precision"
         ),
         metavar="NAME",
@@ -230,7 +232,7 @@ def add_options(parser):
     )
     add(
         "--names",
-        type=options.file,
+        type=values.file,
         metavar="FILE",
         help="text file with a class name per line, or JSON",
     )
@@ -242,20 +244,20 @@ def add_options(parser):
     )
     add(
         "--fold",
-        type=options.fold,
+        type=values.fold,
         metavar="K/N",
         help="validate with the Kth of N equal parts, the same for one --seed, "
         "and train on the others",
     )
     add(
         "--model",
-        type=options.one_of(names.MODELS, "model"),
+        type=values.one_of(names.MODELS, "model"),
         metavar="NAME",
         help=", ".join(names.MODELS),
     )
     add(
         "--preset",
-        type=options.preset_or_none,
+        type=presets.preset_or_none,
         help="weights to start from, anything that from_preset takes: a "
         "segmenter keeps its decoder, an encoder gets a new one; --layers, "
         "--dim, --heads and --resnet are then the preset's. By default "
@@ -266,7 +268,7 @@ def add_options(parser):
     add("--heads", type=integer(1, 16_384), metavar="N")
     add(
         "--resnet",
-        type=options.one_of(("50", "101"), "depth"),
+        type=values.one_of(("50", "101"), "depth"),
         metavar="DEPTH",
         help="50 or 101, of fcn and semantic_fpn",
     )
@@ -307,13 +309,13 @@ def add_options(parser):
     add("--epochs", type=integer(1), metavar="N")
     add(
         "--optimizer",
-        type=options.one_of(("sgd", "adamw"), "optimizer"),
+        type=values.one_of(("sgd", "adamw"), "optimizer"),
         metavar="NAME",
         help="sgd or adamw",
     )
     add(
         "--schedule",
-        type=options.one_of(("poly", "cosine"), "schedule"),
+        type=values.one_of(("poly", "cosine"), "schedule"),
         metavar="NAME",
         help="poly or cosine, how the rate decays",
     )
@@ -337,7 +339,7 @@ def add_options(parser):
     )
     add(
         "--loss",
-        type=options.sum_of(names.LOSSES, "loss"),
+        type=values.sum_of(names.LOSSES, "loss"),
         metavar="SUM",
         help="as ce+0.5*dice, of " + ", ".join(names.LOSSES),
     )
@@ -358,13 +360,13 @@ def add_options(parser):
     add("--data-dir", metavar="DIR", help="of TFDS; defaults to its own")
     add(
         "--manual-dir",
-        type=options.folder,
+        type=values.folder,
         metavar="DIR",
         help="folder of the official archives",
     )
     add(
         "--image-dir",
-        type=options.folder,
+        type=values.folder,
         metavar="DIR",
         help="the dataset as a folder of images and masks",
     )
@@ -422,9 +424,9 @@ def check(parser, given):
         _check_folder(parser, {**DEFAULTS, **given})
         options.check_pairs(parser, given, least=2)
     elif "smoke" not in given and "image_dir" not in given:
-        options.require("tensorflow_datasets", "data", "--recipe")
+        backends.require("tensorflow_datasets", "data", "--recipe")
     if "tensorboard" in given:
-        options.require("tensorboard", "tensorboard", "--tensorboard")
+        backends.require("tensorboard", "tensorboard", "--tensorboard")
 
 
 def _take_folder_recipe(parser, given):
@@ -443,12 +445,12 @@ def _check_group(parser, given):
         has, other, wrong = "recipe", "data", _FOLDER
     for name in wrong:
         if name in given:
-            option = options.dashed(name)
+            option = parsing.dashed(name)
             parser.error(f"{option} goes with --{other}, not with --{has}")
     if given.get("preset", defaults.RANDOM) != defaults.RANDOM:
         for name in ("layers", "dim", "heads", "resnet"):
             if name in given:
-                option = options.dashed(name)
+                option = parsing.dashed(name)
                 parser.error(f"{option} is that of --preset; leave it out")
 
 
@@ -458,7 +460,7 @@ def _check_model(parser, given):
     on_resnet = model in names.RESNET_MODELS
     for name in _OF_TRANSFORMERS if on_resnet else ("resnet",):
         if name in given:
-            option = options.dashed(name)
+            option = parsing.dashed(name)
             parser.error(
                 f"{option} is no option of --model {model}"
                 if on_resnet

@@ -7,7 +7,7 @@ import pytest
 from keras_setr_commands import defaults
 from keras_setr_commands.defaults import Default
 from keras_setr_commands.folder_recipes import RECIPES
-from keras_setr_commands.options import decoder_of
+from keras_setr_commands.presets import decoder_of
 from keras_setr_commands.train import DEFAULTS
 
 pytestmark = pytest.mark.no_backend

@@ -13,9 +13,9 @@ import pytest
 
 from keras_setr.classes import Classes
 from keras_setr.classes import MaskValues
+from keras_setr_commands import backends
 from keras_setr_commands import evaluate
 from keras_setr_commands import main
-from keras_setr_commands import options
 from keras_setr_commands import train
 from keras_setr_commands.settings import Settings
 
@@ -449,7 +449,7 @@ def lines_of_the_documentation():
 @pytest.mark.parametrize("line", lines_of_the_documentation())
 def test_the_lines_of_the_documentation_are_right(line, folder, monkeypatch):
     # Whatever is installed here, and on a backend that writes files.
-    monkeypatch.setattr(options, "require", lambda *_: None)
+    monkeypatch.setattr(backends, "require", lambda *_: None)
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     for name in ("leftImg8bit/test", "photos", "runs/a"):
         (folder / name).mkdir(parents=True)

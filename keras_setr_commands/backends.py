@@ -1,0 +1,80 @@
+"""Keras' backend and the packages of a command, found and not imported."""
+
+import importlib.util
+import json
+import os
+
+from keras_setr_commands.messages import LOG_LEVEL
+from keras_setr_commands.messages import CommandError
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def choose_backend(parser, given):
+    """Set Keras' backend before anything imports it.
+
+    Without `--backend`, `KERAS_BACKEND` or a configuration of Keras it is the
+    first of the three that is installed.
+
+    Returns:
+        str.
+    """
+    asked, place = given.get("backend"), "--backend"
+    if not asked:
+        asked, place = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
+    if not asked:
+        asked, place = _configured()
+    if not asked:
+        asked = next((b for b in BACKENDS if _is_there(b)), None)
+        if asked is None:
+            parser.error(f"none of {', '.join(BACKENDS)} is installed")
+    elif asked not in BACKENDS:
+        parser.error(
+            f"{place} must be one of {', '.join(BACKENDS)}. Received: "
+            f"{asked!r}. --backend {next(filter(_is_there, BACKENDS), 'jax')} "
+            "would do"
+        )
+    elif not _is_there(asked):
+        parser.error(
+            f"{place} {asked}: {asked} is not installed: "
+            f"pip install keras-setr[{asked}]"
+        )
+    os.environ["KERAS_BACKEND"] = asked
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL)
+    return asked
+
+
+def _is_there(package):
+    """Whether a package is installed; it is not imported."""
+    return importlib.util.find_spec(package) is not None
+
+
+def _configured():
+    """The backend that Keras' own file names, or `None`, and where it does."""
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+    path = os.path.join(home, "keras.json")
+    try:
+        with open(path) as content:
+            return json.load(content).get("backend"), f"backend in {path}"
+    except (AttributeError, OSError, ValueError):
+        return None, path
+
+
+def require(package, extra, what):
+    """End the command where a package is not installed.
+
+    To find one does not import it.
+
+    Args:
+        package: str. Name of its module.
+        extra: str. The extra of this package that installs it.
+        what: str. Who needs it, for the error.
+
+    Raises:
+        CommandError: says how to install it.
+    """
+    if not _is_there(package):
+        raise CommandError(
+            f"{what} needs {package}, which is not installed: pip install "
+            f"keras-setr[{extra}]"
+        )
