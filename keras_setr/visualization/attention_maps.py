@@ -25,6 +25,7 @@ from keras_setr.visualization.drawing import INK
 from keras_setr.visualization.drawing import MARGIN
 from keras_setr.visualization.drawing import PAPER
 from keras_setr.visualization.drawing import TEXT_SIZE
+from keras_setr.visualization.drawing import WIDTH
 from keras_setr.visualization.drawing import draw_panels
 from keras_setr.visualization.drawing import draw_scale
 from keras_setr.visualization.drawing import font
@@ -50,7 +51,7 @@ _TILES, _TILE = 12, 64
     direction=_DIRECTION,
     size=optional(pair(1)),
     columns=integer(1),
-    width=integer(1, 16_384),
+    width=WIDTH,
     alpha=number(0, 1),
 )
 def attention(
@@ -119,7 +120,7 @@ def attention(
     direction=_DIRECTION,
     size=optional(pair(1)),
     columns=integer(1),
-    width=integer(1, 16_384),
+    width=WIDTH,
     alpha=number(0, 1),
 )
 def attention_rollout(

@@ -16,6 +16,8 @@ from keras_setr.arguments import optional
 from keras_setr.classes import Classes
 from keras_setr.tables import printable
 
+# A width in pixels; of larger pictures the memory may not be enough.
+WIDTH = integer(1, 16_384)
 # Pixels of the finished picture.
 MARGIN = 16
 TEXT_SIZE = 15
@@ -77,7 +79,7 @@ def blend(image, labels, classes, alpha=0.5):
 @checked(
     classes=instance("a keras_setr.Classes", Classes),
     present=optional(having("label values", "__iter__")),
-    width=optional(integer(1, 16_384)),
+    width=optional(WIDTH),
     labels=optional(having("an array of labels", "shape")),
 )
 def legend(

@@ -11,6 +11,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.arguments import sequence
+from keras_setr.visualization.drawing import WIDTH
 from keras_setr.visualization.drawing import draw_panels
 from keras_setr.visualization.drawing import stretched
 from keras_setr.visualization.looking import SEGMENTER
@@ -25,7 +26,7 @@ from keras_setr.visualization.looking import without_gradients
     stages=optional(sequence(integer())),
     size=optional(pair(1)),
     columns=integer(1),
-    width=integer(1, 16_384),
+    width=WIDTH,
 )
 def features(
     model: Any,

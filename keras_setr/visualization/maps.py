@@ -9,6 +9,7 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
+from keras_setr.visualization.drawing import WIDTH
 from keras_setr.visualization.drawing import checked_labels
 from keras_setr.visualization.drawing import draw_legend
 from keras_setr.visualization.drawing import draw_panels
@@ -25,7 +26,7 @@ _WRONG, _RIGHT = (213, 94, 0), (86, 146, 200)
 
 @checked(
     ignore_class=optional(integer()),
-    width=integer(1, 16_384),
+    width=WIDTH,
     alpha=number(0, 1),
 )
 def error_map(
@@ -82,7 +83,7 @@ def error_map(
     return draw_panels([("", Image.fromarray(picture))], 1, below)
 
 
-@checked(maximum=optional(number(above=0)), width=integer(1, 16_384))
+@checked(maximum=optional(number(above=0)), width=WIDTH)
 def entropy_map(
     entropy: np.ndarray,
     maximum: float | None = None,

@@ -27,6 +27,7 @@ from keras_setr.visualization.drawing import INK
 from keras_setr.visualization.drawing import MARGIN
 from keras_setr.visualization.drawing import PAPER
 from keras_setr.visualization.drawing import TEXT_SIZE
+from keras_setr.visualization.drawing import WIDTH
 from keras_setr.visualization.drawing import blend
 from keras_setr.visualization.drawing import checked_labels
 from keras_setr.visualization.drawing import color_map
@@ -182,7 +183,7 @@ def model_comparison(
 @checked(
     classes=_CLASSES,
     columns=integer(1),
-    width=integer(1, 16_384),
+    width=WIDTH,
     alpha=number(0, 1),
 )
 def sheet(
