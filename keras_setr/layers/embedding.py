@@ -103,8 +103,8 @@ class PatchEmbedding(keras.layers.Layer):
         _, height, width, channels = ops.shape(images)
         h, w = height // p, width // p
         images = ops.cast(images, self.compute_dtype)  # of bytes, too
-        if not is_known(h, w) and keras.config.backend() != "tensorflow":
-            # Programs with open lengths know those of convolutions alone.
+        if keras.config.backend() == "torch" and not is_known(h, w):
+            # Its programs know open lengths of convolutions, not of reshapes.
             x = ops.conv(images, self.kernel, p, data_format="channels_last")
             return x + self.bias if self.use_bias else x
         # A strided convolution written as the one matrix product that it is:

@@ -27,7 +27,7 @@ def float_of(length: Any) -> Any:
     Args:
         length: int, integer scalar tensor, or an open length of a program.
     """
-    if keras.config.backend() == "torch" and not is_known(length):
+    if keras.config.backend() == "torch":
         import torch
 
         if isinstance(length, torch.SymInt):
