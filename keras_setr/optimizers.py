@@ -255,6 +255,44 @@ def schedule_of(optimizer: Any) -> Any:
     return None
 
 
+def spread_over(
+    optimizer: Any,
+    initial_epoch: int,
+    epochs: int,
+    steps_per_epoch: int | None,
+) -> bool:
+    """Spread a schedule that leaves its length open over a fit.
+
+    Args:
+        optimizer: any, of which those with another schedule stay.
+        initial_epoch, epochs, steps_per_epoch: as for `fit`.
+
+    Returns:
+        Whether a step that was compiled before would not see it.
+
+    Raises:
+        ValueError: where the number of steps is not known.
+    """
+    schedule = schedule_of(optimizer)
+    if not isinstance(schedule, Decay) or schedule.decay_steps:
+        return False
+    if steps_per_epoch is None:
+        raise ValueError(
+            "The learning rate decays over the whole training, but the "
+            "number of steps is not known: this dataset has no length. "
+            "Pass fit(steps_per_epoch=...) or compile(total_steps=...)."
+        )
+    optimizer = unwrapped(optimizer)
+    iterations = int(ops.convert_to_numpy(optimizer.iterations))
+    batches = optimizer.gradient_accumulation_steps or 1
+    was_followed = schedule.is_followed
+    schedule.spread(
+        iterations - initial_epoch * steps_per_epoch // batches,
+        max(1, epochs * steps_per_epoch // batches),
+    )
+    return not was_followed
+
+
 def constant_rate_of(optimizer: Any) -> float | None:
     """The rate of an optimizer; None where it is no number."""
     rate = _rate_of(optimizer)

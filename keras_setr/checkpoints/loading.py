@@ -19,7 +19,6 @@ from keras_setr.checkpoints.download import cache_folder
 from keras_setr.checkpoints.download import download
 from keras_setr.checkpoints.layouts import recognise
 from keras_setr.checkpoints.plan import Given
-from keras_setr.checkpoints.plan import build
 from keras_setr.checkpoints.plan import plan_encoder
 from keras_setr.checkpoints.plan import plan_model
 from keras_setr.checkpoints.plan import split_arguments
@@ -215,7 +214,9 @@ def _carry_out(plan, layout, options):
         and plan.fills_encoder
     )
     with values_follow() if all_follow else contextlib.nullcontext():
-        model = build(plan)
+        model = plan.backbone_class(**plan.backbone_arguments)
+        if plan.model_class is not None:
+            model = plan.model_class(model, **plan.model_arguments)
     if options.load_weights:
         report = transfer(layout.checkpoint, plan, model, options.skip_mismatch)
         if options.verbose:

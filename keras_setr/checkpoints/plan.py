@@ -44,6 +44,26 @@ class Given:
         return bool(self.encoder or self.model)
 
 
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a source holds; `Layout.read` gives it.
+
+    Attributes:
+        backbone: dict. Arguments of the backbone under which the tensors fit.
+        model: dict. Those of the segmenter beside it; `{}` without a decoder.
+        rules: tuple of `TensorRule`, one for each variable.
+        ignored: sequence of `(pattern, reason)`: tensors whose whole name
+            matches the regular expression are not needed.
+        notes: tuple of str. What to say of arguments that no tensor tells.
+    """
+
+    backbone: dict
+    model: dict = dataclasses.field(default_factory=dict)
+    rules: tuple = ()
+    ignored: tuple = ()
+    notes: tuple = ()
+
+
 def split_arguments(cls, classes, arguments):
     """What of the user's arguments is the encoder's and what the model's.
 
@@ -87,9 +107,7 @@ class LoadPlan:
         backbone_class: a class.
         backbone_arguments: dict.
         layout_name: str. Of the source, for the report.
-        rules: tuple of `TensorRule`.
-        ignored: sequence of `(pattern, reason)`: tensors whose whole name
-            matches the regular expression are not needed.
+        rules, ignored: those of `Found`.
         model_class: a class, or `None` for an encoder alone.
         model_arguments: dict. Beside the backbone.
         initial: tuple of `(pattern, note)`: variables whose path matches from
@@ -115,19 +133,18 @@ def plan_encoder(backbone_class, layout, given):
 
     Args:
         backbone_class: the class to build.
-        layout: `Layout`, or another with its methods.
+        layout: `Layout`, or another with its method `read`.
         given: `Given`.
     """
-    found = layout.encoder_arguments(given.encoder)
-    arguments, notes = _with_given(found, given.encoder)
-    notes += layout.notes(_without(found, given.encoder))
+    found = layout.read(given, encoder_only=True)
+    arguments, notes = _with_given(found.backbone, given.encoder)
     plan = LoadPlan(
         backbone_class,
         arguments,
         layout.name,
-        layout.rules(found, encoder_only=True),
-        (*layout.ignored, _DECODER_TENSORS),
-        notes=notes,
+        found.rules,
+        (*found.ignored, _DECODER_TENSORS),
+        notes=notes + found.notes,
     )
     return _behind_stem(plan, found)
 
@@ -137,23 +154,20 @@ def plan_model(model_class, layout, given):
 
     Args:
         model_class: the class to build.
-        layout: `Layout`, or another with its methods.
+        layout: `Layout`, or another with its method `read`.
         given: `Given`.
 
     Raises:
         ValueError: where nothing tells the number of classes.
     """
-    encoder = layout.encoder_arguments(given.encoder)
-    found = layout.model_arguments(given.model)
-    encoder_arguments, notes = _with_given(encoder, given.encoder)
+    found = layout.read(given)
+    encoder_arguments, notes = _with_given(found.backbone, given.encoder)
     patch_size = encoder_arguments.get("patch_size")
-    other_patches = patch_size != encoder.get("patch_size")
-    if layout.model_class is not None and other_patches:
-        found, of_decoder = model_class.fit_to_patches(found, patch_size)
+    of_model = found.model
+    if of_model and patch_size != found.backbone.get("patch_size"):
+        of_model, of_decoder = model_class.fit_to_patches(of_model, patch_size)
         notes += of_decoder
-    taken = _without(encoder, given.encoder) | _without(found, given.model)
-    notes += layout.notes(taken)
-    arguments = {**found, **given.model}
+    arguments = {**of_model, **given.model}
     num_classes = arguments.get("num_classes")
     if num_classes is None:
         raise ValueError(
@@ -164,29 +178,29 @@ def plan_model(model_class, layout, given):
         if not _name_all(arguments.get("classes"), num_classes):
             arguments["classes"] = None
     initial = ()
-    if layout.model_class is None:
+    if not of_model:
         initial = (_NEW_DECODER,)
-    elif found["num_classes"] != num_classes:
-        change = f"{found['num_classes']} -> {counted(num_classes, 'class')}"
+    elif (before := of_model["num_classes"]) != num_classes:
+        change = f"{before} -> {counted(num_classes, 'class')}"
         initial = ((_CLASSIFIERS, f"classifiers re-initialised: {change}"),)
     plan = LoadPlan(
         model_class.backbone_cls,
         encoder_arguments,
         layout.name,
-        layout.rules(encoder),
-        layout.ignored,
+        found.rules,
+        found.ignored,
         model_class,
         arguments,
         initial,
-        notes,
+        notes + found.notes,
     )
-    return _behind_stem(plan, encoder)
+    return _behind_stem(plan, found)
 
 
 def _behind_stem(plan, found):
     """The same for SETR-Hybrid, where the source is a transformer alone."""
     stem = plan.backbone_arguments.get("stem")
-    if stem is None or found.get("stem") is not None:
+    if stem is None or found.backbone.get("stem") is not None:
         return plan
     of_patches = [r for r in plan.rules if r.target.startswith(_PATCHES)]
     unused = [source for rule in of_patches for source in rule.sources]
@@ -200,14 +214,6 @@ def _behind_stem(plan, found):
         initial=(*plan.initial, _OF_STEM),
         fills_encoder=False,
     )
-
-
-def build(plan):
-    """The model of a plan, with initial values."""
-    backbone = plan.backbone_class(**plan.backbone_arguments)
-    if plan.model_class is None:
-        return backbone
-    return plan.model_class(backbone, **plan.model_arguments)
 
 
 def _with_given(found, given):
@@ -238,11 +244,6 @@ def _with_given(found, given):
     return arguments, notes
 
 
-def _without(found, given):
-    """What the source tells and the user does not."""
-    return {n: value for n, value in found.items() if n not in given}
-
-
 def _by(size):
     """`(480, None)` as `"480xNone"`."""
     return "x".join(map(str, size))
@@ -252,5 +253,5 @@ def _name_all(classes, num_classes):
     """Whether names, as an object or as in a configuration, fit the number."""
     if classes is None:
         return False
-    names = classes["names"] if isinstance(classes, dict) else classes
+    names = classes["names"] if isinstance(classes, dict) else classes.names
     return len(names) == num_classes

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_setr.checkpoints import hub
 from keras_setr.checkpoints.layouts.namings import same
+from keras_setr.checkpoints.plan import Found
 from keras_setr.checkpoints.preset_sizes import check_all_read
 from keras_setr.checkpoints.preset_sizes import check_equal
 from keras_setr.checkpoints.preset_sizes import check_sizes
@@ -67,7 +68,7 @@ _OPTIONAL = (
 class OwnLayout:
     """A preset folder of ours, for another model of its configuration.
 
-    It has the attributes and methods of `Layout`. Weights are read when they
+    It has the attributes and the method of `Layout`. Weights are read when they
     are first asked for.
 
     Args:
@@ -79,7 +80,6 @@ class OwnLayout:
     """
 
     name = "keras_setr preset"
-    ignored = ()
 
     def __init__(
         self,
@@ -108,30 +108,20 @@ class OwnLayout:
     def checkpoint(self):
         return read_variables(self._origin, self.saved.weights)
 
-    @property
-    def _backbone(self):
-        return getattr(self.saved, "backbone", self.saved)
-
-    def encoder_arguments(self, given):
-        """The saved backbone's configuration."""
+    def read(self, given, encoder_only=False):
+        """The saved configurations; variables go where they come from."""
+        backbone = getattr(self.saved, "backbone", self.saved)
         # A policy, where the configuration holds a dict.
-        policy = self._backbone.dtype_policy
-        return {**self._backbone.get_config(), "dtype": policy}
-
-    def model_arguments(self, given):
-        """The saved segmenter's configuration; `{}` without one."""
-        if self.model_class is None:
-            return {}
-        config = self.saved.get_config()
-        del config["backbone"]
-        return {**config, "preprocessor": self.saved.preprocessor}
-
-    def notes(self, taken):
-        return ()
-
-    def rules(self, arguments, encoder_only=False):
-        """Every variable goes where it comes from."""
-        return tuple(
+        of_backbone = {
+            **backbone.get_config(),
+            "dtype": backbone.dtype_policy,
+        }
+        of_model = {}
+        if self.model_class is not None:
+            of_model = self.saved.get_config()
+            del of_model["backbone"]
+            of_model["preprocessor"] = self.saved.preprocessor
+        rules = tuple(
             TensorRule(
                 v.path,
                 (v.path,),
@@ -140,6 +130,7 @@ class OwnLayout:
             )
             for v in self.saved.weights
         )
+        return Found(of_backbone, of_model, rules)
 
 
 def refuse_nameless(source):

@@ -11,6 +11,7 @@ from keras_setr.checkpoints import hub
 from keras_setr.checkpoints import tensors
 from keras_setr.checkpoints.architectures import architecture
 from keras_setr.checkpoints.layouts import recognise
+from keras_setr.checkpoints.plan import Found
 from keras_setr.checkpoints.preset_folder import CONFIG
 from keras_setr.checkpoints.preset_folder import OwnLayout
 from keras_setr.checkpoints.preset_folder import fetch_encoder_weights
@@ -33,28 +34,20 @@ class PublishedLayout:
     """A built-in name without its file; `Layout` has the same attributes."""
 
     saved = checkpoint = None
-    ignored = ()
 
     def __init__(self, preset):
         self.name = preset.name
         self.model_class = preset.model_class
         self.backbone_class = preset.backbone_class
-        self._encoder, self._model = architecture(preset)
-        self._classes = classes_of(preset)
-
-    def encoder_arguments(self, given):
-        return self._encoder
-
-    def model_arguments(self, given):
+        backbone, model = architecture(preset)
         if self.model_class is None:
-            return {}
-        return {**self._model, "classes": self._classes}
+            self._found = Found(backbone)
+        else:
+            model = {**model, "classes": classes_of(preset)}
+            self._found = Found(backbone, model)
 
-    def notes(self, taken):
-        return ()
-
-    def rules(self, arguments, encoder_only=False):
-        return ()
+    def read(self, given, encoder_only=False):
+        return self._found
 
 
 def classes_of(preset):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from keras_setr.checkpoints import hub
-from keras_setr.checkpoints.configuration_text import model_settings
+from keras_setr.checkpoints.metadata import metadata_of
 from keras_setr.checkpoints.torch_files import StoredTensor
 from keras_setr.checkpoints.torch_files import numpy_dtype
 from keras_setr.checkpoints.torch_files import read_bytes
@@ -80,9 +80,6 @@ class Checkpoint:
     origin: str
     tensors: dict
     metadata: dict = dataclasses.field(default_factory=dict)
-
-    def __contains__(self, name):
-        return name in self.tensors
 
     def shape(self, name: str) -> tuple[int, ...]:
         if name not in self.tensors:
@@ -284,9 +281,9 @@ def _member(archive, name):
 
 def _read_torch(path):
     content, read = read_torch_file(path)
-    metadata = {}
+    meta = None
     if isinstance(content, dict):
-        metadata = _metadata(content.get("meta"))
+        meta = content.get("meta")
         for container in _CONTAINERS:
             if isinstance(content.get(container), dict):
                 content = content[container]
@@ -308,32 +305,4 @@ def _read_torch(path):
     # torch's DataParallel puts this before every name.
     if all(name.startswith("module.") for name in tensors):
         tensors = {name[len("module.") :]: t for name, t in tensors.items()}
-    return Checkpoint(path, tensors, metadata)
-
-
-def _metadata(meta):
-    """What mmsegmentation 0.x and 1.x store beside the weights."""
-    if not isinstance(meta, dict):
-        return {}
-    found = _class_metadata(meta)
-    texts = (meta.get(name) for name in ("config", "cfg"))
-    text = next((text for text in texts if isinstance(text, str)), "")
-    if settings := model_settings(text):
-        found["settings"] = settings
-    return found
-
-
-def _class_metadata(meta):
-    """Class names and colours."""
-    for group, names, palette in (
-        (meta, "CLASSES", "PALETTE"),
-        (meta.get("dataset_meta"), "classes", "palette"),
-    ):
-        if isinstance(group, dict) and isinstance(
-            group.get(names), (list, tuple)
-        ):
-            return {
-                "names": [str(name).strip() for name in group[names]],
-                "palette": group.get(palette) or None,
-            }
-    return {}
+    return Checkpoint(path, tensors, metadata_of(meta))

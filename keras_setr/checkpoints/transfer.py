@@ -151,7 +151,7 @@ def transfer(
                 report.notes.append(note)
     to_read = []
     for rule in plan.rules:
-        if any(source not in checkpoint for source in rule.sources):
+        if any(source not in checkpoint.tensors for source in rule.sources):
             continue  # reported below, as a variable without a value
         used.update(rule.sources)
         if rule.target not in variables:

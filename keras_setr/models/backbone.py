@@ -322,17 +322,13 @@ class SETRBackbone(Encoder):
         self.drop_path_rate = drop_path_rate
         self.layer_norm_epsilon = layer_norm_epsilon
         self.stem = stem
+        self.size_multiple = patch_size
         keras_internals.register_parameters(self)
 
     @property
     def num_prefix_tokens(self) -> int:
         """Class and register tokens in front of the patches."""
         return self.token_embedding.num_prefix_tokens
-
-    @property
-    def size_multiple(self) -> int:
-        """P: the patches divide the images."""
-        return self.patch_size
 
     @property
     def summary_line(self) -> str:

@@ -84,6 +84,7 @@ class Encoder(keras_hub.models.Backbone):
     num_layers: int
     image_shape: Any
     features: dict[int, Any]
+    size_multiple = 1
     can_rematerialize = False
 
     def __setattr__(self, name, value):
@@ -91,10 +92,6 @@ class Encoder(keras_hub.models.Backbone):
             set_trainable(self, value)
         else:
             super().__setattr__(name, value)
-
-    @property
-    def size_multiple(self) -> int:
-        return 1
 
     @property
     def lora(self) -> dict[str, Any] | None:

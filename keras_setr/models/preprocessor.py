@@ -40,6 +40,10 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         std: sequence of float above 0, one per channel.
         folded: bool. Images stay as they are, for a model of `for_inference`
             whose patches' embedding normalises.
+
+    Attributes:
+        image_dtype: `"uint16"` if mean or std lie above what 8 bits hold, or
+            `"uint8"`. Image files are read as that.
     """
 
     backbone_cls = SETRBackbone
@@ -76,14 +80,7 @@ class SETRImageConverter(keras_hub.layers.ImageConverter):
         self.mean = mean
         self.std = std
         self.folded = folded
-
-    @property
-    def image_dtype(self) -> str:
-        """`"uint16"` if mean or std lie above what 8 bits hold, or `"uint8"`.
-
-        Image files are read as that.
-        """
-        return "uint16" if max(self.mean + self.std) > 255 else "uint8"
+        self.image_dtype = "uint16" if max(mean + std) > 255 else "uint8"
 
     def get_config(self):
         config = super().get_config()

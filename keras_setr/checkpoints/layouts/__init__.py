@@ -1,6 +1,6 @@
 """Which naming a checkpoint has, and how its tensors become ours."""
 
-import functools
+import contextlib
 from typing import Any
 
 from keras_setr.checkpoints.layouts.baselines import MMSegmentationFCN
@@ -12,6 +12,8 @@ from keras_setr.checkpoints.layouts.namings import ENCODERS
 from keras_setr.checkpoints.layouts.resnets import RESNETS
 from keras_setr.checkpoints.layouts.resnets import Hybrid
 from keras_setr.checkpoints.layouts.resnets import ResNet
+from keras_setr.checkpoints.plan import Found
+from keras_setr.checkpoints.plan import Given
 from keras_setr.checkpoints.tensors import Checkpoint
 from keras_setr.classes import Classes
 
@@ -30,23 +32,6 @@ DECODERS = {
 _SHOWN = 5
 
 
-def _naming_the_file(method):
-    """A method of `Layout` whose tensors may be of no shape that is known."""
-
-    @functools.wraps(method)
-    def call(layout, *args, **kwargs):
-        try:
-            return method(layout, *args, **kwargs)
-        except (ArithmeticError, LookupError, TypeError) as error:
-            raise ValueError(
-                f"{layout.checkpoint.origin} has tensors named as in "
-                f"{layout.name}, but not of its shapes or settings "
-                f"({type(error).__name__}: {error})."
-            ) from error
-
-    return call
-
-
 class Layout:
     """A foreign checkpoint: an encoder, and a decoder if there is one.
 
@@ -56,7 +41,6 @@ class Layout:
         model_class: str. That of the segmenter, such as `"SETRPUP"`; `None`
             for an encoder alone.
         backbone_class: str. `"SETRBackbone"` or `"ResNetBackbone"`.
-        ignored: sequence of `(pattern, reason)` of tensors that are left out.
         saved: `None`. Of preset folders, the model as it was saved.
     """
 
@@ -72,57 +56,52 @@ class Layout:
         self.name = (decoder or encoder.names).name
         self.model_class = decoder and decoder.model_class
         self.backbone_class = encoder.backbone_class
-        self.ignored = encoder.ignored + (decoder.ignored if decoder else ())
 
-    @_naming_the_file
-    def encoder_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of the backbone under which the tensors fit.
+    def read(self, given: Given, encoder_only: bool = False) -> Found:
+        """What the file holds, for a model with other arguments too.
 
         Args:
-            given: dict of those that the user gives.
+            given: `Given`. Arguments that the user gives; some of them tell
+                what the file does not.
+            encoder_only: bool. Whether to leave a decoder out.
+
+        Raises:
+            ValueError: where tensors are of other shapes than the naming's,
+                or neither file nor user tells what is needed.
         """
-        arguments = self._encoder.arguments(given)
-        if self._decoder:
-            arguments.update(self._decoder.backbone_arguments())
-        return arguments
+        with self._naming_the_file():
+            encoder, decoder = self._encoder, self._decoder
+            backbone = encoder.arguments(given.encoder)
+            rules, ignored = [*encoder.rules(backbone)], encoder.ignored
+            if decoder is None:
+                return Found(backbone, {}, tuple(rules), ignored)
+            model = {}
+            backbone |= decoder.backbone_arguments()
+            if not encoder_only:
+                model = decoder.arguments(given.model)
+                model["classes"] = self._classes
+                rules += decoder.rules()
+            of_user = {*given.encoder, *given.model}
+            notes = decoder.notes({*backbone, *model} - of_user)
+            ignored += decoder.ignored
+            return Found(backbone, model, tuple(rules), ignored, notes)
 
-    @_naming_the_file
-    def model_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Those of the segmenter beside its backbone; `{}` without one."""
-        if not self._decoder:
-            return {}
-        arguments = self._decoder.arguments(given)
-        return {**arguments, "classes": self._classes}
-
-    @_naming_the_file
-    def rules(
-        self, arguments: dict[str, Any], encoder_only: bool = False
-    ) -> Any:
-        """A `TensorRule` for each variable.
-
-        Args:
-            arguments: dict that `encoder_arguments` has given.
-            encoder_only: bool. Whether to leave those of a decoder out.
-        """
-        rules = tuple(self._encoder.rules(arguments))
-        if encoder_only or not self._decoder:
-            return rules
-        return (*rules, *self._decoder.rules())
-
-    @_naming_the_file
     def facts(self) -> dict[str, Any]:
         """What tells published files apart, by the arguments' names."""
-        facts = self._encoder.facts()
-        return facts | (self._decoder.facts() if self._decoder else {})
+        with self._naming_the_file():
+            facts = self._encoder.facts()
+            return facts | (self._decoder.facts() if self._decoder else {})
 
-    @_naming_the_file
-    def notes(self, taken: dict[str, Any]) -> tuple[str, ...]:
-        """What to say of arguments that no tensor tells.
-
-        Args:
-            taken: dict of those that the user has not given.
-        """
-        return self._decoder.notes(taken) if self._decoder else ()
+    @contextlib.contextmanager
+    def _naming_the_file(self):
+        try:
+            yield
+        except (ArithmeticError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"{self.checkpoint.origin} has tensors named as in "
+                f"{self.name}, but not of its shapes or settings "
+                f"({type(error).__name__}: {error})."
+            ) from error
 
 
 def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
@@ -165,7 +144,7 @@ def recognise(checkpoint: Checkpoint, classes: Any = None) -> Layout:
     decoders = (
         decoder
         for signature, decoder in DECODERS.items()
-        if all(name in checkpoint for name in signature)
+        if all(name in checkpoint.tensors for name in signature)
     )
     decoder = next(decoders, None)
     return Layout(
@@ -187,6 +166,6 @@ def find_naming(checkpoint, namings):
     """
     for names in namings:
         for prefix in names.prefixes:
-            if all(prefix + name in checkpoint for name in names.signature):
+            if all(prefix + n in checkpoint.tensors for n in names.signature):
                 return checkpoint, names, prefix
     return None

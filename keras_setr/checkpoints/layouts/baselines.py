@@ -98,7 +98,7 @@ class MMSegmentationFCN(_Baseline):
 
     @functools.cached_property
     def has_auxiliary(self):
-        return "auxiliary_head.conv_seg.weight" in self.checkpoint
+        return "auxiliary_head.conv_seg.weight" in self.checkpoint.tensors
 
     def arguments(self, given):
         shape = self._shape

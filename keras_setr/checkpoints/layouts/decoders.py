@@ -42,11 +42,7 @@ class Decoder:
     def __init__(self, checkpoint, encoder):
         self.checkpoint = checkpoint
         self.encoder = encoder
-
-    @property
-    def model_class(self):
-        """The name of the model's class."""
-        return CLASSES[self.decoder]
+        self.model_class = CLASSES[self.decoder]
 
     def backbone_arguments(self):
         # MLA's encoder drops the class token before the first layer.
@@ -60,7 +56,7 @@ class Decoder:
         """What to say of arguments that no tensor tells.
 
         Args:
-            taken: dict of those that the user has not given.
+            taken: set of those that the user has not given.
         """
         return ()
 
@@ -77,13 +73,13 @@ class Decoder:
     def _count(self, pattern):
         """How many of `pattern` % 0, 1, .. there are."""
         count = 0
-        while pattern % count in self.checkpoint:
+        while pattern % count in self.checkpoint.tensors:
             count += 1
         return count
 
     def _convolution(self, target, source, convert=from_torch_convolution):
         yield TensorRule(f"{target}/kernel", (f"{source}.weight",), convert)
-        if f"{source}.bias" in self.checkpoint:
+        if f"{source}.bias" in self.checkpoint.tensors:
             yield TensorRule(f"{target}/bias", (f"{source}.bias",), same)
 
     def _conv_norm(self, target, convolution, norm):
@@ -169,7 +165,7 @@ class MMSegmentation(Decoder):
         return arguments
 
     def _head_rules(self, target, source):
-        if f"{source}.norm.weight" in self.checkpoint:
+        if f"{source}.norm.weight" in self.checkpoint.tensors:
             yield from norm(f"{target}/norm", f"{source}.norm")
         count = self._count(source + ".up_convs.%d.0.conv.weight")
         for index in range(count):
@@ -232,7 +228,7 @@ class Authors(Decoder):
 
     @functools.cached_property
     def decoder(self):
-        if "decode_head.cls.weight" in self.checkpoint:
+        if "decode_head.cls.weight" in self.checkpoint.tensors:
             return "mla"
         # One convolution and the classifier, or four.
         return "naive" if self.stages == 1 else "pup"
@@ -330,7 +326,7 @@ class Authors(Decoder):
             target = f"auxiliary_head_{index}/classifier"
             source = f"auxiliary_head.{index}.aux"
             yield from self._convolution(target, source)
-            if f"{source}.bias" not in self.checkpoint:
+            if f"{source}.bias" not in self.checkpoint.tensors:
                 # Theirs has none.
                 yield TensorRule(
                     f"{target}/bias",

@@ -5,14 +5,15 @@ import math
 import operator
 import re
 
-import numpy as np
-
 from keras_setr.arguments import choice
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import pair
 from keras_setr.checkpoints.layouts.namings import TORCH
+from keras_setr.checkpoints.layouts.namings import class_position
 from keras_setr.checkpoints.layouts.namings import joined
+from keras_setr.checkpoints.layouts.namings import patch_positions
+from keras_setr.checkpoints.layouts.namings import rows
 from keras_setr.checkpoints.layouts.namings import same
 from keras_setr.checkpoints.transfer import TensorRule
 
@@ -67,13 +68,13 @@ class Encoder(Part):
         return self.prefix + name.format(i=layer, n=layer + 1)
 
     def _has(self, name):
-        return bool(name) and self._full(name) in self.checkpoint
+        return bool(name) and self._full(name) in self.checkpoint.tensors
 
     @functools.cached_property
     def num_layers(self):
         layer = 0
         norm = self.names.attention_norm + self.names.arrays.scale
-        while self._full(norm, layer) in self.checkpoint:
+        while self._full(norm, layer) in self.checkpoint.tensors:
             layer += 1
         return layer
 
@@ -363,35 +364,31 @@ class Encoder(Part):
         dim, grid = arguments["hidden_dim"], arguments["position_grid"]
         has_positions = self.has_positions
         before = self.num_positions - math.prod(grid) if has_positions else 0
-
-        def class_position(positions):
-            # Without a row of its own, it is part of the token already.
-            rows = positions.reshape(-1, dim)
-            return rows[:1] if before else np.zeros((1, dim), "float32")
-
-        def patch_positions(positions):
-            return positions.reshape(-1, dim)[before:].reshape(*grid, dim)
-
-        def rows(token):
-            return token.reshape(-1, dim)
+        partial = functools.partial
 
         if self._has(names.class_token):
             yield rule(
                 "token_embedding/class_token",
                 names.class_token,
-                rows,
+                partial(rows, dim=dim),
                 _NO_CLASS_TOKEN,
             )
             if has_positions:
                 yield rule(
                     "token_embedding/class_position",
                     names.positions,
-                    class_position,
+                    partial(class_position, dim=dim, before=before),
                     _NO_CLASS_TOKEN,
                 )
         if self.registers:
-            yield rule("token_embedding/register_tokens", self.registers, rows)
+            yield rule(
+                "token_embedding/register_tokens",
+                self.registers,
+                partial(rows, dim=dim),
+            )
         if has_positions:
             yield rule(
-                "token_embedding/positions", names.positions, patch_positions
+                "token_embedding/positions",
+                names.positions,
+                partial(patch_positions, grid=grid, dim=dim, before=before),
             )

@@ -43,6 +43,24 @@ def same(array):
     return array
 
 
+def rows(tokens, dim):
+    """Tokens as `(n, dim)`."""
+    return tokens.reshape(-1, dim)
+
+
+def class_position(positions, dim, before):
+    """`(1, dim)` of positions with so many rows before the patches'."""
+    if before:
+        return rows(positions, dim)[:1]
+    # Without a row of its own, it is part of the token already.
+    return np.zeros((1, dim), "float32")
+
+
+def patch_positions(positions, grid, dim, before):
+    """`(rows, columns, dim)` of the same."""
+    return rows(positions, dim)[before:].reshape(*grid, dim)
+
+
 @dataclasses.dataclass(frozen=True)
 class Arrays:
     """A framework's words for a layer's arrays, and their layouts."""

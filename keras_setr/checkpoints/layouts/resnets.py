@@ -123,7 +123,9 @@ class ResNet(Part):
         return name.format(s=stage, n=stage + 1, b=block)
 
     def _has(self, convolution, stage=0, block=0):
-        return self._kernel(convolution, stage, block) in self.checkpoint
+        return (
+            self._kernel(convolution, stage, block) in self.checkpoint.tensors
+        )
 
     @functools.cached_property
     def num_blocks(self):

@@ -12,8 +12,7 @@ from keras_setr.models import keras_internals
 from keras_setr.models.verbs import feeding
 from keras_setr.models.verbs import preparing
 from keras_setr.models.verbs.inputs import Expected
-from keras_setr.optimizers import Decay
-from keras_setr.optimizers import schedule_of
+from keras_setr.optimizers import spread_over
 from keras_setr.optimizers import unwrapped
 from keras_setr.tables import counted
 
@@ -155,8 +154,8 @@ def fit(
             "initial_epoch must be at most epochs, that of the last one. "
             f"Received: initial_epoch={initial_epoch} and epochs={epochs}."
         )
-    expected = Expected(model, needs_labels=True)
     class_weights = class_weights_of(model, class_weight)
+    expected = Expected(model, needs_labels=True)
     data = feeding.resolve(x, y, sample_weight, batch_size)
     if validation_split:
         if validation_data is not None or not isinstance(data, feeding.Arrays):
@@ -179,11 +178,12 @@ def fit(
     if validation is not None:
         validation.set_batch_size(validation_batch_size or size)
         validation.check_repeats(validation_steps, epochs - initial_epoch)
-    _check_trainable(model)
     run = Run(
         data, validation, callbacks, epochs, initial_epoch, steps_per_epoch
     )
-    _spread_decay(model, run)
+    _check_trainable(model)
+    if spread_over(model.optimizer, initial_epoch, epochs, run.steps_per_epoch):
+        model.train_function = None  # a constant of what is compiled
     keras_internals.start_in_epoch(model, initial_epoch)
     model.run = run
     prepare = functools.partial(preparing.prepare, model)
@@ -283,27 +283,3 @@ def _check_trainable(model):
             f"which its optimizer does not know. Received: {new[0]}"
             f"{', ..' if len(new) > 1 else ''}. Call compile again."
         )
-
-
-def _spread_decay(model, run):
-    """Spread a schedule that leaves its length open over this fit."""
-    schedule = schedule_of(model.optimizer)
-    if not isinstance(schedule, Decay) or schedule.decay_steps:
-        return
-    if run.steps_per_epoch is None:
-        raise ValueError(
-            "The learning rate decays over the whole training, but the "
-            "number of steps is not known: this dataset has no length. "
-            "Pass fit(steps_per_epoch=...) or compile(total_steps=...)."
-        )
-    optimizer = unwrapped(model.optimizer)
-    iterations = int(ops.convert_to_numpy(optimizer.iterations))
-    batches = optimizer.gradient_accumulation_steps or 1
-    was_followed = schedule.is_followed
-    schedule.spread(
-        iterations - run.epoch * run.steps_per_epoch // batches,
-        max(1, run.epochs * run.steps_per_epoch // batches),
-    )
-    if not was_followed:
-        # It is a constant of the compiled step.
-        model.train_function = None

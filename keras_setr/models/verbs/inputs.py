@@ -56,7 +56,7 @@ class Expected:
         self.size_multiple = backbone.size_multiple
         self.num_classes = model.num_classes
         self.ignore_class = model.ignore_class
-        self.one_hot = takes_one_hot(model.loss)
+        self.loss = model.loss
         self.needs_labels = needs_labels
         self.value_range = value_range_of(model.preprocessor)
 
@@ -137,7 +137,7 @@ class Expected:
         check_labels(labels, self.num_classes, self.ignore_class, name)
 
     def _check_one_hot(self, labels, name):
-        if not self.one_hot:
+        if not takes_one_hot(self.loss):
             raise ValueError(
                 f"{name} is one-hot, but the model's loss takes one integer "
                 f"per pixel. Received: {labels.shape}. Pass "
@@ -174,7 +174,7 @@ class Expected:
             return
         labels_shape = tuple(labels.shape)
         one_hot = labels_shape[-1:] == (self.num_classes,)
-        if len(labels_shape) == 4 and one_hot and not self.one_hot:
+        if len(labels_shape) == 4 and one_hot:
             self._check_one_hot(np.empty(labels_shape[1:]), "y")
         if len(labels_shape) not in (3, 4) or differ(shape[:3], labels_shape):
             raise ValueError(

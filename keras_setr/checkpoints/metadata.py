@@ -1,8 +1,8 @@
-"""The model's settings in the configuration that mmsegmentation keeps.
+"""What mmsegmentation keeps beside the weights: class names and settings.
 
-Beside the weights its files have the text of the configuration, which tells
-what no tensor does: strides, dilation, how corners align. It is Python, of
-which nothing is run: what is not written out in it is left out.
+The text of the configuration tells what no tensor does: strides, dilation, how
+corners align. It is Python, of which nothing is run: what is not written out
+in it is left out.
 """
 
 import ast
@@ -12,7 +12,39 @@ from typing import Any
 _MOST_CHARACTERS = 1 << 20
 
 
-def model_settings(text: str) -> dict[str, Any]:
+def metadata_of(meta: Any) -> dict[str, Any]:
+    """The metadata of a `Checkpoint`.
+
+    Args:
+        meta: what versions 0.x and 1.x store under `"meta"`, or anything.
+    """
+    if not isinstance(meta, dict):
+        return {}
+    found = _class_names(meta)
+    texts = (meta.get(name) for name in ("config", "cfg"))
+    text = next((text for text in texts if isinstance(text, str)), "")
+    if settings := _model_settings(text):
+        found["settings"] = settings
+    return found
+
+
+def _class_names(meta):
+    """Class names and colours."""
+    for group, names, palette in (
+        (meta, "CLASSES", "PALETTE"),
+        (meta.get("dataset_meta"), "classes", "palette"),
+    ):
+        if isinstance(group, dict) and isinstance(
+            group.get(names), (list, tuple)
+        ):
+            return {
+                "names": [str(name).strip() for name in group[names]],
+                "palette": group.get(palette) or None,
+            }
+    return {}
+
+
+def _model_settings(text):
     """What a configuration assigns to `model`.
 
     Args:
