@@ -1,6 +1,7 @@
 """Exported models as `segment`, `evaluate` and the command line take them."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import zlib
@@ -26,18 +27,9 @@ from keras_setr.files.images import load_image
 from keras_setr.inference import OUTPUTS
 from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
-from keras_setr.inference import ImageProgress
 from keras_setr.inference import Views
 from keras_setr.inference import Windowed
-from keras_setr.inference import sliding_window
-from keras_setr.inference.images import as_given
-from keras_setr.inference.images import check_batch
-from keras_setr.inference.images import count_images
-from keras_setr.inference.images import is_single
-from keras_setr.inference.images import iterate_images
 from keras_setr.inference.images import pillow_to_array
-from keras_setr.inference.images import refuse_single
-from keras_setr.inference.images import stack
 
 # A processor runs several windows no faster than one after another, and the
 # last batch is filled up.
@@ -92,9 +84,9 @@ class ExportedSegmenter:
             x, batch_size, verbose, **views: as there; `batch_size` defaults
                 to 1.
         """
-        refuse_single(x)
-        results = self._run(x, Views(**views), batch_size, verbose, "logits")
-        return stack(list(results), x)
+        self._check_output("logits")
+        windowed = self._windowed(Views(**views), batch_size)
+        return windowed.predict(x, verbose)
 
     @checked(
         *VIEW_OPTIONS,
@@ -128,17 +120,11 @@ class ExportedSegmenter:
             ValueError: the file has other windows, or gives labels alone and
                 an image is none of its window's size.
         """
-        single = is_single(x)
         extras = {"confidence": confidence, "entropy": entropy}
-        results = self._run(
-            [x] if single else x,
-            Views(**views),
-            batch_size,
-            verbose,
-            output,
-            **extras,
-        )
-        return as_given(list(results), x, single, any(extras.values()))
+        for name in (output, *(n for n, is_on in extras.items() if is_on)):
+            self._check_output(name)
+        windowed = self._windowed(Views(**views), batch_size)
+        return windowed.segment(x, output, verbose, **extras)
 
     @checked(
         views=instance("inference.Views", Views),
@@ -153,28 +139,44 @@ class ExportedSegmenter:
         Raises:
             ValueError: the file gives labels alone, or has other windows.
         """
-        if not {"logits", "probabilities"} & set(self.record.outputs):
+        if self._gives_labels_alone:
             raise ValueError(
                 f"{self.path} gives labels alone, and windows are averaged by "
                 "probabilities. Export with outputs=('labels', "
                 "'probabilities')."
             )
+        return self._windowed(views, batch_size)
+
+    def _windowed(self, views, batch_size):
+        views, dtype = self._resolve_views(views), self.record.image_dtype
+        check_size = None
+        if self._gives_labels_alone:
+            check_size = functools.partial(self._check_one_window, views)
         return Windowed(
             self._forward,
-            self._resolve_views(views),
+            views,
             batch_size or _BATCH_SIZE,
             self.record.channels,
             self.num_classes,
             self.classes,
-            self._value_range(),
+            ValueRange(
+                None if dtype == "float32" else int(np.iinfo(dtype).max)
+            ),
             lambda: _checksum(self.path),
+            self.load_image,
+            check_size=check_size,
         )
 
-    def _value_range(self):
-        dtype = self.record.image_dtype
-        return ValueRange(
-            None if dtype == "float32" else int(np.iinfo(dtype).max)
-        )
+    @property
+    def _gives_labels_alone(self):
+        return not {"logits", "probabilities"} & {*self.record.outputs}
+
+    def _check_output(self, name):
+        if name != "labels" and self._gives_labels_alone:
+            raise ValueError(
+                f"{self.path} gives labels alone. Received: {name}. "
+                "Export with outputs=('labels', 'probabilities')."
+            )
 
     def load_image(self, path: str | os.PathLike[str]) -> np.ndarray:
         """An image file as the model's own `load_image` reads it.
@@ -189,43 +191,6 @@ class ExportedSegmenter:
         if isinstance(path, Image.Image):
             return pillow_to_array(path, channels, dtype)
         return load_image(path, channels, dtype)
-
-    def _run(self, x, views, batch_size, verbose, output, **extras):
-        """Yield the result of each image of `x` in turn."""
-        check_batch(x)
-        views = self._resolve_views(views)
-        is_sure = not {"logits", "probabilities"} & set(self.record.outputs)
-        if is_sure and (output != "labels" or any(extras.values())):
-            wanted = [n for n, is_on in extras.items() if is_on] or [output]
-            raise ValueError(
-                f"{self.path} gives labels alone. Received: {wanted[0]}. "
-                "Export with outputs=('labels', 'probabilities')."
-            )
-        images = iterate_images(
-            x, self.record.channels, self._value_range(), self.load_image
-        )
-        if is_sure:
-            images = self._of_one_window(images, views)
-        count = count_images(x)
-        if verbose == "auto":
-            verbose = 0 if count == 1 else 1
-        progress = ImageProgress(count, verbose)
-        done = 0
-        for done, result in enumerate(
-            sliding_window(
-                self._forward,
-                images,
-                views,
-                batch_size or _BATCH_SIZE,
-                output,
-                **extras,
-            ),
-            start=1,
-        ):
-            yield result
-            progress.update(done)
-        if done:
-            progress.update(done, last=True)
 
     def _resolve_views(self, views):
         record = self.record
@@ -253,19 +218,17 @@ class ExportedSegmenter:
             or (record.stride if window == record.window_size else None),
         )
 
-    def _of_one_window(self, images, views):
-        """Images whose labels need no average of anything."""
-        for image in images:
-            size, window = image.shape[:2], views.window_size
-            if size != window or [v.size for v in views.of(size)] != [size]:
-                raise ValueError(
-                    f"{self.path} gives labels alone, so an image must have "
-                    f"its size, {window}, and be looked at once. Received: "
-                    f"{size}. Export with outputs=('labels', 'probabilities'), "
-                    "--outputs labels probabilities, whose windows can be "
-                    "averaged."
-                )
-            yield image
+    def _check_one_window(self, views, size):
+        """Raise at images whose labels would be averages."""
+        window = views.window_size
+        if size == window and [v.size for v in views.of(size)] == [size]:
+            return
+        raise ValueError(
+            f"{self.path} gives labels alone, so an image must have its size, "
+            f"{window}, and be looked at once. Received: {size}. Export with "
+            "outputs=('labels', 'probabilities'), --outputs labels "
+            "probabilities, whose windows can be averaged."
+        )
 
     def _forward(self, windows):
         """Logits `(b, h, w, K)` of windows, or what stands for them."""

@@ -11,7 +11,7 @@ to NumPy or on a device; nothing here knows a model.
   these two need Keras, the others do not;
 - `images`: what people hand over, as single images;
 - `ahead`: what reads the next images meanwhile;
-- `windowed`: a model, to those who cut the windows themselves.
+- `windowed`: a model under some views; it brings all of these together.
 """
 
 from keras_setr.inference.ahead import ahead

@@ -80,13 +80,6 @@ def iterate_images(x, channels, value_range, load):
             count += 1
 
 
-def count_images(x):
-    """How many images `x` holds, or `None` where only reading it tells."""
-    if gives_batches(x) or not hasattr(x, "__len__"):
-        return None
-    return len(x)
-
-
 def is_single(x):
     """Whether `x` is one image: a file, of Pillow, or `(H, W, C)`."""
     return (
@@ -96,8 +89,12 @@ def is_single(x):
     )
 
 
-def check_batch(x):
-    """Raise at what holds no images, and at arrays of another rank."""
+def count_images(x):
+    """How many images `x` holds, or `None` where only reading it tells.
+
+    Raises:
+        ValueError: it holds none, or is an array of another rank.
+    """
     if isinstance(x, (bytes, set, Mapping)) or not (
         hasattr(x, "__iter__") or hasattr(x, "__getitem__")
     ):
@@ -111,6 +108,9 @@ def check_batch(x):
             f"channels). Received: {tuple(x.shape)}; for one image, "
             "pass image[None] or a list."
         )
+    if gives_batches(x) or not hasattr(x, "__len__"):
+        return None
+    return len(x)
 
 
 def refuse_single(x):

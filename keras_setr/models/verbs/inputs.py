@@ -121,7 +121,13 @@ class Expected:
             return
         labels = y[..., 0] if y.ndim == 4 and y.shape[-1] == 1 else y
         if labels.shape == (*image_shape[:3], self.num_classes):
-            self._check_one_hot(labels, name)
+            self._check_takes_one_hot(labels.shape, name)
+            within = (labels >= 0) & (labels <= 1)
+            if not within.all():
+                raise ValueError(
+                    f"{name} is one-hot and must lie in 0..1. Received: "
+                    f"{labels[~within][0]}."
+                )
             return
         if labels.shape != image_shape[:3]:
             raise ValueError(
@@ -136,20 +142,14 @@ class Expected:
             )
         check_labels(labels, self.num_classes, self.ignore_class, name)
 
-    def _check_one_hot(self, labels, name):
+    def _check_takes_one_hot(self, shape, name):
         if not takes_one_hot(self.loss):
             raise ValueError(
                 f"{name} is one-hot, but the model's loss takes one integer "
-                f"per pixel. Received: {labels.shape}. Pass "
+                f"per pixel. Received: {shape}. Pass "
                 f"{name}.argmax(-1), or compile with a loss for one-hot "
                 "labels, such as keras.losses.CategoricalCrossentropy("
                 "from_logits=True)."
-            )
-        within = (labels >= 0) & (labels <= 1)
-        if not within.all():
-            raise ValueError(
-                f"{name} is one-hot and must lie in 0..1. Received: "
-                f"{labels[~within][0]}."
             )
 
     def check_spec(self, spec):
@@ -175,7 +175,7 @@ class Expected:
         labels_shape = tuple(labels.shape)
         one_hot = labels_shape[-1:] == (self.num_classes,)
         if len(labels_shape) == 4 and one_hot:
-            self._check_one_hot(np.empty(labels_shape[1:]), "y")
+            self._check_takes_one_hot(labels_shape, "y")
         if len(labels_shape) not in (3, 4) or differ(shape[:3], labels_shape):
             raise ValueError(
                 "A dataset must give one label per pixel, (batch, height, "

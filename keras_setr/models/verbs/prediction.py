@@ -1,7 +1,7 @@
 """`predict` and `segment`: images of any size through one window size."""
 
 import dataclasses
-import itertools
+import functools
 import zlib
 
 import keras
@@ -11,14 +11,7 @@ from PIL import Image
 
 from keras_setr import inference
 from keras_setr.files.images import load_image
-from keras_setr.inference.images import as_given
-from keras_setr.inference.images import check_batch
-from keras_setr.inference.images import count_images
-from keras_setr.inference.images import is_single
-from keras_setr.inference.images import iterate_images
 from keras_setr.inference.images import pillow_to_array
-from keras_setr.inference.images import refuse_single
-from keras_setr.inference.images import stack
 from keras_setr.inference.on_device import Blending
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.resampling import upsample_bilinear
@@ -57,69 +50,23 @@ class Predictor:
         self._forward = self._forward_small = self._blending = None
         self._is_checked = False
 
-    def predict(self, x, views, batch_size, verbose, steps):
-        """As `SETRSegmenter.predict`, with `Views`."""
-        refuse_single(x)
-        if steps is not None:
-            x = itertools.islice(x, steps)
-        return stack(
-            list(self._run(x, views, batch_size, verbose, "logits")), x
-        )
-
-    def segment(self, x, views, output, batch_size, verbose, extras):
-        """As `SETRSegmenter.segment`, with `Views`.
-
-        Args:
-            x, views, output, batch_size, verbose: as there.
-            extras: dict of `confidence` and `entropy` to bool.
-        """
-        single = is_single(x)
-        images = [x] if single else x
-        results = list(
-            self._run(images, views, batch_size, verbose, output, **extras)
-        )
-        return as_given(results, x, single, any(extras.values()))
-
-    def count(self, samples, views, batch_size, ignore_class):
-        """As `SETRSegmenter.count_pixels`, with `Views`."""
-        views = self.resolve_views(views)
-        num_classes = self._model.num_classes
-        value_range = inputs.value_range_of(self._model.preprocessor)
-
-        def checked_samples():
-            for image, label in samples:
-                (image,) = iterate_images(
-                    [image],
-                    self._model.backbone.image_shape[-1],
-                    value_range,
-                    self.load_image,
-                )
-                # As few bytes as they need to get to the device.
-                dtype = np.uint8 if num_classes < 2**8 else np.int32
-                truth = np.where(label == ignore_class, num_classes, label)
-                yield image, truth.astype(dtype)
-
-        return inference.count_windows(
-            self.forward(views.window_size),
-            checked_samples(),
-            views,
-            self.resolve_batch_size(batch_size, views.window_size),
-            self.blending(views.window_size),
-        )
-
     def windowed(self, views, batch_size):
         """As `SETRSegmenter.windowed`."""
+        self._begin()
         model = self._model
-        views = self.resolve_views(views)
+        views = self._resolve_views(views)
+        window = views.window_size
         return inference.Windowed(
-            self.forward(views.window_size),
+            functools.partial(self._on_host, window),
             views,
-            self.resolve_batch_size(batch_size, views.window_size),
+            self.resolve_batch_size(batch_size, window),
             model.backbone.image_shape[-1],
             model.num_classes,
             model.classes,
             inputs.value_range_of(model.preprocessor),
             lambda: _checksum(model),
+            self.load_image,
+            self._blending_of(window),
         )
 
     def load_image(self, path):
@@ -147,7 +94,7 @@ class Predictor:
             self._form = form
             self._forward = self._forward_small = self._blending = None
 
-    def resolve_views(self, views):
+    def _resolve_views(self, views):
         """The views with a window that the model takes."""
         backbone = self._model.backbone
         window = views.window_size or tuple(backbone.native_size)
@@ -172,62 +119,25 @@ class Predictor:
         divisor = batch_divisor(self._model)
         return -(-batch_size // divisor) * divisor
 
-    def _run(self, x, views, batch_size, verbose, output, **extras):
-        """Yield the result of each image of `x` in turn."""
-        check_batch(x)
-        views = self.resolve_views(views)
-        count = count_images(x)
-        images = iterate_images(
-            x,
-            self._model.backbone.image_shape[-1],
-            inputs.value_range_of(self._model.preprocessor),
-            self.load_image,
-        )
-        if verbose == "auto":
-            verbose = 0 if count == 1 else 1
-        progress = inference.ImageProgress(count, verbose)
-        done = 0
-        for done, result in enumerate(
-            inference.sliding_window(
-                self.forward(views.window_size),
-                images,
-                views,
-                self.resolve_batch_size(batch_size, views.window_size),
-                output,
-                **extras,
-                device=self.blending(views.window_size),
-            ),
-            start=1,
-        ):
-            yield result
-            if count is None or done < count:
-                progress.update(done)
-        if done:
-            progress.update(done, last=True)
+    def _on_host(self, window_size, windows):
+        """Logits of windows, and of the smaller ones of small views."""
+        if windows.shape[1:3] == tuple(window_size):
+            return to_numpy(self._whole(windows))
+        return self._run_smaller(windows)
 
-    def forward(self, window_size):
-        """`forward` for windows, and for the smaller ones of small views."""
-        self._begin()
+    def _on_device(self, window_size, windows):
+        """The same, where the model runs."""
+        if tuple(windows.shape[1:3]) == tuple(window_size):
+            return self._whole(windows)
+        return ops.convert_to_tensor(self._run_smaller(to_numpy(windows)))
 
-        def forward(windows):
-            if windows.shape[1:3] == tuple(window_size):
-                return to_numpy(self._whole(windows))
-            return self._run_smaller(windows)
-
-        return forward
-
-    def blending(self, window_size):
-        """The same, with what becomes of logits, where the model runs."""
-        self._begin()
-
-        def forward(windows):
-            if tuple(windows.shape[1:3]) == tuple(window_size):
-                return self._whole(windows)
-            return ops.convert_to_tensor(self._run_smaller(to_numpy(windows)))
-
+    def _blending_of(self, window_size):
+        """What becomes of logits, where the model runs."""
         if self._blending is None or self._blending[0] != window_size:
             blending = Blending(
-                device_of(self._model), forward, self._model.num_classes
+                device_of(self._model),
+                functools.partial(self._on_device, window_size),
+                self._model.num_classes,
             )
             self._blending = window_size, blending
         return self._blending[1]

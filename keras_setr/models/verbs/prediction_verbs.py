@@ -74,9 +74,10 @@ class PredictionVerbs(TrainingVerbs):
             `(B, H, W, K)` float32 if all images have one size, or else a list
             of `(H, W, K)`.
         """
-        return self._predictor.predict(
-            x, inference.Views(**views), batch_size, verbose, steps
+        windowed = self._predictor.windowed(
+            inference.Views(**views), batch_size
         )
+        return windowed.predict(x, verbose, steps)
 
     @checked(
         *inference.VIEW_OPTIONS,
@@ -117,13 +118,11 @@ class PredictionVerbs(TrainingVerbs):
             `(H, W)` int32, or `(H, W, K)` float32, for a single image; for a
             batch the same with a leading axis; for a list a list.
         """
-        return self._predictor.segment(
-            x,
-            inference.Views(**views),
-            output,
-            batch_size,
-            verbose,
-            {"confidence": confidence, "entropy": entropy},
+        windowed = self._predictor.windowed(
+            inference.Views(**views), batch_size
+        )
+        return windowed.segment(
+            x, output, verbose, confidence=confidence, entropy=entropy
         )
 
     @checked(
@@ -158,9 +157,10 @@ class PredictionVerbs(TrainingVerbs):
         """
         if ignore_class == "auto":
             ignore_class = self.ignore_class
-        return self._predictor.count(
-            samples, inference.Views(**views), batch_size, ignore_class
+        windowed = self._predictor.windowed(
+            inference.Views(**views), batch_size
         )
+        return windowed.count(samples, ignore_class)
 
     @checked(
         views=instance("inference.Views", inference.Views),
