@@ -84,9 +84,9 @@ class ExportedSegmenter:
             x, batch_size, verbose, **views: as there; `batch_size` defaults
                 to 1.
         """
+        wanted = Views(**views)
         self._check_output("logits")
-        windowed = self._windowed(Views(**views), batch_size)
-        return windowed.predict(x, verbose)
+        return self._windowed(wanted, batch_size).predict(x, verbose)
 
     @checked(
         *VIEW_OPTIONS,
@@ -120,10 +120,11 @@ class ExportedSegmenter:
             ValueError: the file has other windows, or gives labels alone and
                 an image is none of its window's size.
         """
+        wanted = Views(**views)
         extras = {"confidence": confidence, "entropy": entropy}
         for name in (output, *(n for n, is_on in extras.items() if is_on)):
             self._check_output(name)
-        windowed = self._windowed(Views(**views), batch_size)
+        windowed = self._windowed(wanted, batch_size)
         return windowed.segment(x, output, verbose, **extras)
 
     @checked(
