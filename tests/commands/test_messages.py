@@ -199,18 +199,24 @@ def test_what_tensorflow_logs_on_import_is_left_out(capfd):
 
 
 @pytest.mark.parametrize(
-    "backend, level, printed",
+    "backend, level, has_jax, printed",
     [
-        ("torch", None, False),
-        ("jax", None, False),
-        ("jax", "0", True),
-        ("torch", "3", True),
-        ("tensorflow", None, True),
+        ("torch", None, False, False),
+        ("jax", None, True, False),
+        ("jax", "0", True, True),
+        ("torch", "3", False, True),
+        ("torch", "1", False, True),
+        # JAX has set that itself.
+        ("torch", "1", True, False),
+        ("tensorflow", None, False, True),
     ],
 )
 def test_who_asks_for_its_logs_gets_them(
-    backend, level, printed, monkeypatch, capfd
+    backend, level, has_jax, printed, monkeypatch, capfd
 ):
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    if has_jax:
+        monkeypatch.setitem(sys.modules, "jax", None)
     monkeypatch.delenv(tensorflow_logs.LEVEL, raising=False)
     if level:
         monkeypatch.setenv(tensorflow_logs.LEVEL, level)
