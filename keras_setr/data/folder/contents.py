@@ -60,7 +60,7 @@ class FolderContents:
             self, pairs=left, layout_problems=(), notes=notes
         )
 
-    @property
+    @functools.cached_property
     def found_num_classes(self):
         """The number of classes, even if it is too small."""
         if self.labels.num_classes is not None:
@@ -68,7 +68,7 @@ class FolderContents:
         values = self.raw_values() - set(self.stray_values)
         return self.labels.rule.highest_label(values) + 1
 
-    @property
+    @functools.cached_property
     def stray_values(self):
         """Raw values that look like mistakes, sorted; see `find_stray`.
 

@@ -1,3 +1,4 @@
+import collections
 import functools
 import json
 
@@ -7,6 +8,7 @@ from PIL import Image
 
 from keras_setr.classes import Classes
 from keras_setr.data.batches.transforms import TrainingTransform
+from keras_setr.data.folder.contents import FolderContents
 from keras_setr.data.folder.folder import SegmentationFolder
 
 pytestmark = pytest.mark.no_backend
@@ -363,6 +365,23 @@ def test_splits_share_one_reading_of_the_files(folder_of_three):
         pair.image.unlink()
     for part in folder.split(0.4):
         part.check()
+
+
+def test_a_check_looks_at_each_pair_a_few_times(tmp_path, monkeypatch):
+    looks = collections.Counter()
+    raw_counts = FolderContents.raw_counts
+
+    def counted(self, scan):
+        looks[self.directory] += 1
+        return raw_counts(self, scan)
+
+    monkeypatch.setattr(FolderContents, "raw_counts", counted)
+    for number in (5, 10):
+        masks = {f"{i}": [[0, 0, 1], [0, 0, 1]] for i in range(number)}
+        folder = SegmentationFolder(write(tmp_path / f"{number}", masks))
+        folder.check()
+    few, many = looks.values()
+    assert many == 2 * few
 
 
 @pytest.mark.parametrize(
