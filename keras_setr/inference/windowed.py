@@ -99,8 +99,9 @@ class Windowed:
         dtype = np.uint8 if self.num_classes < 2**8 else np.int32
         for given, label in samples:
             (image,) = self._images([given])
-            ignored = label == ignore_class
-            truth = np.where(ignored, self.num_classes, label)
+            # Labels of 8 bits do not hold every K.
+            truth = label.astype(np.int32)
+            truth[label == ignore_class] = self.num_classes
             yield image, truth.astype(dtype)
 
     def _results(self, x, verbose, output, **extras):

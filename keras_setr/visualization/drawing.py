@@ -60,7 +60,7 @@ def color_map(labels: np.ndarray, classes: Classes) -> np.ndarray:
     black = len(classes)
     palette = np.array([*(classes.palette or ()), (0, 0, 0)], "uint8")
     known = (labels >= 0) & (labels < len(classes))
-    return palette[np.where(known, labels, black).astype("int64")]
+    return palette[np.where(known, labels.astype("int64"), black)]
 
 
 def blend(image, labels, classes, alpha=0.5):

@@ -10,6 +10,7 @@ import pytest
 
 from keras_setr import inference
 from keras_setr import metrics
+from keras_setr.arrays import ValueRange
 from keras_setr.data import DATASETS
 from tests.goldens import mmsegmentation
 
@@ -469,6 +470,27 @@ def golden_run(**options):
         **options,
     )
     return result
+
+
+@pytest.mark.parametrize("num_classes", (3, 255, 256, 300))
+def test_ignored_pixels_are_not_counted_whatever_the_number(num_classes):
+    def class_0(batch):
+        return np.zeros((*batch.shape[:3], num_classes), "float32")
+
+    windowed = inference.Windowed(
+        class_0,
+        inference.Views((4, 6)),
+        2,
+        channels=2,
+        num_classes=num_classes,
+        classes=None,
+        value_range=ValueRange(None),
+        fingerprint=lambda: 0,
+        load=None,
+    )
+    label = np.array([[0, 0, 2, 255, 255, 255]] * 4, "uint8")
+    (counts,) = windowed.count([(image(4, 6), label)], ignore_class=255)
+    assert counts.sum() == 12 and list(counts[:3, 0]) == [8, 0, 4]
 
 
 def test_logits_and_labels_are_those_of_mmsegmentations_code():
