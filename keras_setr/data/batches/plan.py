@@ -16,9 +16,9 @@ from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
-from keras_setr.arguments import pair
 from keras_setr.arguments import sequence
 from keras_setr.data.batches.mixing import Mixing
+from keras_setr.data.batches.transforms import CROP_SIZE
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.tables import counted
 
@@ -79,6 +79,9 @@ class BatchPlan:
         mixing: `Mixing`, by which augmented samples are mixed with those of
             other pairs, augmented in their own way.
 
+    Attributes:
+        image_shape: `(h, w, C)` of the images that come out.
+
     Raises:
         ValueError: an argument does not fit, or no batch would come out.
     """
@@ -94,12 +97,15 @@ class BatchPlan:
     shard: tuple | None = None
     mixing: Mixing | None = None
 
+    image_shape: ClassVar[tuple[int, int, int]]
     _read_pair: ClassVar[Callable]
 
     def __post_init__(self):
-        pair(1).check(
+        crop_size = CROP_SIZE.check(
             "transform.crop_size", getattr(self.transform, "crop_size", None)
         )
+        shape = (*crop_size, getattr(self.source, "channels", 3))
+        object.__setattr__(self, "image_shape", shape)
         if not self.num_pairs:
             raise ValueError(
                 f"source must hold a pair at least. Received: {self.source!r}."
@@ -137,13 +143,6 @@ class BatchPlan:
     def all_full(self) -> bool:
         """Whether every batch has `batch_size` pairs."""
         return self.drop_remainder or self.steps_per_epoch is not None
-
-    # Asked for with every pair.
-    @functools.cached_property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(h, w, C)` of the images that come out."""
-        height, width = pair(1, 16_384).take(self.transform.crop_size)
-        return height, width, getattr(self.source, "channels", 3)
 
     @property
     def image_dtype(self) -> str:

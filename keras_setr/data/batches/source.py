@@ -21,10 +21,10 @@ from keras_setr.arguments import function
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
-from keras_setr.arguments import pair
 from keras_setr.data.batches.batches import read
 from keras_setr.data.batches.plan import OPTION_RULES
 from keras_setr.data.batches.plan import BatchPlan
+from keras_setr.data.batches.transforms import CROP_SIZE
 from keras_setr.data.batches.transforms import CustomTransform
 from keras_setr.data.batches.transforms import EvaluationTransform
 from keras_setr.data.batches.transforms import TrainingTransform
@@ -164,7 +164,7 @@ class SegmentationSource:
         *_OPTION_RULES,
         **_OPTION_RULES,
         batch_size=integer(1),
-        crop_size=optional(pair(1, 16_384)),
+        crop_size=optional(CROP_SIZE),
         augment=optional(_AUGMENT),
         model=optional(_MODEL),
         balanced_crops=optional(number(0)),

@@ -275,12 +275,12 @@ def center_crop(image, label, crop_size):
     return image[box], label[box]
 
 
-_SIZE = pair(1)
+CROP_SIZE = pair(1, 16_384)
 
 
 @checked(
-    crop_size=_SIZE,
-    base_scale=optional(_SIZE),
+    crop_size=CROP_SIZE,
+    base_scale=optional(pair(1)),
     scale_range=sequence(number(above=0), length=2),
     category_limit=number(0),
     flip=number(0, 1),
@@ -348,7 +348,7 @@ class TrainingTransform:
         return pad_to(image, label, self.crop_size)
 
 
-@checked(crop_size=_SIZE)
+@checked(crop_size=CROP_SIZE)
 @dataclasses.dataclass(frozen=True)
 class EvaluationTransform:
     """The middle `crop_size`, padded, never resized; draws nothing.
@@ -367,7 +367,7 @@ class EvaluationTransform:
         return pad_to(image, label, self.crop_size)
 
 
-@checked(augment=function(), crop_size=_SIZE, category_limit=number(0))
+@checked(augment=function(), crop_size=CROP_SIZE, category_limit=number(0))
 @dataclasses.dataclass(frozen=True)
 class CustomTransform:
     """A function of the user's, then `random_crop` and padding to one size.

@@ -52,6 +52,13 @@ class Noise:
         return image, label
 
 
+def large(image, label, rng):
+    return image, label
+
+
+large.crop_size = 20_000
+
+
 def batches(source, batch_size=2, transform=None, **options):
     options = {"reader": "tf.data", **options}
     transform = transform or EvaluationTransform((3, 5))
@@ -205,6 +212,10 @@ def test_colours_and_labels_stay_aligned_through_the_reader(reader):
         ),
         ({"source": []}, r"source must hold a pair at least.*\[\]"),
         ({"transform": abs}, "transform.crop_size must be .*None"),
+        (
+            {"transform": large},
+            r"transform.crop_size must be .*1\.\.16384\. Received: 20000",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_errors(options, message):
