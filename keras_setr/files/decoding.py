@@ -289,6 +289,11 @@ def _is_upright(image):
     return _orientation(image) == 1
 
 
+def is_sideways(image):
+    """Whether viewers swap height and width of an opened image."""
+    return _orientation(image) in _SIDEWAYS
+
+
 def load_pillow(image, path, complete=False):
     """The decoded image, turned upright as viewers show it."""
     if image.format == "PNG" and not complete:
@@ -367,7 +372,7 @@ def is_lossy(image, content_of):
     return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF")
 
 
-def decode_samples(content, path):
+def decode_samples(content, path, complete=False):
     """`(H, W)` or `(H, W, C)` of 8 or 16 bits, upright, nothing converted.
 
     The pages of a TIFF file of grey pages become channels. Palettes are
@@ -376,13 +381,14 @@ def decode_samples(content, path):
     Args:
         content: bytes of the file.
         path: for errors.
+        complete: bool. See `decode_quickly`.
 
     Raises:
         Exception: of any kind, where the file is damaged or something else.
     """
     is_png = content.startswith(b"\x89PNG")
     if not is_png and content[:4] not in _TIFF:
-        return _pillow_samples(content, path)
+        return _pillow_samples(content, path, complete)
     if is_png and _chunk_names(content)[-1] != b"IEND":
         raise ValueError("the file is truncated")
     height, width = samples_size(content, path)
@@ -398,8 +404,8 @@ def decode_samples(content, path):
         raise ValueError(_several_pages(path, pages))
     with contextlib.suppress(ValueError):
         if plain and pages == 1:
-            return _pillow_samples(content, path)
-    if is_png:
+            return _pillow_samples(content, path, complete)
+    if is_png and not complete:
         _check_rows(content, path)
     array = np.frombuffer(content, np.uint8)
     complete, pages = cv2.imdecodemulti(array, cv2.IMREAD_UNCHANGED)
@@ -441,10 +447,10 @@ def samples_size(content, path):
     return (width, height) if orientation in _SIDEWAYS else (height, width)
 
 
-def _pillow_samples(content, path):
+def _pillow_samples(content, path, complete):
     with open_pillow(ImageBytes(content, str(path))) as image:
         check_one_page(image, path)
-        image = load_pillow(image, path)
+        image = load_pillow(image, path, complete)
         kept = image.mode in _EIGHT_BIT
         return np.array(image if kept else image.convert("RGB"))
 

@@ -6,7 +6,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags
 from PIL import Image
 
 from keras_setr.arguments import checked
@@ -26,6 +25,7 @@ from keras_setr.files.decoding import decode_quickly
 from keras_setr.files.decoding import decode_samples
 from keras_setr.files.decoding import empty_file
 from keras_setr.files.decoding import is_lossy
+from keras_setr.files.decoding import is_sideways
 from keras_setr.files.decoding import is_sixteen_bit
 from keras_setr.files.decoding import load_pillow
 from keras_setr.files.decoding import open_pillow
@@ -85,7 +85,7 @@ def load_image(
             channels or type than asked for.
     """
     if _is_npy(path) or channels != 3 or dtype != "uint8":
-        return _load_samples(path, channels, dtype)
+        return _load_samples(path, channels, dtype, complete)
     with open_pillow(path) as image:
         check_one_page(image, path)
         mode = image.mode
@@ -103,7 +103,7 @@ def load_image(
                 "and save as RGB."
             )
         if mode in _OPACITY_MODES:
-            loaded = load_pillow(image, path)
+            loaded = load_pillow(image, path, complete)
             if not _is_opaque(loaded):
                 raise ValueError(
                     f"{path} has mode {mode!r} with transparent pixels; an "
@@ -114,7 +114,8 @@ def load_image(
             return np.array(loaded.convert("RGB"))
         pixels = decode_quickly(image, path, complete)
         if pixels is None:
-            return np.array(load_pillow(image, path).convert("RGB"))
+            whole = load_pillow(image, path, complete)
+            return np.array(whole.convert("RGB"))
         if mode == "L":
             pixels = np.repeat(pixels[..., None], 3, axis=-1)
         return pixels
@@ -173,14 +174,14 @@ def _open_npy(path):
         ) from error
 
 
-def _load_samples(path, channels, dtype):
+def _load_samples(path, channels, dtype, complete):
     """`(H, W, channels)` of the stored samples, nothing converted."""
     if _is_npy(path):
         samples = _open_npy(path)
     else:
         content = _content(path)
         try:
-            samples = decode_samples(content, path)
+            samples = decode_samples(content, path, complete)
         # OpenCV and Pillow meet damage with errors of many kinds.
         except Exception as error:
             reason = str(error)
@@ -235,9 +236,8 @@ def image_size(path, channels=3, dtype="uint8"):
         looked_for = image.format != "TIFF" and (
             image.format != "PNG" or "exif" in image.info
         )
-        if looked_for:
-            if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
-                height, width = width, height
+        if looked_for and is_sideways(image):
+            height, width = width, height
         return height, width
 
 
@@ -289,10 +289,10 @@ def load_mask(
             )
         white = stated_white(mask)
         if grey:
-            values = np.array(load_pillow(mask, path))
+            values = np.array(load_pillow(mask, path, complete))
             return _label_values(_as_stated(values, white, 65_535), path)
         if mode in _OPACITY_MODES:
-            loaded = load_pillow(mask, path)
+            loaded = load_pillow(mask, path, complete)
             if not _is_opaque(loaded):
                 raise ValueError(
                     f"{path} has mode {mode!r} with transparent pixels, whose "

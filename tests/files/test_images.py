@@ -1,3 +1,4 @@
+import functools
 import io
 import itertools
 import os
@@ -11,6 +12,7 @@ from PIL import Image
 from PIL import ImageOps
 
 from keras_setr.classes import Classes
+from keras_setr.files import decoding
 from keras_setr.files.images import image_size
 from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
@@ -77,6 +79,16 @@ def test_exif_orientation_turns_image_and_size_alike(tmp_path, suffix):
     assert image.shape == (30, 20, 3)
     assert image[:13].mean() < 10 and image[17:].mean() > 245
     assert image_size(path) == (30, 20)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", [0, *range(1, 9), 9])
+def test_image_size_is_that_of_the_image(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.zeros((3, 5, 3), "uint8")
+    path = write(tmp_path / f"a.{suffix}", stored, exif=exif)
+    assert image_size(path) == load_image(path).shape[:2]
 
 
 def test_image_size_is_height_then_width(tmp_path):
@@ -503,6 +515,33 @@ def test_rows_that_a_png_lacks_are_not_made_up(tmp_path, kind, channels, bits):
             load_mask(path)
 
 
+@pytest.mark.parametrize(
+    "load, mode",
+    [
+        *itertools.product([load_image], ["RGB", "P", "1", "RGBA", "LA"]),
+        *itertools.product([load_mask], ["P", "1", "RGBA", "LA", "I;16"]),
+        (functools.partial(load_image, channels=4), "RGBA"),
+        (functools.partial(load_image, channels=1, dtype="uint16"), "I;16"),
+    ],
+)
+def test_rows_of_a_file_that_was_read_before_are_not_counted_again(
+    tmp_path, monkeypatch, load, mode
+):
+    path = tmp_path / "a.png"
+    if mode.endswith("A"):
+        Image.new("RGBA", (3, 2), (9, 9, 9, 255)).convert(mode).save(path)
+    else:
+        Image.new(mode, (3, 2)).save(path)
+    counted = []
+    monkeypatch.setattr(
+        decoding, "_check_rows", lambda content, path: counted.append(path)
+    )
+    load(path, complete=True)
+    assert not counted
+    load(path)
+    assert counted
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such")
 @pytest.mark.parametrize("load", [load_image, load_mask, image_size, read_text])
 @pytest.mark.parametrize("name", ["a.png", "a.npy"])
@@ -519,7 +558,7 @@ def test_a_pipe_blocks_nobody(tmp_path, load, name):
     "suffix, channels",
     [*itertools.product(["png", "tif"], [1, 3, 4]), ("webp", 3), ("webp", 4)],
 )
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", range(1, 10))
 def test_samples_are_turned_as_rgb_is(tmp_path, channels, suffix, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
