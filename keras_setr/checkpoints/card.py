@@ -45,7 +45,7 @@ def model_card(
     sha256: str | None = None,
     license: str | None = None,
     data_license: str | None = None,
-    address: str | None = ".",
+    address: str = ".",
 ) -> str:
     """The text of a model card, in the form that Hugging Face reads.
 

@@ -89,11 +89,11 @@ def read_json(source, name):
     return content
 
 
-def read_weight_map(source, name):
-    """Which files hold which tensors, of the JSON file that says so.
+def read_parts(source, name):
+    """The files that hold tensors, of the JSON file that says which do.
 
     Returns:
-        dict from a tensor's name to that of a file, or a list of these.
+        Sorted list of names.
 
     Raises:
         ValueError: as of `read_json`, or it holds no such dict.
@@ -104,4 +104,6 @@ def read_weight_map(source, name):
             f'{name} of {source} must hold a "weight_map" of names and '
             f"files. Received: {weight_map!r}; copy or download it again."
         )
-    return weight_map
+    # A tensor may lie in several.
+    parts = (p if isinstance(p, list) else [p] for p in weight_map.values())
+    return sorted({str(name) for names in parts for name in names})

@@ -33,7 +33,7 @@ class Given:
     """Arguments that the user gives; they prevail over the source's.
 
     Attributes:
-        encoder: dict. Of `SETRBackbone`.
+        encoder: dict. Of the backbone.
         model: dict. Of the segmenter.
     """
 

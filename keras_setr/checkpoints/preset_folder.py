@@ -12,6 +12,8 @@ import keras
 import numpy as np
 
 from keras_setr.checkpoints import hub
+from keras_setr.checkpoints.layouts.namings import NO_CLASS_TOKEN
+from keras_setr.checkpoints.layouts.namings import NO_FINAL_NORM
 from keras_setr.checkpoints.layouts.namings import same
 from keras_setr.checkpoints.plan import Found
 from keras_setr.checkpoints.preset_sizes import check_all_read
@@ -60,8 +62,8 @@ _FILES = (
 )
 # What an encoder can do without, by the start of the variables' paths.
 _OPTIONAL = (
-    ("token_embedding/class_", "the model has no class token"),
-    ("final_norm/", "SETR has no norm behind its last layer"),
+    ("token_embedding/class_", NO_CLASS_TOKEN),
+    ("final_norm/", NO_FINAL_NORM),
 )
 
 
@@ -287,10 +289,8 @@ def fetch_encoder_weights(source):
     """The local path of an encoder's weights, or of what lists their parts."""
     if not hub.exists(source, _ENCODER_PARTS):
         return _fetch(source, _ENCODER_WEIGHTS)
-    weight_map = hub.read_weight_map(source, _ENCODER_PARTS)
-    for parts in weight_map.values():
-        for part in [parts] if isinstance(parts, str) else parts:
-            _fetch(source, part)
+    for part in hub.read_parts(source, _ENCODER_PARTS):
+        _fetch(source, part)
     return _fetch(source, _ENCODER_PARTS)
 
 

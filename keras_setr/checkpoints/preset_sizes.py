@@ -124,9 +124,8 @@ def _shapes(weights):
     files = [weights]
     if weights.endswith(".json"):
         folder, name = os.path.split(weights)
-        parts = hub.read_weight_map(folder, name).values()
-        names = {n for p in parts for n in ([p] if isinstance(p, str) else p)}
-        files = [os.path.join(folder, part) for part in sorted(names)]
+        parts = hub.read_parts(folder, name)
+        files = [os.path.join(folder, part) for part in parts]
     shapes = {}
 
     def note(path, item):

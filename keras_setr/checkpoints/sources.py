@@ -98,6 +98,8 @@ def open_source(
     Raises:
         FileNotFoundError, ValueError: where there is no such source, or it is
             damaged or of an unknown kind.
+        ConnectionError: where a hub cannot be reached.
+        ImportError: where a hub's client is not installed.
     """
     local = "://" not in source
     if os.path.isfile(source) or (
@@ -155,8 +157,7 @@ def _read_hugging_face(source):
     if hub.exists(source, "model.safetensors"):
         hub.fetch(source, "model.safetensors")
     elif hub.exists(source, index):
-        parts = hub.read_weight_map(source, index)
-        for part in sorted(set(map(str, parts.values()))):
+        for part in hub.read_parts(source, index):
             hub.fetch(source, part)
     else:
         hub.fetch(source, "pytorch_model.bin")

@@ -153,18 +153,17 @@ class ExportedSegmenter:
         check_size = None
         if self._gives_labels_alone:
             check_size = functools.partial(self._check_one_window, views)
+        limit = None if dtype == "float32" else int(np.iinfo(dtype).max)
         return Windowed(
-            self._forward,
-            views,
-            batch_size or _BATCH_SIZE,
-            self.record.channels,
-            self.num_classes,
-            self.classes,
-            ValueRange(
-                None if dtype == "float32" else int(np.iinfo(dtype).max)
-            ),
-            lambda: _checksum(self.path),
-            self.load_image,
+            forward=self._forward,
+            views=views,
+            batch_size=batch_size or _BATCH_SIZE,
+            channels=self.record.channels,
+            num_classes=self.num_classes,
+            classes=self.classes,
+            value_range=ValueRange(limit),
+            fingerprint=lambda: _checksum(self.path),
+            load=self.load_image,
             check_size=check_size,
         )
 

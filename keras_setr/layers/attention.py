@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr.layers.gradients import by_upstream
 from keras_setr.layers.on_cpu import computes_at_once
 from keras_setr.layers.on_cpu import runs_on_cpu
 
@@ -149,9 +150,8 @@ def _by_heads(query, key, value):
             lambda head: _part_in_blocks(*head), (query, key, value)
         )
 
-        def gradients(*args, upstream=None):
-            if upstream is None:
-                (upstream,) = args
+        @by_upstream
+        def gradients(upstream):
             return ops.map(
                 lambda head: _part_gradients(*head),
                 (query, key, value, mixed, log_total, upstream),
@@ -190,9 +190,8 @@ def _by_queries(query, key, value):
             lambda part: _part(part, key, value), queries
         )
 
-        def gradients(*args, upstream=None):
-            if upstream is None:
-                (upstream,) = args
+        @by_upstream
+        def gradients(upstream):
             upstreams = blocks(upstream)
 
             def add(index, sums):

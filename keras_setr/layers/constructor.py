@@ -17,7 +17,7 @@ KERAS_ARGUMENTS = (
 # Sizes up to what anybody may mean: ViT-22B (arXiv 2302.05442) has 48 layers
 # of width 6,144 and MLPs of 24,576. What lies far beyond is a slip, or a
 # damaged file, and would be built for minutes or until the memory is full.
-LAYERS = integer(1, 1_000)
+DEPTH = integer(1, 1_000)
 WIDTH = integer(1, 16_384)
 MLP_WIDTH = integer(1, 65_536)
 KERNEL = integer(1, 255)

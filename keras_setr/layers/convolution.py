@@ -278,6 +278,14 @@ class ConvNormActivation(keras.layers.Layer):
         return {**super().get_config(), **config_of(self, ConvNormActivation)}
 
 
+def build_in_turn(layers, shape):
+    """Build each layer on what the one before gives; the last one's shape."""
+    for layer in layers:
+        layer.build(shape)
+        shape = layer.compute_output_shape(shape)
+    return shape
+
+
 def strided(shape, strides):
     """A shape `(B, h, w, C)` where every `strides`-th pixel is left."""
     batch, *sides, channels = shape

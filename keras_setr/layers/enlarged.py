@@ -17,9 +17,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr.layers.gradients import by_upstream
 from keras_setr.layers.on_cpu import computes_at_once
 from keras_setr.layers.on_cpu import convolution_of_torch
 from keras_setr.layers.on_cpu import runs_on_cpu
+from keras_setr.layers.resampling import bilinear_matrix
 from keras_setr.layers.resampling import upsample_bilinear
 
 # Channels below which the sums of neighbours outweigh the products.
@@ -96,9 +98,8 @@ def _products_first(x, kernel, factor):
             maps.append(ops.reshape(y, (-1, height, size[1] * filters)))
         y = _sum_of_products(rows, maps)
 
-        def gradients(*args, upstream=None):
-            if upstream is None:
-                (upstream,) = args
+        @by_upstream
+        def gradients(upstream):
             upstream = ops.reshape(upstream, (-1, size[0], size[1] * filters))
             by_x, by_kernels = 0, []
             for weights, matrix in zip(rows, kernels):
@@ -160,10 +161,8 @@ def _weights(size, factor, side):
         factor: int.
         side: int. s.
     """
-    places = (np.arange(factor * size) + 0.5) / factor - 0.5
-    places = places.clip(0, size - 1)
-    enlarged = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(size)))
     margin = side // 2
+    enlarged = bilinear_matrix(size, factor * size)
     padded = np.pad(enlarged, ((margin, margin), (0, 0)))
     shifted = [padded[t : t + factor * size] for t in range(side)]
     return np.stack(shifted, axis=-1).astype("float32")

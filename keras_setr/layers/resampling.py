@@ -91,6 +91,19 @@ def resampling_matrix(source, target, interpolation="bilinear"):
     return matrix
 
 
+def bilinear_matrix(source, target, align_corners=False):
+    """The `(target, source)` array that resizes one axis: torch's bilinear.
+
+    That of `resampling_matrix` in NumPy's float64, for lengths that are known.
+    """
+    if align_corners:
+        position = np.arange(target) * ((source - 1) / max(target - 1, 1))
+    else:
+        position = (np.arange(target) + 0.5) * (source / target) - 0.5
+    position = np.clip(position, 0, source - 1)
+    return np.maximum(0.0, 1.0 - abs(position[:, None] - np.arange(source)))
+
+
 def resample_grid(grid, target_size, interpolation="bilinear"):
     """Resample a small `(h, w, D)` grid to `target_size`, `(H, W, D)`.
 

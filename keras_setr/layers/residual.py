@@ -17,6 +17,7 @@ from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.convolution import Convolution
+from keras_setr.layers.convolution import build_in_turn
 from keras_setr.layers.convolution import strided
 
 _GROUPS = 32
@@ -156,10 +157,7 @@ class ResNetStem(keras.layers.Layer):
         ]
 
     def build(self, images_shape):
-        shape = images_shape
-        for convolution in self.convolutions:
-            convolution.build(shape)
-            shape = convolution.compute_output_shape(shape)
+        build_in_turn(self.convolutions, images_shape)
 
     def call(self, images, training=None):
         x = images
@@ -234,10 +232,9 @@ class Bottleneck(keras.layers.Layer):
                 "shortcut", wide, 1, strides=self.strides, **last
             )
             self.shortcut.build(inputs_shape)
-        shape = inputs_shape
-        for convolution in (self.reduction, self.spatial, self.expansion):
-            convolution.build(shape)
-            shape = convolution.compute_output_shape(shape)
+        build_in_turn(
+            (self.reduction, self.spatial, self.expansion), inputs_shape
+        )
 
     def _convolution(self, name, *arguments, **options):
         return CONVOLUTIONS[self.norm](

@@ -11,7 +11,6 @@ from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.layers.attention import attend
 from keras_setr.layers.attention import probabilities
-from keras_setr.layers.attention import runs_on_cpu
 from keras_setr.layers.attention import weighted_sum
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.layers.constructor import MLP_WIDTH
@@ -19,9 +18,13 @@ from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.initialization import EncoderInitializer
 from keras_setr.layers.on_cpu import computed_once
+from keras_setr.layers.on_cpu import runs_on_cpu
 from keras_setr.layers.projection import Projection
 from keras_setr.layers.rematerialization import Dropout
 from keras_setr.layers.rematerialization import rematerialize
+
+# Of a layer's attention, MLP and paths.
+_NO_SEEDS = ((None, None),) * 3
 
 
 def _turn(x, rotations):
@@ -412,31 +415,19 @@ class TransformerBlock(keras.layers.Layer):
     def call(self, tokens, rotations=None, training=None):
         if not (training and self.rematerialize):
             return self._call(tokens, rotations, training)
-        attention_seeds = self.attention.draw_seeds()
-        mlp_seeds = self.mlp.draw_seeds()
-        path_seeds = self.drop_path.draw_seed(), self.drop_path.draw_seed()
+        seeds = (
+            self.attention.draw_seeds(),
+            self.mlp.draw_seeds(),
+            (self.drop_path.draw_seed(), self.drop_path.draw_seed()),
+        )
 
         def layer(tokens):
-            return self._call(
-                tokens,
-                rotations,
-                training,
-                attention_seeds,
-                mlp_seeds,
-                path_seeds,
-            )
+            return self._call(tokens, rotations, training, seeds)
 
         return rematerialize(layer, tokens)
 
-    def _call(
-        self,
-        tokens,
-        rotations,
-        training,
-        attention_seeds=(None, None),
-        mlp_seeds=(None, None),
-        path_seeds=(None, None),
-    ):
+    def _call(self, tokens, rotations, training, seeds=_NO_SEEDS):
+        attention_seeds, mlp_seeds, path_seeds = seeds
         x = self.attention_norm(tokens)
         x = self.attention(
             x, rotations, training=training, seeds=attention_seeds

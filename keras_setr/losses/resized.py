@@ -14,29 +14,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr.layers.gradients import by_upstream
 from keras_setr.layers.on_cpu import runs_on_cpu
+from keras_setr.layers.resampling import bilinear_matrix
 
 # Of one image's tile in float32. On CPUs it stays in the cache; TensorFlow
 # copies the gradient at each tile, and takes fewer of them. Accelerators want
 # to be filled.
 _TILE_BYTES = 2**23 if keras.config.backend() == "tensorflow" else 2**21
 _TILE_BYTES_OF_ACCELERATORS = 2**25
-
-
-def _taps(source, target, align_corners):
-    """`(target, 2)` neighbours and their weights: torch's `interpolate`.
-
-    Edges are repeated.
-    """
-    if align_corners:
-        position = np.arange(target) * ((source - 1) / max(target - 1, 1))
-    else:
-        position = (np.arange(target) + 0.5) * (source / target) - 0.5
-    position = np.clip(position, 0, source - 1)
-    below = position.astype("int64")
-    weight = position - below
-    neighbours = np.stack([below, np.minimum(below + 1, source - 1)], axis=-1)
-    return neighbours, np.stack([1 - weight, weight], axis=-1)
 
 
 class _Axis:
@@ -52,28 +38,19 @@ class _Axis:
     def __init__(self, source, target, align_corners, length):
         self.count = -(-target // length)
         self.length = -(-target // self.count)
-        neighbours, weights = _taps(source, target, align_corners)
-        padded = np.minimum(
-            np.arange(self.count * self.length), target - 1
-        ).reshape(self.count, self.length)
-        neighbours, weights = neighbours[padded], weights[padded]
-        spans = neighbours.max((1, 2)) - neighbours.min((1, 2)) + 1
-        n = int(spans.max())
-        starts = np.minimum(neighbours.min((1, 2)), source - n)
-        matrices = np.zeros((self.count, self.length, n), "float32")
-        for tile, start in enumerate(starts):
-            for tap in range(2):
-                np.add.at(
-                    matrices[tile],
-                    (
-                        np.arange(self.length),
-                        neighbours[tile, :, tap] - start,
-                    ),
-                    weights[tile, :, tap],
-                )
-        self.span = n
-        self.starts = starts.astype("int32")
-        self.matrices = matrices
+        padded = np.arange(self.count * self.length).clip(max=target - 1)
+        tiles = bilinear_matrix(source, target, align_corners)[padded]
+        tiles = tiles.reshape(self.count, self.length, source)
+        used = tiles.any(axis=1)
+        first, behind = used.argmax(1), source - used[:, ::-1].argmax(1)
+        self.span = int((behind - first).max())
+        self.starts = np.minimum(first, source - self.span).astype("int32")
+        self.matrices = np.stack(
+            [
+                tile[:, start : start + self.span]
+                for tile, start in zip(tiles, self.starts)
+            ]
+        ).astype("float32")
         self.padding = self.count * self.length - target
 
 
@@ -230,9 +207,8 @@ def resized_cross_entropy(
             loss, gradient = ops.fori_loop(0, count, add_tile, sums)
         gradient = ops.cast(ops.transpose(gradient, (2, 0, 1, 3)), logits.dtype)
 
-        def gradients(*args, upstream=None):
-            if upstream is None:
-                (upstream,) = args
+        @by_upstream
+        def gradients(upstream):
             return gradient * ops.cast(upstream, gradient.dtype)
 
         return loss, gradients

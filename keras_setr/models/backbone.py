@@ -17,9 +17,9 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
 from keras_setr.facts.encoders import SIZES
+from keras_setr.layers.constructor import DEPTH
 from keras_setr.layers.constructor import FACTOR
 from keras_setr.layers.constructor import GRID
-from keras_setr.layers.constructor import LAYERS
 from keras_setr.layers.constructor import MLP_WIDTH
 from keras_setr.layers.constructor import SPECIAL_TOKENS
 from keras_setr.layers.constructor import WIDTH
@@ -156,7 +156,7 @@ class SETRBackbone(Encoder):
 
     @checked(
         *("name", "trainable"),
-        num_layers=LAYERS,
+        num_layers=DEPTH,
         hidden_dim=WIDTH,
         mlp_dim=optional(MLP_WIDTH),
         image_shape=IMAGE_SHAPE,
@@ -423,8 +423,7 @@ class SETRBackbone(Encoder):
                 mlp.projection,
             ):
                 layer.quantize(mode, config, type_check=False)
-        # On torch, parameters that are gone are still listed.
-        self._post_quantize(mode)
+        keras_internals.forget_quantized(self, mode)
 
     @property
     def is_quantized(self) -> bool:

@@ -9,14 +9,15 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
+from keras_setr.layers.constructor import DEPTH
 from keras_setr.layers.constructor import FACTOR
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
-from keras_setr.layers.constructor import LAYERS
 from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.convolution import Convolution
 from keras_setr.layers.convolution import build_classifier
+from keras_setr.layers.convolution import build_in_turn
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.layers.resampling import resize_nearest
 from keras_setr.layers.resampling import upsample_bilinear
@@ -34,7 +35,7 @@ def _dropout(rate, dtype):
     *KERAS_ARGUMENTS,
     num_classes=integer(1),
     filters=WIDTH,
-    num_convolutions=LAYERS,
+    num_convolutions=DEPTH,
     dilation_rate=FACTOR,
     concatenate_input=flag(),
     dropout_rate=number(0, below=1),
@@ -94,9 +95,7 @@ class FCNHead(keras.layers.Layer):
 
     def build(self, features_shape):
         shape = tuple(features_shape)
-        for convolution in self.convolutions:
-            convolution.build(shape)
-            shape = convolution.compute_output_shape(shape)
+        shape = build_in_turn(self.convolutions, shape)
         if self.concatenate_input:
             self.joint.build((*shape[:-1], shape[-1] + features_shape[-1]))
         self.classifier.build(shape)
@@ -216,18 +215,17 @@ class SemanticFPNHead(keras.layers.Layer):
     def build(self, maps_shapes):
         self.streams = []
         for level, shape in enumerate(maps_shapes):
-            stream = []
-            for index in range(max(1, level)):
-                convolution = ConvNormActivation(
+            stream = [
+                ConvNormActivation(
                     self.filters,
                     3,
                     use_norm=self.use_batch_norm,
                     dtype=self.dtype_policy,
                     name=f"stream_{level}_convolution_{index}",
                 )
-                convolution.build(shape)
-                shape = convolution.compute_output_shape(shape)
-                stream.append(convolution)
+                for index in range(max(1, level))
+            ]
+            build_in_turn(stream, shape)
             self.streams.append(stream)
         self.classifier.build((*maps_shapes[0][:-1], self.filters))
 

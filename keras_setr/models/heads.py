@@ -34,6 +34,7 @@ from keras_setr.layers.constructor import WIDTH
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.convolution import ConvNormActivation
 from keras_setr.layers.convolution import build_classifier
+from keras_setr.layers.convolution import build_in_turn
 from keras_setr.layers.convolution import enlarged
 from keras_setr.layers.resampling import resize_bilinear
 from keras_setr.layers.resampling import upsample_bilinear
@@ -146,10 +147,7 @@ class UpsamplingHead(keras.layers.Layer):
         shape = tuple(features_shape)
         if self.use_layer_norm:
             self.norm.build(shape)
-        for convolution in self.convolutions:
-            convolution.build(shape)
-            shape = convolution.compute_output_shape(shape)
-        self.classifier.build(shape)
+        self.classifier.build(build_in_turn(self.convolutions, shape))
 
     def call(self, features, training=None):
         *_, x = self._convolved(features, training)
@@ -314,18 +312,17 @@ class MLAHead(keras.layers.Layer):
     def build(self, maps_shapes):
         self.streams = []
         for index, shape in enumerate(maps_shapes):
-            stream = []
-            for layer, filters in enumerate(self.filters):
-                convolution = ConvNormActivation(
+            stream = [
+                ConvNormActivation(
                     filters,
                     3,
                     use_norm=self.use_batch_norm,
                     dtype=self.dtype_policy,
                     name=f"stream_{index}_convolution_{layer}",
                 )
-                convolution.build(shape)
-                shape = convolution.compute_output_shape(shape)
-                stream.append(convolution)
+                for layer, filters in enumerate(self.filters)
+            ]
+            build_in_turn(stream, shape)
             self.streams.append(stream)
         channels = len(maps_shapes) * self.filters[-1]
         self.classifier.build((*maps_shapes[0][:-1], channels))

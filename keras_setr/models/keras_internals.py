@@ -1,4 +1,4 @@
-"""What fitting takes from Keras under private names, all of it here.
+"""What models take from Keras under private names, all of it here.
 
 Seen with Keras 3.15.1 and KerasHub 0.32.0, which have no public way to each.
 """
@@ -49,6 +49,11 @@ def register_parameters(model):
     """
     if keras.config.backend() == "torch":
         model._track_variables()
+
+
+def forget_quantized(model, mode):
+    """Let torch no longer list the parameters that `quantize` replaced."""
+    model._post_quantize(mode)
 
 
 def trained_by(optimizer):

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
@@ -11,6 +12,7 @@ from keras_setr.arguments import instance
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
+from keras_setr.arrays import ValueRange
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
 from keras_setr.models.backbone import SETRBackbone
 from keras_setr.tables import counted
@@ -150,3 +152,32 @@ def check_keeps_size(preprocessor):
             f"{type(converter).__name__}; set "
             "preprocessor.image_converter.image_size = None."
         )
+
+
+def value_range_of(preprocessor):
+    """The `ValueRange` that a preprocessor normalises.
+
+    Any is right without one, with one of another kind, or with one whose
+    statistics are those of another range.
+    """
+    converter = getattr(preprocessor, "image_converter", None)
+    dtype = getattr(converter, "image_dtype", None)
+    if dtype is None or max(converter.mean + converter.std) <= 1:
+        return ValueRange(None)
+    return ValueRange(int(np.iinfo(dtype).max))
+
+
+def zero_of(preprocessor):
+    """The values that a preprocessor normalises to 0, float32.
+
+    One per channel, or one of all. Without a converter it is 0 itself.
+    """
+    converter = getattr(preprocessor, "image_converter", None)
+    # Of ours, that of a folded one too, whose model normalises.
+    found = getattr(converter, "mean", None)
+    if found is None:
+        scale = getattr(converter, "scale", None)
+        offset = getattr(converter, "offset", None)
+        found = -np.asarray(0 if offset is None else offset, "float64")
+        found = found / (1 if scale is None else np.asarray(scale))
+    return np.asarray(found, "float32")

@@ -10,8 +10,8 @@ from keras_setr.arguments import choice
 from keras_setr.arguments import flag
 from keras_setr.arguments import sequence
 from keras_setr.facts.encoders import RESNETS
+from keras_setr.layers.constructor import DEPTH
 from keras_setr.layers.constructor import FACTOR
-from keras_setr.layers.constructor import LAYERS
 from keras_setr.layers.constructor import config_of
 from keras_setr.layers.residual import CONVOLUTIONS
 from keras_setr.layers.residual import Bottleneck
@@ -78,7 +78,7 @@ class ResNetBackbone(Encoder):
 
     @checked(
         *("name", "trainable"),
-        num_blocks=sequence(LAYERS, minimum_length=1, maximum_length=7),
+        num_blocks=sequence(DEPTH, minimum_length=1, maximum_length=7),
         output_stride=choice(8, 16, 32),
         late_stages=choice("dilated", "cut"),
         # The last stage gives 32 times as many.

@@ -36,10 +36,6 @@ class _Baseline(Decoder):
 
     name = "mmsegmentation"
 
-    @property
-    def num_classes(self):
-        return self._shape("decode_head.conv_seg.weight")[0]
-
     def backbone_arguments(self):
         return {}
 

@@ -9,6 +9,7 @@ import functools
 
 import numpy as np
 
+from keras_setr.checkpoints.layouts.namings import COUNTER
 from keras_setr.checkpoints.layouts.namings import from_torch_convolution
 from keras_setr.checkpoints.layouts.namings import same
 from keras_setr.checkpoints.transfer import TensorRule
@@ -16,7 +17,6 @@ from keras_setr.facts.decoders import CLASSES
 from keras_setr.facts.decoders import LAYERS
 from keras_setr.tables import counted
 
-COUNTER = (r".*\.num_batches_tracked", "torch's count of batches")
 _UNUSED = "made, but never used by the authors' code"
 
 
@@ -43,6 +43,10 @@ class Decoder:
         self.checkpoint = checkpoint
         self.encoder = encoder
         self.model_class = CLASSES[self.decoder]
+
+    @property
+    def num_classes(self):
+        return self._shape("decode_head.conv_seg.weight")[0]
 
     def backbone_arguments(self):
         # MLA's encoder drops the class token before the first layer.
@@ -124,10 +128,6 @@ class MMSegmentation(Decoder):
     @functools.cached_property
     def num_auxiliary(self):
         return self._count("auxiliary_head.%d.conv_seg.weight")
-
-    @property
-    def num_classes(self):
-        return self._shape("decode_head.conv_seg.weight")[0]
 
     def arguments(self, given):
         shape = self._shape
@@ -321,7 +321,6 @@ class Authors(Decoder):
         yield from self._convolution(
             "decode_head/classifier", "decode_head.cls"
         )
-        classes = self._shape("decode_head.cls.weight")[0]
         for index in range(self.num_auxiliary):
             target = f"auxiliary_head_{index}/classifier"
             source = f"auxiliary_head.{index}.aux"
@@ -331,5 +330,5 @@ class Authors(Decoder):
                 yield TensorRule(
                     f"{target}/bias",
                     (),
-                    lambda: np.zeros(classes, "float32"),
+                    lambda: np.zeros(self.num_classes, "float32"),
                 )

@@ -9,6 +9,8 @@ from keras_setr.arguments import choice
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import pair
+from keras_setr.checkpoints.layouts.namings import NO_CLASS_TOKEN
+from keras_setr.checkpoints.layouts.namings import NO_FINAL_NORM
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import class_position
 from keras_setr.checkpoints.layouts.namings import joined
@@ -16,9 +18,6 @@ from keras_setr.checkpoints.layouts.namings import patch_positions
 from keras_setr.checkpoints.layouts.namings import rows
 from keras_setr.checkpoints.layouts.namings import same
 from keras_setr.checkpoints.transfer import TensorRule
-
-_NO_CLASS_TOKEN = "the model has no class token"
-_NO_FINAL_NORM = "SETR has no norm behind its last layer"
 
 # Side in pixels of a model with rotary positions whose file tells none; that
 # of DINOv3's folders.
@@ -339,7 +338,7 @@ class Encoder(Part):
                     yield rule(block + ours + "/scale", theirs, **at)
         if self._has(names.final_norm + arrays.scale):
             yield from norm(
-                "final_norm", names.final_norm, otherwise=_NO_FINAL_NORM
+                "final_norm", names.final_norm, otherwise=NO_FINAL_NORM
             )
 
     def _bias_rules(self, rule, arguments, layer):
@@ -371,14 +370,14 @@ class Encoder(Part):
                 "token_embedding/class_token",
                 names.class_token,
                 partial(rows, dim=dim),
-                _NO_CLASS_TOKEN,
+                NO_CLASS_TOKEN,
             )
             if has_positions:
                 yield rule(
                     "token_embedding/class_position",
                     names.positions,
                     partial(class_position, dim=dim, before=before),
-                    _NO_CLASS_TOKEN,
+                    NO_CLASS_TOKEN,
                 )
         if self.registers:
             yield rule(

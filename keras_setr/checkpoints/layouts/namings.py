@@ -160,7 +160,11 @@ class EncoderNames:
         return tuple(name.format(i=0, n=1) for name in first)
 
 
-_CLASSIFIER = "classifier of the pretraining"
+# Why tensors or variables are left out.
+CLASSIFIER = "classifier of the pretraining"
+COUNTER = (r".*\.num_batches_tracked", "torch's count of batches")
+NO_CLASS_TOKEN = "the model has no class token"
+NO_FINAL_NORM = "SETR has no norm behind its last layer"
 _MASK = "stands for masked patches in pretraining"
 
 TIMM = EncoderNames(
@@ -182,7 +186,7 @@ TIMM = EncoderNames(
     distillation_token="dist_token",
     registers=("reg_token", "register_tokens"),
     ignored=(
-        (r"(head|head_dist|pre_logits|fc_norm)\..*", _CLASSIFIER),
+        (r"(head|head_dist|pre_logits|fc_norm)\..*", CLASSIFIER),
         (r"mask_token", _MASK),
     ),
 )
@@ -260,9 +264,9 @@ HUGGING_FACE_VIT = EncoderNames(
     ignored=(
         (
             r"(classifier|cls_classifier|distillation_classifier)\..*",
-            _CLASSIFIER,
+            CLASSIFIER,
         ),
-        (r"(.*\.)?pooler\..*", _CLASSIFIER),
+        (r"(.*\.)?pooler\..*", CLASSIFIER),
         (r"(.*\.)?mask_token", _MASK),
     ),
 )
@@ -331,7 +335,7 @@ GOOGLE = EncoderNames(
     expansion=_GOOGLE_BLOCK + "MlpBlock_3/Dense_0/",
     contraction=_GOOGLE_BLOCK + "MlpBlock_3/Dense_1/",
     final_norm="Transformer/encoder_norm/",
-    ignored=((r"(head|pre_logits)/.*", _CLASSIFIER),),
+    ignored=((r"(head|pre_logits)/.*", CLASSIFIER),),
 )
 _BIG_VISION_ATTENTION = _GOOGLE_BLOCK + "MultiHeadDotProductAttention_0/"
 BIG_VISION = dataclasses.replace(

@@ -10,6 +10,8 @@ import functools
 
 from keras_setr.checkpoints.layouts.encoders import Encoder
 from keras_setr.checkpoints.layouts.encoders import Part
+from keras_setr.checkpoints.layouts.namings import CLASSIFIER
+from keras_setr.checkpoints.layouts.namings import COUNTER
 from keras_setr.checkpoints.layouts.namings import KERAS
 from keras_setr.checkpoints.layouts.namings import TORCH
 from keras_setr.checkpoints.layouts.namings import Arrays
@@ -17,8 +19,6 @@ from keras_setr.checkpoints.layouts.namings import same
 from keras_setr.checkpoints.transfer import TensorRule
 
 _CUT = "the model is cut before this stage"
-_CLASSIFIER = "classifier of the pretraining"
-_COUNTER = (r".*\.num_batches_tracked", "torch's count of batches")
 
 # Ours, in a bottleneck.
 _PARTS = ("reduction", "spatial", "expansion", "shortcut")
@@ -74,7 +74,7 @@ TORCHVISION = ResNetNames(
         ("layer{n}.{b}.downsample.0.", "layer{n}.{b}.downsample.1."),
     ),
     statistics=("running_mean", "running_var"),
-    ignored=((r"fc\..*", _CLASSIFIER), _COUNTER),
+    ignored=((r"fc\..*", CLASSIFIER), COUNTER),
 )
 TIMM_HYBRID = ResNetNames(
     name="timm hybrid",
@@ -161,6 +161,11 @@ class ResNet(Part):
         """Stages."""
         return len(self.num_blocks)
 
+    @property
+    def last_stride(self):
+        """Of the last stage in the image, where none is dilated."""
+        return 4 * 2 ** (self.num_layers - 1)
+
     def facts(self):
         """What tells published files apart, by the arguments' names."""
         return {"num_blocks": self.num_blocks}
@@ -177,10 +182,9 @@ class ResNet(Part):
 
     def arguments(self, given):
         """Arguments of `ResNetBackbone` under which the tensors fit."""
-        last_stride = 4 * 2 ** (len(self.num_blocks) - 1)
         return {
             **self.stem_arguments(),
-            "output_stride": last_stride,
+            "output_stride": self.last_stride,
             "image_shape": (None, None, self.channels),
         }
 
@@ -232,14 +236,10 @@ class Hybrid(Encoder):
         self._stem = stem
 
     @functools.cached_property
-    def _stride(self):
-        return 4 * 2 ** (len(self._stem.num_blocks) - 1)
-
-    @functools.cached_property
     def patch_shape(self):
         """Of patches in the image, where the kernel has those of the map."""
         height, width, _, dim = super().patch_shape
-        stride = self._stride
+        stride = self._stem.last_stride
         return height * stride, width * stride, self._stem.channels, dim
 
     @property
@@ -247,7 +247,8 @@ class Hybrid(Encoder):
         return (*super().ignored, *self._stem.ignored)
 
     def arguments(self, given):
-        stem = self._stem.stem_arguments() | {"output_stride": self._stride}
+        stem = self._stem.stem_arguments()
+        stem["output_stride"] = self._stem.last_stride
         return {**super().arguments(given), "stem": stem}
 
     def rules(self, arguments):

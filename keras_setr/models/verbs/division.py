@@ -88,7 +88,8 @@ def divide_batch(
         rows, repeated = workers.rows_of(
             tf.shape(x)[0], worker, num_workers, divisor, tf.range
         )
-    if y is not None and not (known and not repeated.any()):
+    fills_up = not known or repeated.any()
+    if y is not None and fills_up:
         if ignore_class is None:
             raise ValueError(
                 f"A batch must divide among the {num_workers * divisor} "

@@ -223,7 +223,14 @@ def evaluate(model, x, y, sample_weight, batch_size, **options):
     return keras.Model.evaluate(model, fed, **options)
 
 
-def single_batch(model, x, y, sample_weight, class_weight, needs_labels=True):
+def single_batch(
+    model,
+    x,
+    y=None,
+    sample_weight=None,
+    class_weight=None,
+    needs_labels=True,
+):
     """One batch as tensors, for the verbs that end in `_on_batch`."""
     if x is None:
         raise ValueError("x must be a batch of images. Received: None.")

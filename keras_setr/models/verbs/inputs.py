@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from keras_setr.arrays import ValueRange
 from keras_setr.arrays import check_image
 from keras_setr.arrays import differ
 from keras_setr.arrays import unpack
@@ -10,35 +9,7 @@ from keras_setr.classes import allowed_labels
 from keras_setr.classes import check_labels
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.losses import takes_one_hot
-
-
-def value_range_of(preprocessor):
-    """The `ValueRange` that a preprocessor normalises.
-
-    Any is right without one, with one of another kind, or with one whose
-    statistics are those of another range.
-    """
-    converter = getattr(preprocessor, "image_converter", None)
-    dtype = getattr(converter, "image_dtype", None)
-    if dtype is None or max(converter.mean + converter.std) <= 1:
-        return ValueRange(None)
-    return ValueRange(int(np.iinfo(dtype).max))
-
-
-def zero_of(preprocessor):
-    """The values that a preprocessor normalises to 0, float32.
-
-    One per channel, or one of all. Without a converter it is 0 itself.
-    """
-    converter = getattr(preprocessor, "image_converter", None)
-    # Of ours, that of a folded one too, whose model normalises.
-    found = getattr(converter, "mean", None)
-    if found is None:
-        scale = getattr(converter, "scale", None)
-        offset = getattr(converter, "offset", None)
-        found = -np.asarray(0 if offset is None else offset, "float64")
-        found = found / (1 if scale is None else np.asarray(scale))
-    return np.asarray(found, "float32")
+from keras_setr.models.preprocessor import value_range_of
 
 
 class Expected:

@@ -15,7 +15,8 @@ from keras_setr.inference.images import pillow_to_array
 from keras_setr.inference.on_device import Blending
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.resampling import upsample_bilinear
-from keras_setr.models.verbs import inputs
+from keras_setr.models.preprocessor import value_range_of
+from keras_setr.models.preprocessor import zero_of
 from keras_setr.models.verbs.division import batch_divisor
 from keras_setr.models.verbs.forward import compile_forward
 from keras_setr.models.verbs.forward import device_of
@@ -57,16 +58,16 @@ class Predictor:
         views = self._resolve_views(views)
         window = views.window_size
         return inference.Windowed(
-            functools.partial(self._on_host, window),
-            views,
-            self.resolve_batch_size(batch_size, window),
-            model.backbone.image_shape[-1],
-            model.num_classes,
-            model.classes,
-            inputs.value_range_of(model.preprocessor),
-            lambda: _checksum(model),
-            self.load_image,
-            self._blending_of(window),
+            forward=functools.partial(self._on_host, window),
+            views=views,
+            batch_size=self.resolve_batch_size(batch_size, window),
+            channels=model.backbone.image_shape[-1],
+            num_classes=model.num_classes,
+            classes=model.classes,
+            value_range=value_range_of(model.preprocessor),
+            fingerprint=lambda: _checksum(model),
+            load=self.load_image,
+            device=self._blending_of(window),
         )
 
     def load_image(self, path):
@@ -163,7 +164,7 @@ class Predictor:
             self._forward_small = compile_forward(model, self._free_logits())
         size = windows.shape[1:3]
         pad = [(0, -s % model.backbone.size_multiple) for s in size]
-        zero = inputs.zero_of(model.preprocessor)
+        zero = zero_of(model.preprocessor)
         padded = np.pad(windows, [(0, 0), *pad, (0, 0)])
         padded[:, size[0] :] = zero
         padded[:, :, size[1] :] = zero

@@ -15,6 +15,7 @@ from keras_setr.arguments import flag
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
+from keras_setr.models import keras_internals
 from keras_setr.models.verbs.training_verbs import TrainingVerbs
 
 
@@ -31,7 +32,7 @@ class PredictionVerbs(TrainingVerbs):
             mode, config: as for `SETRBackbone.quantize`.
         """
         self.backbone.quantize(mode, config)
-        self._post_quantize(mode)
+        keras_internals.forget_quantized(self, mode)
 
     @checked(
         *inference.VIEW_OPTIONS,

@@ -345,14 +345,14 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
         return_dict: bool = False,
     ) -> Any:
         """The loss and metrics of one batch, as in Keras."""
-        batch = fitting.single_batch(self, x, y, sample_weight, None)
+        batch = fitting.single_batch(self, x, y, sample_weight)
         return keras.Model.test_on_batch(
             self, *batch, return_dict=flag().check("return_dict", return_dict)
         )
 
     def predict_on_batch(self, x: Any) -> Any:
         """Logits `(B, H, W, K)` of images of the model's size, in one pass."""
-        batch = fitting.single_batch(self, x, None, None, None, False)
+        batch = fitting.single_batch(self, x, needs_labels=False)
         return keras.Model.predict_on_batch(self, batch[0])
 
     def preprocess_samples(self, x, y=None, sample_weight=None):

@@ -28,6 +28,36 @@ from keras_setr.inference import Views
 from keras_setr.visualization.overlays import as_rgb
 
 
+class _OfWholeImages(keras.callbacks.Callback):
+    """What looks at whole images after some epochs, and after the last.
+
+    Without images of its own it has those behind the `validation_data` of
+    `fit`, if these are batches of `keras_setr.data`; or none.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        every: int,
+        batch_size: int | None,
+        views: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.every = every
+        self.batch_size = batch_size
+        self.views = Views(**views)
+
+    def on_train_begin(self, logs=None):
+        if self.dataset is None:
+            self.dataset = self.model.run.validation_images
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether something is done at the end of this epoch of `fit`."""
+        is_last = epoch + 1 == self.params["epochs"]
+        return is_last or (epoch + 1) % self.every == 0
+
+
 @checked(
     *VIEW_OPTIONS,
     dataset=optional(WHOLE_IMAGES),
@@ -35,7 +65,7 @@ from keras_setr.visualization.overlays import as_rgb
     verbose=VERBOSE,
     batch_size=optional(integer(1)),
 )
-class SlidingWindowValidation(keras.callbacks.Callback):
+class SlidingWindowValidation(_OfWholeImages):
     """Scores whole validation images by sliding windows, as published.
 
     Adds `val_mean_iou`, `val_mean_accuracy` and `val_pixel_accuracy` to the
@@ -62,17 +92,12 @@ class SlidingWindowValidation(keras.callbacks.Callback):
         batch_size: int | None = None,
         **views: Any,
     ) -> None:
-        super().__init__()
-        self.dataset = dataset
-        self.every = every
+        super().__init__(dataset, every, batch_size, views)
         self.verbose = verbose
-        self.batch_size = batch_size
-        self.views = Views(**views)
         self.result = None
 
     def on_train_begin(self, logs=None):
-        if self.dataset is None:
-            self.dataset = self.model.run.validation_images
+        super().on_train_begin(logs)
         if self.dataset is not None:
             # Not only when an epoch has been trained.
             check_first(self.model, self.dataset)
@@ -85,7 +110,7 @@ class SlidingWindowValidation(keras.callbacks.Callback):
         for name in names:
             if f"val_{name}" in logs:
                 logs[f"val_crop_{name}"] = logs.pop(f"val_{name}")
-        if not is_due(epoch, self.every, self.params):
+        if not self.is_due(epoch):
             return
         with self.model.averaged_weights():
             self.result = evaluate(
@@ -107,7 +132,7 @@ class SlidingWindowValidation(keras.callbacks.Callback):
     every=integer(1),
     batch_size=optional(integer(1)),
 )
-class Previews(keras.callbacks.Callback):
+class Previews(_OfWholeImages):
     """Draws a few validation images beside truth and prediction.
 
     Files are `DIRECTORY/epoch_0001.png`, .., with a legend.
@@ -133,22 +158,12 @@ class Previews(keras.callbacks.Callback):
         batch_size: int | None = None,
         **views: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(dataset, every, batch_size, views)
         self.directory = pathlib.Path(directory)
-        self.dataset = dataset
         self.count = count
-        self.every = every
-        self.batch_size = batch_size
-        self.views = Views(**views)
-
-    def on_train_begin(self, logs=None):
-        if self.dataset is None:
-            self.dataset = self.model.run.validation_images
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.dataset is None:
-            return
-        if not is_due(epoch, self.every, self.params):
+        if self.dataset is None or not self.is_due(epoch):
             return
         model = self.model
         images, labels = few_samples(self.dataset, self.count)
@@ -246,8 +261,3 @@ class BestWeights(keras.callbacks.Callback):
         if self.mode == "max":
             return score > self.best
         return score < self.best
-
-
-def is_due(epoch, every, params):
-    """Whether something is done at the end of this epoch of `fit`."""
-    return (epoch + 1) % every == 0 or epoch + 1 == params["epochs"]

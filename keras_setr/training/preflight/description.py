@@ -17,9 +17,8 @@ from keras_setr.tables import counted
 from keras_setr.training.preflight.memory import SEGMENTER
 from keras_setr.training.preflight.memory import TOLERANCE
 from keras_setr.training.preflight.memory import MemoryEstimate
+from keras_setr.training.preflight.memory import available_memory
 from keras_setr.training.preflight.memory import estimate_memory
-from keras_setr.training.preflight.memory import free_memory
-from keras_setr.training.preflight.memory import held_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,9 +121,7 @@ def describe_run(
     if image_size is None:
         image_size = backbone.native_size
     if available is None:
-        available = free_memory()
-        if available is not None:
-            available += held_memory(model)
+        available = available_memory(model)
     optimizer = unwrapped(model.optimizer)
     per_device = math.ceil(batch_size / devices)
     description = RunDescription(

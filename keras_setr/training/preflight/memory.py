@@ -346,8 +346,7 @@ def plan_memory(
         `MemoryPlan`. Where nothing fits, that of single images.
     """
     if available is None:
-        free = free_memory()
-        available = None if free is None else free + held_memory(model)
+        available = available_memory(model)
     devices = batch_divisor(model)
     divisors = [n for n in range(1, batch_size + 1) if batch_size % n == 0]
     backbone = model.backbone
@@ -366,11 +365,17 @@ def plan_memory(
     return plan
 
 
-def held_memory(model):
-    """Bytes of a step's memory that the model holds already."""
-    held = _sum_sizes(model.variables)
+def available_memory(model):
+    """Bytes of one device that a training may take; `None` if nothing tells.
+
+    They are free, or held by the model already.
+    """
+    free = free_memory()
+    if free is None:
+        return None
     optimizer = unwrapped(model.optimizer)
-    return held + (_sum_sizes(optimizer.variables) if optimizer.built else 0)
+    held = optimizer.variables if optimizer.built else []
+    return free + _sum_sizes([*model.variables, *held])
 
 
 def free_memory():

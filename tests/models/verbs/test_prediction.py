@@ -11,7 +11,7 @@ from keras import ops
 from PIL import Image
 
 import keras_setr as ks
-from keras_setr.models.verbs import inputs
+from keras_setr.models.preprocessor import zero_of
 from keras_setr.models.verbs.forward import compile_forward
 from tests import tiny
 
@@ -254,10 +254,10 @@ def test_small_images_of_a_head_that_ends_at_the_pixels_are_resized_twice(
 def test_what_a_converter_of_keras_hub_makes_zero_is_known(options, zero):
     converter = keras_hub.layers.ImageConverter(**options)
     preprocessor = ks.SETRImageSegmenterPreprocessor(converter)
-    np.testing.assert_allclose(inputs.zero_of(preprocessor), zero)
+    np.testing.assert_allclose(zero_of(preprocessor), zero)
     ours = ks.SETRImageSegmenterPreprocessor()
-    assert inputs.zero_of(ours)[0] == np.float32(123.675)
-    assert inputs.zero_of(None) == 0
+    assert zero_of(ours)[0] == np.float32(123.675)
+    assert zero_of(None) == 0
 
 
 def test_the_base_scale_enlarges_images_before_they_are_cut():

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 import keras_setr as ks
-from keras_setr.training.preflight import description
+from keras_setr.training.preflight import memory
 from tests import tiny
 
 BACKEND = keras.config.backend()
@@ -134,12 +134,12 @@ def test_what_tensorflow_gathers_for_the_largest_convolution_counts():
 
 
 def test_memory_is_compared_with_what_is_free(model, monkeypatch):
-    monkeypatch.setattr(description, "free_memory", lambda: 10**6)
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**6)
     run = ks.training.describe_run(model, 1)
     # The model itself lies outside of what is free.
     assert run.available >= 10**6 + run.memory.weights
     assert run.available <= 10**6 + run.memory.weights + run.memory.optimizer
-    monkeypatch.setattr(description, "free_memory", lambda: None)
+    monkeypatch.setattr(memory, "free_memory", lambda: None)
     assert ks.training.describe_run(model, 1).available is None
 
 
