@@ -1,6 +1,7 @@
 """Tables and lists as text."""
 
 import math
+from typing import Any
 
 
 def text_table(rows, left=(0,)):
@@ -73,3 +74,8 @@ def listed(items, count=5):
     shown = ", ".join(str(item) for item in items[:count])
     more = len(items) - count
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def brief(error: Any) -> str:
+    """What an error of another library says, in a line of 300 characters."""
+    return " ".join(str(error).split())[:300]

@@ -21,7 +21,6 @@ from keras_setr.arguments import shown
 from keras_setr.arrays import ValueRange
 from keras_setr.classes import Classes
 from keras_setr.export.record import ExportRecord
-from keras_setr.export.sessions import images_like
 from keras_setr.export.sessions import open_session
 from keras_setr.files.images import load_image
 from keras_setr.inference import OUTPUTS
@@ -30,6 +29,7 @@ from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import Views
 from keras_setr.inference import Windowed
 from keras_setr.inference.images import pillow_to_array
+from keras_setr.tables import brief
 
 # A processor runs several windows no faster than one after another, and the
 # last batch is filled up.
@@ -239,10 +239,9 @@ class ExportedSegmenter:
                 f"an image of {windows.shape[1:3]}, which protocol="
                 "'mmsegmentation' does not enlarge; protocol='authors' does."
             )
-        images = images_like(windows, record.image_dtype)
-        for name in ("logits", "probabilities", "labels"):
-            if name in record.outputs:
-                break
+        images = record.cast(windows)
+        best = ("logits", "probabilities", "labels")
+        name = next(name for name in best if name in record.outputs)
         found = self._result(images, name)
         if name == "labels":
             return np.eye(self.num_classes, dtype=np.float32)[found]
@@ -265,7 +264,7 @@ class ExportedSegmenter:
             raise ValueError(
                 f"{self.path} gives no {name} of {images.dtype} images "
                 f"{images.shape}, as its record says. Export the model again. "
-                f"Received: {' '.join(str(error).split())[:300]}"
+                f"Received: {brief(error)}"
             ) from error
         if found.shape != shape or (
             not depth and found.max() >= self.num_classes

@@ -7,18 +7,17 @@ import os
 import pathlib
 import shutil
 import tempfile
-import time
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_setr.arguments import shown
-from keras_setr.arrays import check_image
 from keras_setr.classes import Classes
+from keras_setr.export import comparing
 from keras_setr.export.formats import ANY
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
+from keras_setr.export.formats import SUFFIXES
 from keras_setr.export.formats import check_format
 from keras_setr.export.formats import check_quantizer
 from keras_setr.export.formats import format_of
@@ -29,7 +28,6 @@ from keras_setr.export.quantizing import choose
 from keras_setr.export.quantizing import read_samples
 from keras_setr.export.quantizing import seconds_in_turns
 from keras_setr.export.record import ExportRecord
-from keras_setr.export.sessions import images_like
 from keras_setr.export.sessions import open_session
 from keras_setr.export.writers import INPUT
 from keras_setr.export.writers import WRITERS
@@ -38,18 +36,9 @@ from keras_setr.files.whole import check_folder_of
 from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import written_whole
 from keras_setr.inference import Views
-from keras_setr.inference import resize_to
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.on_cpu import plain_operations
-
-# A file with fewer equal labels is not kept.
-LEAST_SHARE = 0.9999
-# Where two classes are as near as this, in parts of what lies between the
-# likeliest and the least likely, either is right: rounding decides.
-_TIE = 1e-4
-# Of probabilities and confidences; logits of networks this deep differ by 1e-4
-# between two libraries.
-_CLOSE = 1e-3
+from keras_setr.tables import brief
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +106,12 @@ def export_model(
     if is_open:
         # Compared at a second size, of another shape.
         sizes.append((size[0] + multiple, size[1] + 2 * multiple))
-    tests = [_test_images(model, each, record, image) for each in sizes]
+    tests = [
+        comparing.test_images(model, each, record, image) for each in sizes
+    ]
     try:
         native = [
-            _timed(functools.partial(_native, model, images))
+            comparing.timed(functools.partial(comparing.native, model, images))
             for images in tests
         ]
     except ValueError as error:
@@ -141,7 +132,9 @@ def export_model(
                 )
             session, _ = open_session(partial)
             results = [
-                _timed(functools.partial(session.run, images, record.outputs))
+                comparing.timed(
+                    functools.partial(session.run, images, record.outputs)
+                )
                 for images in tests
             ]
         # The disk is full, and no other backend would do.
@@ -151,35 +144,22 @@ def export_model(
         except Exception as error:
             raise ValueError(
                 f"{path} was not written: {chosen.title} export on the "
-                f"{keras.config.backend()} backend failed: "
-                f"{' '.join(str(error).split())[:300]}. "
+                f"{keras.config.backend()} backend failed: {brief(error)}. "
                 f"{way_round(chosen, keras.config.backend(), path)}"
             ) from error
         equal = min(
-            _compare(path, found, expected)
+            comparing.equal_labels(path, found, expected)
             for (found, _), (expected, _) in zip(results, native)
         )
         written = _size_of(partial)
     (_, seconds), (_, native_seconds) = results[0], native[0]
     return ExportReport(
-        path,
-        record,
-        written,
-        equal,
-        seconds / len(tests[0]),
-        native_seconds / len(tests[0]),
-    )
-
-
-def _native(model, images):
-    """Probabilities `(B, H, W, K)` of the model itself, in one pass."""
-    return np.stack(
-        model.segment(
-            list(images),
-            "probabilities",
-            batch_size=len(images),
-            window_size=images.shape[1:3],
-        )
+        path=path,
+        record=record,
+        size=written,
+        equal=equal,
+        seconds=seconds / len(tests[0]),
+        native_seconds=native_seconds / len(tests[0]),
     )
 
 
@@ -213,7 +193,7 @@ def export_int8(
         except Exception as error:
             raise ValueError(
                 f"{path} was not written: {chosen.quantizer} failed: "
-                f"{' '.join(str(error).split())[:300]}."
+                f"{brief(error)}."
             ) from error
         float_seconds, seconds = seconds_in_turns(
             (source, found), samples.test[0][0]
@@ -224,16 +204,16 @@ def export_int8(
                 weights = found.with_suffix(".bin")
                 shutil.copyfile(weights, partial.with_suffix(".bin"))
         return Int8Report(
-            path,
-            record,
-            _size_of(found),
-            report.size,
-            seconds,
-            float_seconds,
-            equal,
-            points,
-            parts,
-            len(samples.test),
+            path=path,
+            record=record,
+            size=_size_of(found),
+            float_size=report.size,
+            seconds=seconds,
+            float_seconds=float_seconds,
+            equal=equal,
+            points=points,
+            float_parts=parts,
+            images=len(samples.test),
         )
 
 
@@ -253,9 +233,8 @@ def _check_path(path, format, said):
         )
     # A dot before a digit begins no ending, as in setr-1.2.
     if said is None and not format.suffix and path.suffix[1:2].isalpha():
-        known = ", ".join(f.suffix for f in FORMATS.values() if f.suffix)
         raise ValueError(
-            f"A path must end in {known}, or be a folder, for a SavedModel. "
+            f"A path must end in {SUFFIXES}, or be a folder, for a SavedModel. "
             f'Received: {path}; say format="tf_saved_model" for a folder of '
             "this name."
         )
@@ -364,67 +343,3 @@ def _size_of(path):
     files = [path, path.with_suffix(".bin")] if path.is_file() else []
     files += path.rglob("*") if path.is_dir() else []
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-# === How it compares ===
-
-
-def _test_images(model, size, record, image):
-    """`(2, H, W, C)`: an image and its mirror image."""
-    if image is None:
-        image = _clouds(size, record)
-    elif isinstance(image, (str, os.PathLike)):
-        image = model.load_image(image)
-    elif getattr(image, "ndim", None) != 3:
-        raise ValueError(
-            "image must be a path or an array (H, W, C). Received: "
-            f"{shown(image)}."
-        )
-    image = check_image(image, record.channels, "image")
-    image = resize_to(images_like(image, record.image_dtype), size)
-    return np.stack([image, image[:, ::-1]])
-
-
-def _clouds(size, record):
-    """Smooth colours of all values, as no label of a plain image is sure."""
-    rng = np.random.default_rng(0)
-    grid = tuple(-(-length // 8) for length in size)
-    clouds = rng.normal(size=(*grid, record.channels)).astype(np.float32)
-    clouds = resize_to(clouds, size)
-    if record.image_dtype == "float32":
-        return clouds
-    most = np.iinfo(record.image_dtype).max
-    return images_like(most * (0.5 + clouds / 4), record.image_dtype)
-
-
-def _timed(function):
-    """`(result, seconds)` of the second call; the first one may compile."""
-    function()
-    started = time.perf_counter()
-    return function(), time.perf_counter() - started
-
-
-def _compare(path, results, probabilities):
-    """The share of equal labels, or an error."""
-    labels = results["labels"].astype(np.int64)
-    equal = float((labels == probabilities.argmax(axis=-1)).mean())
-    best, least = probabilities.max(axis=-1), probabilities.min(axis=-1)
-    chosen = np.take_along_axis(probabilities, labels[..., None], axis=-1)
-    right = best - chosen[..., 0] <= _TIE * (best - least)
-    if right.mean() < LEAST_SHARE:
-        raise ValueError(
-            f"{path} was not kept: {100 * equal:.4f} % of its labels equal "
-            f"those of the model, and {100 * LEAST_SHARE} % must."
-        )
-    expected = {
-        "probabilities": probabilities,
-        "confidence": best,
-    }
-    for name in set(expected) & set(results):
-        difference = np.abs(results[name] - expected[name]).max()
-        if not difference < _CLOSE:
-            raise ValueError(
-                f"{path} was not kept: its {name} differ by up to "
-                f"{difference:.2g} from those of the model."
-            )
-    return equal

@@ -84,6 +84,8 @@ FORMATS = {
         ),
     )
 }
+# Of files, for messages.
+SUFFIXES = ", ".join(each.suffix for each in FORMATS.values() if each.suffix)
 OUTPUTS = ("labels", "probabilities", "confidence", "logits")
 # In place of an `image_size`: height and width stay open.
 ANY = "any"

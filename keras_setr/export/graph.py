@@ -33,10 +33,8 @@ class Served(keras.Model):
 
         make = {
             "labels": lambda: self._labels(logits),
-            "probabilities": lambda: ops.softmax(logits, axis=-1),
-            "confidence": lambda: ops.max(
-                ops.softmax(logits, axis=-1), axis=-1
-            ),
+            "probabilities": probabilities,
+            "confidence": lambda: ops.max(probabilities(), axis=-1),
             "logits": lambda: logits,
         }
         return {name: make[name]() for name in self.outputs_wanted}

@@ -10,6 +10,8 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
+
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import instance
@@ -100,6 +102,14 @@ class ExportRecord:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    def cast(self, images: np.ndarray) -> np.ndarray:
+        """Images as the file takes them, rounded and within their range."""
+        dtype = self.image_dtype
+        if images.dtype == dtype or dtype == "float32":
+            return np.asarray(images, dtype)
+        limits = np.iinfo(dtype)
+        return np.rint(images).clip(limits.min, limits.max).astype(dtype)
 
     def to_json(self) -> str:
         """The text, of plain names, numbers and lists."""

@@ -4,18 +4,19 @@ A session gives the `text` of the file's record, or None, and `run(images,
 names)`, the outputs of some names as a dict of arrays.
 """
 
+import json
 import os
 import pathlib
 import zipfile
 
-import numpy as np
-
 from keras_setr.export.formats import FORMATS
+from keras_setr.export.formats import SUFFIXES
 from keras_setr.export.formats import format_of
 from keras_setr.export.record import FILE
 from keras_setr.export.record import KEY
 from keras_setr.export.record import ExportRecord
 from keras_setr.files.decoding import check_regular
+from keras_setr.tables import brief
 
 
 def _zipped_text(path):
@@ -102,15 +103,15 @@ class Torch:
         program = torch.export.load(path)
         self.text = _zipped_text(path)
         self._module = program.module()
+        self._names = json.loads(self.text)["outputs"] if self.text else ()
         self._torch = torch
 
     def run(self, images, names):
         with self._torch.inference_mode():
             results = self._module(self._torch.from_numpy(images))
-        found = ExportRecord.from_json(self.text, "").outputs
         return {
             name: result.cpu().numpy()
-            for name, result in zip(found, results)
+            for name, result in zip(self._names, results)
             if name in names
         }
 
@@ -141,16 +142,15 @@ def open_session(path):
     if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist; it should be an exported model "
-            f"({', '.join(f.suffix for f in FORMATS.values() if f.suffix)})."
+            f"({SUFFIXES})."
         )
     if format.suffix:
         check_regular(path)
     elif not (path / "saved_model.pb").is_file():
         raise ValueError(
-            f"{path} is no exported model: those are "
-            f"{', '.join(f.suffix for f in FORMATS.values() if f.suffix)} "
-            "files, and folders with saved_model.pb. A preset is read by "
-            "from_preset, and made into one of these by keras-setr export."
+            f"{path} is no exported model: those are {SUFFIXES} files, and "
+            "folders with saved_model.pb. A preset is read by from_preset, "
+            "and made into one of these by keras-setr export."
         )
     try:
         session = _SESSIONS[format.name](path)
@@ -163,8 +163,7 @@ def open_session(path):
     except Exception as error:
         raise ValueError(
             f"{path} is no {format.title} model that {format.runtime} reads, "
-            "damaged or incomplete. Export it again. Received: "
-            f"{' '.join(str(error).split())[:300]}"
+            f"damaged or incomplete. Export it again. Received: {brief(error)}"
         ) from error
     if session.text is None:
         raise ValueError(
@@ -173,11 +172,3 @@ def open_session(path):
             "keras-setr export."
         )
     return session, ExportRecord.from_json(session.text, path)
-
-
-def images_like(images: np.ndarray, dtype: str) -> np.ndarray:
-    """Images in the dtype that a file takes, rounded and within its range."""
-    if images.dtype == dtype or dtype == "float32":
-        return np.asarray(images, dtype)
-    limits = np.iinfo(dtype)
-    return np.rint(images).clip(limits.min, limits.max).astype(dtype)

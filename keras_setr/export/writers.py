@@ -4,18 +4,16 @@ A writer takes `Served`, the `ImageSpec` of its images, the record's text and
 the path, and leaves one file or one folder there, or two for OpenVINO.
 """
 
-import contextlib
 import dataclasses
 import io
-import logging
 import pathlib
 import tempfile
-import warnings
 import zipfile
 
 import keras
 import numpy as np
 
+from keras_setr.export.quiet import quiet
 from keras_setr.export.record import FILE
 from keras_setr.export.record import KEY
 
@@ -58,21 +56,6 @@ def _outputs(served):
     return function
 
 
-@contextlib.contextmanager
-def _quiet(*loggers):
-    """Without what converters tell of themselves."""
-    levels = {name: logging.getLogger(name).level for name in loggers}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in loggers:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)
-
-
 # === ONNX ===
 
 
@@ -93,7 +76,7 @@ def write_onnx(served, spec, text, path):
 def _onnx_of_torch(served, spec):
     import torch
 
-    with torch.no_grad(), _quiet("torch.onnx", "torch.export", "onnxscript"):
+    with torch.no_grad(), quiet("torch.onnx", "torch.export", "onnxscript"):
         program = _torch_program(served, spec)
         _remove_idle_squeezes(program)
         exported = torch.onnx.export(
@@ -127,7 +110,7 @@ def _onnx_of_jax(served, spec):
     import jax
     import jax2onnx
 
-    with _quiet("jax2onnx"):
+    with quiet("jax2onnx"):
         proto = jax2onnx.to_onnx(
             _outputs(served),
             inputs=[
@@ -179,7 +162,7 @@ def _onnx_of_tensorflow(served, spec):
 
     patch_tf2onnx()
     function, signature = _tf_function(served, spec)
-    with _quiet("tf2onnx", "tf2onnx.tfonnx"):
+    with quiet("tf2onnx", "tf2onnx.tfonnx"):
         proto, _ = tf2onnx.convert.from_function(
             function,
             [signature],
@@ -231,7 +214,7 @@ def write_saved_model(served, spec, text, path):
             )
         ],
     )
-    with _quiet("tensorflow", "absl"):
+    with quiet("tensorflow", "absl"):
         archive.write_out(str(path), verbose=False)
     (pathlib.Path(path) / FILE).write_text(text, encoding="utf-8")
 
@@ -241,7 +224,7 @@ def write_litert(served, spec, text, path):
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        _quiet("tensorflow", "absl"),
+        quiet("tensorflow", "absl"),
     ):
         # From a function, weights would be variables that nothing fills.
         write_saved_model(served, spec, text, folder)
@@ -305,7 +288,7 @@ def _torch_program(served, spec):
 def write_torch(served, spec, text, path):
     import torch
 
-    with torch.no_grad(), _quiet("torch.export"):
+    with torch.no_grad(), quiet("torch.export"):
         program = _torch_program(served, spec)
         # Where the disk is full torch's own writer ends the process.
         content = io.BytesIO()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import keras_setr as ks
+from keras_setr.export import comparing
 from keras_setr.export import exporting
 from keras_setr.export import formats
 from keras_setr.export import writers
@@ -346,10 +347,10 @@ def test_ties_are_equal_and_nothing_else_is():
     scores[0, 0, 0] = 0.4, 0.6, 0
     tied = np.full((1, 10, 10), 2)
     tied[0, 0, 0] = 1
-    assert exporting._compare("a", {"labels": tied}, scores) == 0.01
+    assert comparing.equal_labels("a", {"labels": tied}, scores) == 0.01
     tied[0, 0, 0] = 0
     with pytest.raises(ValueError, match="a was not kept"):
-        exporting._compare("a", {"labels": tied}, scores)
+        comparing.equal_labels("a", {"labels": tied}, scores)
 
 
 @pytest.mark.backends("torch")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_setr as ks
+from keras_setr.export import quantizers
 from keras_setr.export import quantizing
 from keras_setr.export.quantizing import Int8Report
 from keras_setr.export.quantizing import Samples
@@ -174,7 +175,7 @@ PRODUCTS = [
     ],
 )
 def test_which_products_stay_in_float(parts, names):
-    assert quantizing._in_float(PRODUCTS, parts) == names
+    assert quantizers._in_float(PRODUCTS, parts) == names
 
 
 @pytest.mark.no_backend
