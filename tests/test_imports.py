@@ -107,6 +107,7 @@ WITH_KERAS = (
     "export/exporting.py",
     "export/graph.py",
     "export/writers.py",
+    "inference/compiled.py",
     "inference/devices.py",
     "inference/on_device.py",
 )

@@ -7,8 +7,8 @@ to NumPy or on a device; nothing here knows a model.
 - `blending`: windows to averaged logits at the original size, row by row;
 - `outputs`: those logits to labels, probabilities or logits;
 - `sliding`: all of it over many images, in batches of one size;
-- `devices`, `on_device`: the same, but for the views, where the logits are;
-  these two need Keras, the others do not;
+- `devices`, `on_device`, `compiled`: the same, but for the views, where the
+  logits are; these three need Keras, the others do not;
 - `images`: what people hand over, as single images;
 - `ahead`: what reads the next images meanwhile;
 - `windowed`: a model under some views; it brings all of these together.

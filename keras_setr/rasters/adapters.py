@@ -35,6 +35,8 @@ class SlideLevel:
         ValueError: the slide has no such level.
     """
 
+    may_be_empty = True
+
     def __init__(self, slide: Any, level: int = 0) -> None:
         if level >= len(slide.level_dimensions):
             raise ValueError(
@@ -45,6 +47,7 @@ class SlideLevel:
         self.level = level
         width, height = slide.level_dimensions[level]
         self.shape = (height, width, 3)
+        self.size = (height, width)
         self.dtype = np.dtype(np.uint8)
 
     def read(
@@ -125,21 +128,6 @@ def _index(axis, rows, columns):
     return tuple(place)
 
 
-class _Slide:
-    may_be_empty = True
-
-    def __init__(self, slide, channels):
-        if channels != 3:
-            raise ValueError(
-                "A slide has 3 channels. Received: a model with "
-                f"{channels} input channels."
-            )
-        self._slide = slide
-        self.size = slide.shape[:2]
-        self.dtype = slide.dtype
-        self.read = slide.read
-
-
 class _Dataset:
     """A rasterio dataset; its mask says where it has no data."""
 
@@ -183,8 +171,13 @@ def as_source(source: Any, channels: int, bands: Any = None) -> Any:
     """
     if hasattr(source, "read_region"):
         source = SlideLevel(source)
+    found: Any = source
     if isinstance(source, SlideLevel):
-        found: Any = _Slide(source, channels)
+        if channels != 3:
+            raise ValueError(
+                "A slide has 3 channels. Received: a model with "
+                f"{channels} input channels."
+            )
     elif _is_dataset(source):
         return _checked_source(_Dataset(source, channels, bands))
     elif not hasattr(source, "shape") or not hasattr(source, "__getitem__"):

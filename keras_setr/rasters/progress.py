@@ -37,7 +37,7 @@ class Progress:
         plan: RasterPlan,
         settings: dict[str, Any],
     ) -> None:
-        worker, num_workers = plan.shard
+        _, num_workers = plan.shard
         # How many bands each worker has.
         self._counts: dict[pathlib.Path, int] = {}
         for other in range(num_workers if path is not None else 0):

@@ -155,15 +155,17 @@ def segment_raster(
     with opened(source) as found:
         taken = as_source(found, windowed.channels, bands)
         _check_nodata(nodata, taken.dtype)
-        target, plan = _target_and_plan(
-            sink,
-            taken,
-            found,
-            windowed,
-            output,
-            memory,
-            shard,
-            masked=nodata is not None,
+        target = _sink_of(sink, taken, found, windowed, output, nodata)
+        plan = RasterPlan(
+            views=views_of(windowed.views, taken.size),
+            channels=windowed.channels,
+            itemsize=taken.dtype.itemsize,
+            num_classes=windowed.num_classes,
+            output=output,
+            memory=memory,
+            batch_size=windowed.batch_size,
+            chunks=tuple(target.chunks),
+            shard=shard or (0, 1),
         )
         progress = Progress(
             _progress_path(resume, sink),
@@ -191,21 +193,14 @@ def _check_nodata(nodata, dtype):
         )
 
 
-def _target_and_plan(
-    sink, source, dataset, windowed, output, memory, shard, masked
-):
-    """The sink, checked and not yet opened, and the `RasterPlan`.
-
-    Args:
-        masked: bool. Whether a value means no data.
-    """
+def _sink_of(sink, source, dataset, windowed, output, nodata):
+    """The sink, checked and not yet opened."""
     num_classes = windowed.num_classes
     depth = num_classes if output == "probabilities" else None
     dtype = dtype_of(output, num_classes)
     largest = int(np.iinfo(dtype).max)
-    target: Any
     if isinstance(sink, (str, os.PathLike)):
-        target = PathSink(
+        return PathSink(
             sink,
             (*source.size, depth) if depth else source.size,
             dtype,
@@ -213,22 +208,10 @@ def _target_and_plan(
             None if depth else largest,
             None if output == "entropy" else windowed.classes,
         )
-    else:
-        if output == "labels" and not (masked or source.may_be_empty):
-            largest = num_classes - 1
-        target = ArraySink(sink, source.size, depth, largest)
-    plan = RasterPlan(
-        views_of(windowed.views, source.size),
-        windowed.channels,
-        source.dtype.itemsize,
-        num_classes,
-        output,
-        memory,
-        windowed.batch_size,
-        tuple(target.chunks),
-        shard or (0, 1),
-    )
-    return target, plan
+    masked = nodata is not None or source.may_be_empty
+    if output == "labels" and not masked:
+        largest = num_classes - 1
+    return ArraySink(sink, source.size, depth, largest)
 
 
 def _progress_path(resume, sink):

@@ -33,8 +33,9 @@ from keras_setr.visualization.drawing import scale_colors
 from keras_setr.visualization.drawing import stretched
 from keras_setr.visualization.looking import SEGMENTER
 from keras_setr.visualization.looking import Look
+from keras_setr.visualization.looking import check_numbers
 from keras_setr.visualization.looking import check_transformer
-from keras_setr.visualization.looking import to_array
+from keras_setr.visualization.looking import on_host
 from keras_setr.visualization.looking import without_gradients
 
 _POINT = sequence(integer(0), length=2)
@@ -95,19 +96,14 @@ def attention(
     check_transformer(model, "Attention")
     backbone = model.backbone
     heads = range(1, backbone.num_heads + 1) if heads is None else heads
-    wrong = [head for head in heads if not 1 <= head <= backbone.num_heads]
-    if wrong:
-        raise ValueError(
-            f"heads must count the heads, 1..{backbone.num_heads}. Received: "
-            f"{list(heads)}."
-        )
+    check_numbers(heads, backbone.num_heads, "heads", "the heads")
     layer = backbone.num_layers if layer is None else layer
     look = Look(model, image, size)
     grid, token = _place(model, look, point)
     with without_gradients():
         maps = backbone.attention_maps(look.batch, layer)[0]  # (m, N, N)
         along = maps[:, token] if direction == "from" else maps[:, :, token]
-    along = to_array(along)[:, backbone.num_prefix_tokens :]
+    along = on_host(along)[:, backbone.num_prefix_tokens :]
     title = f"layer {layer}, {direction} the point"
     cells = [(f"head {h}", along[h - 1].reshape(grid)) for h in heads]
     return _drawn(look, point, title, cells, columns, width, alpha)
@@ -158,11 +154,7 @@ def attention_rollout(
     backbone = model.backbone
     depth = backbone.num_layers
     layers = (depth,) if layers is None else layers
-    if any(not 1 <= layer <= depth for layer in layers):
-        raise ValueError(
-            f"layers must count the encoder's layers, 1..{depth}. Received: "
-            f"{list(layers)}."
-        )
+    check_numbers(layers, depth, "layers", "the encoder's layers")
     look = Look(model, image, size)
     grid, token = _place(model, look, point)
     found = {}
@@ -186,7 +178,7 @@ def attention_rollout(
 def _mean_of_heads(maps):
     from keras import ops
 
-    return to_array(ops.mean(maps[0], axis=0))
+    return on_host(ops.mean(maps[0], axis=0))
 
 
 def rollout(matrices: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
@@ -270,7 +262,7 @@ def position_similarity(model: Any) -> Image.Image:
             f"positions, rotary_base={model.backbone.rotary_base}, which have "
             "no weights."
         )
-    similar = cosine_similarity(to_array(embedding.positions))
+    similar = cosine_similarity(on_host(embedding.positions))
     rows, columns, *_ = similar.shape
     low = float(similar.min())
     shown = [_spaced(rows), _spaced(columns)]

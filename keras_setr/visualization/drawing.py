@@ -43,6 +43,12 @@ INK = (32, 32, 36)
 _EDGE = (150, 150, 150)
 
 
+def height_at(width, shown):
+    """The height of a picture `(H, W, ..)` at a width, at least a pixel."""
+    height, own = shown.shape[:2]
+    return max(round(height * width / own), 1)
+
+
 @checked(classes=instance("Classes", Classes))
 def color_map(labels: np.ndarray, classes: Classes) -> np.ndarray:
     """Labels `(H, W)` in their class colours, `(H, W, 3)` uint8.

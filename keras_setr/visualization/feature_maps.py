@@ -16,7 +16,8 @@ from keras_setr.visualization.drawing import draw_panels
 from keras_setr.visualization.drawing import stretched
 from keras_setr.visualization.looking import SEGMENTER
 from keras_setr.visualization.looking import Look
-from keras_setr.visualization.looking import to_array
+from keras_setr.visualization.looking import check_numbers
+from keras_setr.visualization.looking import on_host
 from keras_setr.visualization.looking import without_gradients
 
 
@@ -69,7 +70,7 @@ def features(
 
     depth = model.backbone.num_layers
     layers = range(1, depth + 1) if layers is None else layers
-    _check(layers, depth, "layers", "the encoder's layers")
+    check_numbers(layers, depth, "layers", "the encoder's layers")
     look = Look(model, image, size)
     head = model.get_layer("decode_head")
     inner = keras.Model(
@@ -84,25 +85,16 @@ def features(
         decoded = head.stages(maps["head"])
         count = len(decoded) + 1
         stages = range(1, count + 1) if stages is None else stages
-        _check(stages, count, "stages", "the decoder's stages")
+        check_numbers(stages, count, "stages", "the decoder's stages")
         if count in stages:
             decoded.append(model(look.batch, training=False))
     named = [(f"Z{n}", x) for n, x in zip(layers, maps["layers"])]
     named += [(f"U{n}", decoded[n - 1]) for n in stages]
     cells = [(look.note or "image", look.picture(look.shown, width))]
     for name, x in named:
-        colors = in_colors(to_array(x)[0])
+        colors = in_colors(on_host(x)[0])
         cells.append((name, look.picture(colors, width)))
     return draw_panels(cells, columns)
-
-
-def _check(numbers, count, name, what):
-    for number in numbers:
-        if not 1 <= number <= count:
-            raise ValueError(
-                f"{name} must count {what}, 1..{count}. Received: "
-                f"{list(numbers)}."
-            )
 
 
 def in_colors(features):

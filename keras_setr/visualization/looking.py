@@ -8,6 +8,7 @@ from PIL import Image
 
 from keras_setr.arguments import having
 from keras_setr.inference.resizing import resize_to
+from keras_setr.visualization.drawing import height_at
 from keras_setr.visualization.overlays import shown_image
 
 SEGMENTER = having("a segmenter", "backbone", "preprocessor", "load_image")
@@ -57,8 +58,7 @@ class Look:
 
     def picture(self, array, width, resampling=Image.Resampling.BILINEAR):
         """An array `(h, w, 3)` uint8 with the image's aspect, `PIL.Image`."""
-        height, own = self.shown.shape[:2]
-        size = width, max(round(height * width / own), 1)
+        size = width, height_at(width, self.shown)
         return Image.fromarray(array).resize(size, resampling)
 
 
@@ -95,11 +95,19 @@ def without_gradients():
         yield
 
 
-def to_array(tensor):
+def on_host(tensor):
     """float32 on the host."""
     from keras import ops
 
     return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")))
+
+
+def check_numbers(numbers, count, name, what):
+    """Raise unless all count something, from 1 to how many there are."""
+    if any(not 1 <= number <= count for number in numbers):
+        raise ValueError(
+            f"{name} must count {what}, 1..{count}. Received: {list(numbers)}."
+        )
 
 
 def check_transformer(model, what):

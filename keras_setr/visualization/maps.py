@@ -15,6 +15,7 @@ from keras_setr.visualization.drawing import draw_legend
 from keras_setr.visualization.drawing import draw_panels
 from keras_setr.visualization.drawing import draw_scale
 from keras_setr.visualization.drawing import hatch
+from keras_setr.visualization.drawing import height_at
 from keras_setr.visualization.drawing import scale_colors
 from keras_setr.visualization.drawing import with_share
 from keras_setr.visualization.overlays import check_size
@@ -126,5 +127,5 @@ def entropy_map(
 
 
 def _at_width(array, width, resampling=Image.Resampling.BILINEAR):
-    height = max(round(array.shape[0] * width / array.shape[1]), 1)
+    height = height_at(width, array)
     return Image.fromarray(array).resize((width, height), resampling)

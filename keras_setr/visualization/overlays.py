@@ -35,6 +35,7 @@ from keras_setr.visualization.drawing import draw_legend
 from keras_setr.visualization.drawing import entries
 from keras_setr.visualization.drawing import font
 from keras_setr.visualization.drawing import hatch
+from keras_setr.visualization.drawing import height_at
 from keras_setr.visualization.drawing import legend
 
 # Pixels of the finished picture.
@@ -109,8 +110,7 @@ def comparison(
                 f"{len(row)} items in row {index}."
             )
         image = shown_image(row[0])
-        height, width = image.shape[:2]
-        size = (max(round(height * _CELL_WIDTH / width), 1), _CELL_WIDTH)
+        size = (height_at(_CELL_WIDTH, image), _CELL_WIDTH)
         cells = [_resized(image, size, Image.Resampling.LANCZOS)]
         for title, labels in zip(titles[1:], row[1:]):
             labels = checked_labels(labels)
@@ -217,7 +217,7 @@ def sheet(
         image, labels = pair
         present.update(int(value) for value in np.unique(labels))
         mixed = blend(as_rgb(image), labels, classes, alpha)
-        height = max(round(mixed.shape[0] * width / mixed.shape[1]), 1)
+        height = height_at(width, mixed)
         pictures.append(Image.fromarray(mixed).resize((width, height)))
     if not pictures:
         raise ValueError("pairs must hold at least one pair. Received: none.")
