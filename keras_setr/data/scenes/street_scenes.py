@@ -12,6 +12,7 @@ import json
 import operator
 import os
 import pathlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from keras_setr.data.scenes.canvas import Draws
 from keras_setr.data.scenes.canvas import Street
 from keras_setr.files.images import save_labels
 from keras_setr.files.whole import written_whole
+from keras_setr.tables import counted
+from keras_setr.tables import listed
 
 _CLASSES = Classes(
     names=(
@@ -124,15 +127,27 @@ class StreetScenes:
 
         Returns:
             The directory, a `pathlib.Path`.
+
+        Warns:
+            UserWarning: other files are there as well, which stay.
         """
         directory = pathlib.Path(directory)
         images = directory / "images" / (subset or "")
         masks = directory / "masks" / (subset or "")
         images.mkdir(parents=True, exist_ok=True)
         masks.mkdir(parents=True, exist_ok=True)
-        for index in range(self.num_scenes):
+        names = [f"scene_{index:04d}.png" for index in range(self.num_scenes)]
+        there = {file.name for file in images.iterdir() if file.is_file()}
+        further = there - {*names}
+        if further:
+            warnings.warn(
+                f"{images} holds {counted(len(further), 'further file')}, "
+                f"which are read with the scenes: {listed(sorted(further), 3)}."
+                " Write to another directory, or remove them.",
+                stacklevel=2,
+            )
+        for index, name in enumerate(names):
             image, label = self[index]
-            name = f"scene_{index:04d}.png"
             with written_whole(images / name) as partial:
                 Image.fromarray(image).save(partial)
             save_labels(masks / name, label, self.classes)

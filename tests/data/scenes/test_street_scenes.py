@@ -93,6 +93,13 @@ def test_write_lays_files_out_as_a_segmentation_folder(tmp_path, subset):
     assert folder.classes == scenes.classes  # the names and the colours
 
 
+def test_scenes_beside_others_are_told(tmp_path):
+    StreetScenes(3, image_size=(64, 100)).write(tmp_path, "train")
+    StreetScenes(1, image_size=(64, 100)).write(tmp_path, "val")
+    with pytest.warns(UserWarning, match="1 further file, .* scene_0002.png"):
+        StreetScenes(2, image_size=(64, 100)).write(tmp_path, "train")
+
+
 def test_drawing_loops_over_no_pixels():
     calls = 0
 
