@@ -441,6 +441,9 @@ def test_a_model_takes_no_other_names_and_no_nan(name):
     assert not model.trainable_variables
 
 
+# Who asks for the format are Keras' layers, alike on all backends; one model
+# is built, trained and run with it on each in models/verbs/test_verbs.py.
+@pytest.mark.backends("torch")
 @every_model
 def test_a_model_is_the_same_whatever_keras_data_format(name, segmenter):
     model, expected = segmenter(name)
@@ -475,12 +478,14 @@ def test_a_model_saved_and_loaded_gives_the_same(
 
 @every_model
 def test_logits_have_the_images_size_known_or_not(name, segmenter):
-    (known, _), unknown = segmenter(name), two_layers(name, (None, None, 3))
+    (known, logits), unknown = (
+        segmenter(name),
+        two_layers(name, (None, None, 3)),
+    )
     unknown.set_weights(known.get_weights())
     assert known.output["logits"].shape == (None, 16, 24, 5)
-    x = tiny.images().astype("float32") / 255
-    logits = flat(tiny.outputs(known, x))[0]
     assert logits.shape == (2, 16, 24, 5)
+    x = known.preprocessor(tiny.images())
     actual = flat(tiny.outputs(unknown, x))[0]
     np.testing.assert_allclose(actual, logits, atol=1e-6)
     other = tiny.images(size=(40, 8)).astype("float32")
@@ -497,5 +502,7 @@ def test_logits_stay_float32_under_mixed_bfloat16(name):
     assert logits.dtype == np.float32
     predicted = model.predict(tiny.images(), batch_size=2, verbose=0)
     assert predicted.dtype == np.float32
+    if keras.config.backend() == "jax" and name not in ("naive", "fcn"):
+        return  # a step in bfloat16 is what it compiles longest
     model.compile("sgd", metrics=None, **tiny.UNCOMPILED)
     assert np.isfinite(model.train_on_batch(tiny.images(), tiny.labels()))

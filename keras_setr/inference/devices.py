@@ -142,7 +142,14 @@ class _TensorFlow(Device):
 
         def run(*arguments):
             with tf.device(self._device):
-                return compiled(*arguments)
+                # Tensors where functions are run as they stand, too: NumPy 1
+                # makes 64 bits of what is computed with its own numbers.
+                return compiled(
+                    *(
+                        tf.constant(a) if isinstance(a, np.ndarray) else a
+                        for a in arguments
+                    )
+                )
 
         return run
 

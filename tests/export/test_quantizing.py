@@ -30,7 +30,16 @@ def model():
     return model
 
 
-@pytest.mark.parametrize("format", ("onnx", "openvino"))
+# What is quantized is a file, whoever wrote it.
+@pytest.mark.parametrize(
+    "format",
+    [
+        pytest.param("onnx", marks=pytest.mark.backends("jax", "torch")),
+        pytest.param(
+            "openvino", marks=pytest.mark.backends("tensorflow", "torch")
+        ),
+    ],
+)
 def test_an_int8_file_is_smaller_and_labels_nearly_the_same(
     model, tmp_path, format
 ):

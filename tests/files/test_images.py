@@ -469,9 +469,17 @@ def test_frames_are_no_channels(tmp_path, suffix):
 
 def test_what_a_tiff_file_says_is_valid_is_no_second_image(tmp_path):
     path = tmp_path / "a.tif"
-    valid = Image.new("1", (4, 2), 1)
-    valid.encoderinfo = {"tiffinfo": {254: 4}}
-    Image.fromarray(FEW).save(path, save_all=True, append_images=[valid])
+    Image.fromarray(FEW).save(
+        path,
+        save_all=True,
+        append_images=[Image.new("1", (4, 2), 1)],
+        tiffinfo={254: 0},
+    )
+    # What a page is: one 32-bit number, that of a mask for the second one.
+    entry = struct.pack("<HHI", 254, 4, 1)
+    first, second, third = path.read_bytes().split(entry)
+    third = struct.pack("<I", 4) + third[4:]
+    path.write_bytes(entry.join((first, second, third)))
     assert load_image(path).shape == (2, 4, 3)
 
 

@@ -7,6 +7,8 @@ from keras_setr.visualization import feature_maps
 from keras_setr.visualization.drawing import draw_panels
 from tests import tiny
 
+COMPUTED_AT_ONCE = pytest.mark.backends("tensorflow", "torch")
+
 
 def test_principal_components_are_the_axes_of_largest_variance():
     # (+-3, +-1) along the axes (1, 1) / sqrt 2 and (1, -1) / sqrt 2, about
@@ -47,10 +49,14 @@ def titles(monkeypatch):
     "name, layers, stages",
     [
         ("pup", 3, 4),  # patches of 8: three convolutions, the logits
-        ("naive", 3, 2),
-        ("mla", 3, 4),  # a stream of each layer, the logits
-        ("fcn", 4, 4),  # two convolutions, a joint one, the logits
-        ("semantic_fpn", 2, 3),  # a stream of each stage, the logits
+        # JAX would compile each operation, for the same maps.
+        pytest.param("naive", 3, 2, marks=COMPUTED_AT_ONCE),
+        # A stream of each layer, the logits.
+        pytest.param("mla", 3, 4, marks=COMPUTED_AT_ONCE),
+        # Two convolutions, a joint one, the logits.
+        pytest.param("fcn", 4, 4, marks=COMPUTED_AT_ONCE),
+        # A stream of each stage, the logits.
+        pytest.param("semantic_fpn", 2, 3, marks=COMPUTED_AT_ONCE),
     ],
 )
 def test_features_show_every_layer_and_stage(name, layers, stages, monkeypatch):

@@ -203,27 +203,6 @@ def test_what_no_average_can_be_made_by_is_refused():
         model(ema=0.9)
 
 
-@pytest.mark.backends("tensorflow", "jax")
-def test_several_devices_average_as_one_does():
-    def train(run):
-        with run:
-            trained = tiny.smallest()
-            tiny.set_weights_by_path(trained)
-            trained.compile(learning_rate=0.05, ema=0.9, metrics=None)
-            watch = Watch()
-            fit(trained, watch, epochs=2)
-        return watch
-
-    several = train(ks.distribute(2, verbose=False))
-    one = train(ks.distribute(1, verbose=False))
-    for epoch in range(2):
-        assert_close(several.averages[epoch], one.averages[epoch])
-        assert several.logs[epoch]["val_loss"] == pytest.approx(
-            one.logs[epoch]["val_loss"], rel=1e-5
-        )
-    assert np.abs(several.weights[1][0] - several.averages[1][0]).max() > 1e-5
-
-
 def test_random_training_is_compiled_with_averages():
     trained = tiny_run.model(ema=0.9)
     trained.fit(tiny_run.batches(), epochs=1, verbose=0)

@@ -152,6 +152,8 @@ def test_a_run_with_a_resnet_goes_on_in_the_middle_of_an_epoch(name, tmp_path):
     assert_same_weights(train(tmp_path / "cut", model=model()), weights)
 
 
+# TensorFlow's variables are the model's own, as torch's.
+@pytest.mark.backends("jax", "torch")
 def test_a_run_with_lora_and_averaged_weights_goes_on_with_both(tmp_path):
     def adapted(ema=0.9):
         model = tiny_run.model()
@@ -199,6 +201,8 @@ def test_a_run_of_another_configuration_is_named(uninterrupted):
         train(directory, model=tiny.build("naive"))
 
 
+# Which steps are counted is the same on all.
+@pytest.mark.backends("torch")
 def test_a_longer_run_goes_on_and_decays_over_its_length(tmp_path, capsys):
     train(tmp_path, epochs=1)
     model = train(tmp_path, epochs=2)
