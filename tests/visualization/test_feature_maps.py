@@ -7,6 +7,7 @@ from keras_setr.visualization import feature_maps
 from keras_setr.visualization.drawing import draw_panels
 from tests import tiny
 
+# JAX compiles each operation, for the same maps.
 COMPUTED_AT_ONCE = pytest.mark.backends("tensorflow", "torch")
 
 
@@ -49,7 +50,6 @@ def titles(monkeypatch):
     "name, layers, stages",
     [
         ("pup", 3, 4),  # patches of 8: three convolutions, the logits
-        # JAX would compile each operation, for the same maps.
         pytest.param("naive", 3, 2, marks=COMPUTED_AT_ONCE),
         # A stream of each layer, the logits.
         pytest.param("mla", 3, 4, marks=COMPUTED_AT_ONCE),
@@ -90,6 +90,7 @@ def test_stages_of_a_decoder_are_what_its_classifier_reads():
     np.testing.assert_allclose(logits, ops.convert_to_numpy(head(x)), atol=1e-5)
 
 
+@COMPUTED_AT_ONCE
 def test_features_of_models_for_any_size_are_taken_at_any():
     model = tiny.build("naive", image_shape=(None, None, 3))
     image = tiny.images(1, (16, 24))[0]
