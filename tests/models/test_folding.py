@@ -218,7 +218,16 @@ def test_int8_comes_after_folding():
         model.for_inference()
 
 
-@pytest.mark.parametrize("policy", ("mixed_bfloat16", "bfloat16"))
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "mixed_bfloat16",
+        # Which JAX compiles for seconds.
+        pytest.param(
+            "bfloat16", marks=pytest.mark.backends("tensorflow", "torch")
+        ),
+    ],
+)
 def test_a_folded_model_keeps_its_policy(policy):
     keras.config.set_dtype_policy(policy)
     model = trained("pup")

@@ -22,6 +22,14 @@ LENGTHS = {
 }
 
 
+# What a reader gives is the same on all, and seen below; here one pass of each
+# shows that a backend's `fit` takes it as it comes.
+FITTED = [4] + [
+    pytest.param(length, marks=pytest.mark.backends("torch"))
+    for length in (3, 5)
+]
+
+
 @pytest.fixture(params=READERS)
 def reader(request):
     if request.param == "grain":
@@ -174,7 +182,7 @@ def test_a_look_at_the_first_batches_is_no_pass(reader):
     assert numbers(dataset) == numbers(second)
 
 
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("length", FITTED)
 def test_fit_gets_the_same_batches_from_each_reader(reader, length):
     expected = noise("threads", length)
     expected = numbers(itertools.chain(expected, expected, expected))
@@ -189,7 +197,7 @@ def test_fit_gets_the_same_batches_from_each_reader(reader, length):
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("length", FITTED)
 def test_fit_goes_on_in_the_middle_of_an_epoch(reader, length):
     expected = noise("threads", length)
     expected = numbers(itertools.chain(expected, expected, expected, expected))

@@ -41,6 +41,9 @@ def test_readers_train_alike(folder):
         assert losses[reader] == pytest.approx(losses["threads"], rel=1e-3)
 
 
+# Other backends evaluate batches of each reader in training/devices, and
+# predict each kind of data in models/verbs.
+@pytest.mark.backends("torch")
 def test_readers_evaluate_and_predict_alike(folder):
     model = compiled()
     options = {"crop_size": (16, 24), "augment": False}
