@@ -17,10 +17,6 @@ import socket
 import subprocess
 import sys
 
-if __name__ == "__main__" and os.environ["KERAS_BACKEND"] == "jax":
-    # KerasHub would import it, for seconds in each worker.
-    sys.modules["tensorflow"] = None
-
 import keras
 import numpy as np
 
