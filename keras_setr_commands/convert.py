@@ -70,7 +70,10 @@ def add_options(parser):
 def check(parser, given):
     out = given["out"]
     if os.path.exists(out):
-        parser.error(f"{out} exists already; nothing was written")
+        parser.error(
+            f"argument out: must not exist. Received: {out!r}, which is there "
+            "already; name another"
+        )
     upload = given.get("upload")
     if upload is not None and not re.match(r"(hf|kaggle)://[^/]+/", upload):
         parser.error(

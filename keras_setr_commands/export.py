@@ -109,9 +109,9 @@ def check(parser, given):
         ending = ""
     if format is not None and names.FORMATS[format] != ending:
         needed = names.FORMATS[format]
+        place = f"end in {needed}" if needed else "be a folder"
         parser.error(
-            f"argument OUT: must {'end in ' + needed if needed else 'be a'}"
-            f"{'' if needed else ' folder'} for --format {format}. Received: "
+            f"argument OUT: must {place} for --format {format}. Received: "
             f"{out!r}"
         )
     try:

@@ -4,14 +4,13 @@ import _thread
 import argparse
 import contextlib
 import importlib
-import importlib.util
 import os
-import runpy
 import shlex
 import sys
 import threading
 import warnings
 
+from keras_setr.version import __version__
 from keras_setr_commands import backends
 from keras_setr_commands import options
 from keras_setr_commands import parsing
@@ -52,7 +51,7 @@ def main(argv=None, name="keras-setr"):
         print(_overview(name))
         return 0 if argv else _ERROR
     if argv[0] == "--version":
-        print(f"keras-setr {_version()}")
+        print(f"keras-setr {__version__}")
         return 0
     if argv[0] not in COMMANDS:
         print(
@@ -250,9 +249,3 @@ def _overview(name):
             f"{name} COMMAND --help lists the options of a command.",
         ]
     )
-
-
-def _version():
-    # To find a package does not import it.
-    (place,) = importlib.util.find_spec("keras_setr").submodule_search_locations
-    return runpy.run_path(os.path.join(place, "version.py"))["__version__"]

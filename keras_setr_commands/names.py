@@ -1,40 +1,14 @@
 """Names that the package knows, so that a wrong one is told at once.
 
-Written out, as asking the package takes an import of many seconds;
-tests/commands/test_names.py compares them.
+What takes an import of Keras, or of another package, to ask is written out;
+tests/commands/test_names.py compares it.
 """
 
+from keras_setr.facts.baselines import BASELINES
+from keras_setr.facts.decoders import CLASSES
+
 # Both a recipe and a preset.
-_BASELINES = (
-    "fcn_resnet50_cityscapes_512x1024_40k",
-    "fcn_resnet101_cityscapes_512x1024_40k",
-    "fcn_resnet50_cityscapes_512x1024_80k",
-    "fcn_resnet101_cityscapes_512x1024_80k",
-    "fcn_resnet50_cityscapes_769_40k",
-    "fcn_resnet101_cityscapes_769_40k",
-    "fcn_resnet50_cityscapes_769_80k",
-    "fcn_resnet101_cityscapes_769_80k",
-    "fcn_d6_resnet50_cityscapes_512x1024_40k",
-    "fcn_d6_resnet101_cityscapes_512x1024_40k",
-    "fcn_d6_resnet50_cityscapes_512x1024_80k",
-    "fcn_d6_resnet101_cityscapes_512x1024_80k",
-    "fcn_d6_resnet50_cityscapes_769_40k",
-    "fcn_d6_resnet101_cityscapes_769_40k",
-    "fcn_d6_resnet50_cityscapes_769_80k",
-    "fcn_d6_resnet101_cityscapes_769_80k",
-    "fcn_resnet50_ade20k_512_80k",
-    "fcn_resnet101_ade20k_512_80k",
-    "fcn_resnet50_ade20k_512_160k",
-    "fcn_resnet101_ade20k_512_160k",
-    "fcn_resnet101_pascal_context_480_40k",
-    "fcn_resnet101_pascal_context_480_80k",
-    "fcn_resnet101_pascal_context_59_480_40k",
-    "fcn_resnet101_pascal_context_59_480_80k",
-    "semantic_fpn_resnet50_cityscapes_512x1024_80k",
-    "semantic_fpn_resnet101_cityscapes_512x1024_80k",
-    "semantic_fpn_resnet50_ade20k_512_160k",
-    "semantic_fpn_resnet101_ade20k_512_160k",
-)
+_BASELINES = tuple(row.name for row in BASELINES)
 RECIPES = (
     "setr_naive_large_cityscapes_768_40k",
     "setr_naive_large_cityscapes_768_80k",
@@ -179,13 +153,7 @@ DATASETS = (
 # With their numbers of classes.
 TEST_SERVERS = {"ade20k": 150, "cityscapes": 19}
 # With the name of each one's class.
-MODELS = {
-    "naive": "SETRNaive",
-    "pup": "SETRPUP",
-    "mla": "SETRMLA",
-    "fcn": "FCN",
-    "semantic_fpn": "SemanticFPN",
-}
+MODELS = CLASSES
 # Of these, the ones on a ResNet; --layers and the like are of the others.
 RESNET_MODELS = ("fcn", "semantic_fpn")
 IMAGE_SUFFIXES = (

@@ -5,6 +5,7 @@ import os
 import pathlib
 
 from keras_setr_commands import names
+from keras_setr_commands import options
 from keras_setr_commands.messages import CommandError
 
 
@@ -36,10 +37,18 @@ def fingerprint(preset):
     return found
 
 
+def settings_of(args, **others):
+    """What results depend on: the preset, the views and what else is given."""
+    views = options.views(args)
+    # How many windows run at a time changes nothing.
+    views.pop("batch_size", None)
+    return {"preset": fingerprint(args.preset), **others, **views}
+
+
 def names_in(record):
     """The names of results in the record of some folder.
 
-    None where there is no record, or none that can be read.
+    Empty where there is no record, or none that can be read.
 
     Args:
         record: path.

@@ -7,6 +7,7 @@ import importlib.util
 import keras
 import numpy as np
 
+import keras_setr as ks
 from keras_setr.optimizers import AdamW
 from keras_setr.optimizers import CosineDecay
 from keras_setr.optimizers import PolynomialDecay
@@ -62,7 +63,7 @@ class Run:
 # === A folder ===
 
 
-def folder_run(ks, args, devices):
+def folder_run(args, devices):
     """The `Run` of `--data`."""
     folder = ks.data.SegmentationFolder(
         args.data,
@@ -79,7 +80,7 @@ def folder_run(ks, args, devices):
         vars(args),
         len(train),
         size=folder.median_size(),
-        own_patch_size=_patch_size_of(ks, args.preset),
+        own_patch_size=_patch_size_of(args.preset),
         bfloat16=multiplies_bfloat16(),
     )
     if line := defaults.describe(found, len(train)):
@@ -90,16 +91,16 @@ def folder_run(ks, args, devices):
         args.preset = None
     if args.preset is None and args.model not in names.RESNET_MODELS:
         vars(args).update(defaults.new_encoder(vars(args)))
-    patch_size = args.patch_size or _patch_size_of(ks, args.preset)
+    patch_size = args.patch_size or _patch_size_of(args.preset)
     if args.model not in names.RESNET_MODELS:
         if problem := options.crop_problem(args.crop, patch_size):
             raise CommandError(problem)
     crop = tuple(args.crop or folder.proposed_crop_size(patch_size))
     keras.mixed_precision.set_dtype_policy(args.precision)
-    model = build_model(ks, args, crop, folder)
+    model = build_model(args, crop, folder)
     batch_size = min(args.batch_size, len(train))
     batch_size, parts = fit_into_memory(
-        ks, model, args, batch_size, devices, is_said=bool(said_batch)
+        model, args, batch_size, devices, is_said=bool(said_batch)
     )
     mixing = ks.data.Mixing(
         args.mosaic or 0, args.cutmix or 0, args.copy_paste or 0
@@ -155,7 +156,7 @@ def _divided(folder, args):
     return folder.folds(number, seed=args.seed)[fold - 1]
 
 
-def _patch_size_of(ks, preset):
+def _patch_size_of(preset):
     """That of a preset, which its configuration tells."""
     preset = preset or defaults.ENCODER
     usual = defaults.NEW_ENCODER["patch_size"]
@@ -165,7 +166,7 @@ def _patch_size_of(ks, preset):
     return presets.patch_size_of(preset) or usual
 
 
-def build_model(ks, args, crop, folder):
+def build_model(args, crop, folder):
     """The model with its random or loaded weights."""
     model_class = ks.models.MODELS[args.model]
     found = {"num_classes": folder.num_classes, "classes": folder.classes}
@@ -223,7 +224,7 @@ def _from_preset(model_class, args, **options):
         ) from error
 
 
-def fit_into_memory(ks, model, args, batch_size, devices, is_said):
+def fit_into_memory(model, args, batch_size, devices, is_said):
     """Parts of a batch, and rematerialisation, as the free memory allows.
 
     What was said is done as it was said.
@@ -301,7 +302,7 @@ def compile_model(model, args, total_steps, parts):
 # === A recipe ===
 
 
-def recipe_run(ks, args, devices):
+def recipe_run(args, devices):
     """The `Run` of `--recipe`."""
     keras.mixed_precision.set_dtype_policy(args.precision or "float32")
     recipe, small = ks.recipes[args.recipe], {}
@@ -410,7 +411,7 @@ class _Kept(keras.callbacks.Callback):
         self.result = self._validation.result if is_validated else None
 
 
-def fit(ks, run, out, args):
+def fit(run, out, args):
     """Train; the model is left with its best weights, or its last.
 
     Returns:
@@ -438,7 +439,7 @@ def fit(ks, run, out, args):
     return kept.result
 
 
-def test(ks, run, known=None, brief=False):
+def test(run, known=None, brief=False):
     """The scores on whole images by sliding windows, as a dict.
 
     Args:

@@ -137,16 +137,10 @@ def plan(args):
         CommandError: something would be overwritten, or nothing is to do.
     """
     out = pathlib.Path(os.path.abspath(args.out))
-    settings = {
-        "preset": outputs.fingerprint(args.preset),
-        "confidence": args.confidence,
-        "alpha": args.alpha,
-        **options.views(args),
-    }
-    if args.sort_by:
-        settings["sort_by"] = args.sort_by
-    # How many windows run at a time changes nothing.
-    settings.pop("batch_size", None)
+    further = {"sort_by": args.sort_by} if args.sort_by else {}
+    settings = outputs.settings_of(
+        args, confidence=args.confidence, alpha=args.alpha, **further
+    )
     record = outputs.OutputFolder(out, RECORD, settings)
     chosen = choose_names(
         find_images(args.paths), out, record.names, args.overwrite

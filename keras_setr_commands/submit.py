@@ -76,13 +76,7 @@ def record(args):
     Raises:
         CommandError: results of other settings, which are not to be replaced.
     """
-    settings = {
-        "preset": outputs.fingerprint(args.preset),
-        "dataset": args.dataset,
-        **options.views(args),
-    }
-    # How many windows run at a time changes nothing.
-    settings.pop("batch_size", None)
+    settings = outputs.settings_of(args, dataset=args.dataset)
     found = outputs.OutputFolder(args.out, RECORD, settings)
     if found.changed and not args.overwrite:
         raise CommandError(

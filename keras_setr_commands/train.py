@@ -37,77 +37,13 @@ from keras_setr_commands import folder_recipes
 from keras_setr_commands import names
 from keras_setr_commands import options
 from keras_setr_commands import parsing
-from keras_setr_commands import presets
-from keras_setr_commands import values
+from keras_setr_commands import train_options
 from keras_setr_commands.messages import say
 from keras_setr_commands.settings import Settings
 
 AFTER_INTERRUPT = "The same command goes on from the last checkpoint"
-# What is None here and in `defaults.TABLE` is decided there.
-_FOLDER = {
-    **options.LABEL_DEFAULTS,
-    "num_classes": None,
-    "names": None,
-    "fraction": None,
-    "fold": None,
-    "model": None,
-    "preset": None,
-    "layers": None,
-    "dim": None,
-    "heads": None,
-    "resnet": "50",
-    "filters": None,
-    "auxiliary": None,
-    "drop_path": 0.0,
-    "scale_range": None,
-    "balanced_crops": None,
-    "mosaic": None,
-    "cutmix": None,
-    "copy_paste": None,
-    "epochs": None,
-    "optimizer": None,
-    "schedule": None,
-    "warmup": None,
-    "head_multiplier": None,
-    "layer_decay": None,
-    "loss": None,
-    "frozen_layers": 0,
-    "validate_every": None,
-}
-_RECIPE = {
-    "smoke": False,
-    "data_dir": None,
-    "manual_dir": None,
-    "image_dir": None,
-    "steps": None,
-    "interval": None,
-    "image_scale": None,
-    "random": False,
-    "multi_scale": False,
-    "eager": False,
-}
-DEFAULTS = {
-    **_FOLDER,
-    **_RECIPE,
-    "data": None,
-    "recipe": None,
-    "list": False,
-    "out": None,
-    "crop": None,
-    "batch_size": None,
-    "learning_rate": None,
-    "ema": None,
-    "patch_size": None,
-    "lora_rank": None,
-    "seed": 0,
-    "devices": None,
-    "precision": None,
-    "rematerialize": None,
-    "accumulate": None,
-    "checkpoint_every": 500,
-    "patience": None,
-    "tensorboard": False,
-}
+add_options = train_options.add_options
+DEFAULTS = train_options.DEFAULTS
 _OF_TRANSFORMERS = (
     *("layers", "dim", "heads", "patch_size"),
     *("drop_path", "rematerialize", "lora_rank"),
@@ -124,268 +60,6 @@ _FREE = {
     "devices",
     "eager",
 }
-
-
-def add_options(parser):
-    integer, number = values.integer, values.number
-    add = parser.add_argument
-    add(
-        "--data",
-        type=values.folder,
-        metavar="DIR",
-        help="folder of images and masks",
-    )
-    add(
-        "--recipe",
-        type=values.one_of((*names.RECIPES, *folder_recipes.RECIPES), "recipe"),
-        metavar="NAME",
-        help="one of --list",
-    )
-    add("--list", action="store_true", help="print the recipes and stop")
-    add(
-        "--out",
-        type=values.new_folder,
-        metavar="DIR",
-        help="folder for weights, log and preset",
-    )
-    add(
-        "--crop",
-        type=integer(1, 16_384),
-        nargs=2,
-        metavar=("H", "W"),
-        help="what is trained on",
-    )
-    add(
-        "--batch-size",
-        type=integer(1),
-        metavar="N",
-        help="images of an update; what is not said is read in parts where "
-        "the memory that is free asks for it",
-    )
-    add("--learning-rate", type=number(above=0), metavar="RATE")
-    add(
-        "--ema",
-        type=number(above=0, below=1),
-        metavar="DECAY",
-        help="average the weights, by 0.999 for example; what is validated, "
-        "kept and saved is the average",
-    )
-    add(
-        "--patch-size",
-        type=integer(1, 512),
-        metavar="N",
-        help="of the encoder; weights are resampled for another than theirs",
-    )
-    add(
-        "--lora-rank",
-        type=integer(1),
-        metavar="N",
-        help="train low-rank updates of a pretrained encoder, the rest of "
-        "which is frozen, and the decoder",
-    )
-    add("--seed", type=integer(0, 2**32 - 1), metavar="N")
-    add(
-        "--devices",
-        type=integer(1),
-        metavar="N",
-        help="how many of those found; all by default",
-    )
-    add = parser.add_argument_group("memory and speed").add_argument
-    add(
-        "--precision",
-        type=values.one_of(
-            ("float32", "mixed_bfloat16", "mixed_float16"), "precision"
-        ),
-        metavar="NAME",
-        help="float32, mixed_bfloat16 or mixed_float16; by default of --data "
-        "the second where the processor multiplies it",
-    )
-    add(
-        "--rematerialize",
-        action=argparse.BooleanOptionalAction,
-        help="compute encoder layers anew in the backward pass; by default "
-        "where the memory asks for it",
-    )
-    add(
-        "--accumulate",
-        type=integer(1),
-        metavar="N",
-        help="N batches of --data make one update; the batch of a recipe is "
-        "read in N parts",
-    )
-    add = parser.add_argument_group("checkpoints and logs").add_argument
-    add("--checkpoint-every", type=integer(1), metavar="STEPS")
-    add(
-        "--patience",
-        type=integer(1),
-        metavar="N",
-        help="validations without improvement",
-    )
-    add("--tensorboard", action="store_true")
-    options.add_labels(parser, remembered=False)
-    add = parser.add_argument_group("with --data").add_argument
-    add(
-        "--num-classes",
-        type=integer(2, 255),
-        metavar="N",
-        help="where the masks do not show all",
-    )
-    add(
-        "--names",
-        type=values.file,
-        metavar="FILE",
-        help="text file with a class name per line, or JSON",
-    )
-    add(
-        "--fraction",
-        type=number(above=0, below=1),
-        metavar="SHARE",
-        help="of the pairs to validate with",
-    )
-    add(
-        "--fold",
-        type=values.fold,
-        metavar="K/N",
-        help="validate with the Kth of N equal parts, the same for one --seed, "
-        "and train on the others",
-    )
-    add(
-        "--model",
-        type=values.one_of(names.MODELS, "model"),
-        metavar="NAME",
-        help=", ".join(names.MODELS),
-    )
-    add(
-        "--preset",
-        type=presets.preset_or_none,
-        help="weights to start from, anything that from_preset takes: a "
-        "segmenter keeps its decoder, an encoder gets a new one; --layers, "
-        "--dim, --heads and --resnet are then the preset's. By default "
-        f"{defaults.ENCODER}; none for random weights",
-    )
-    add("--layers", type=integer(1, 1_000), metavar="N")
-    add("--dim", type=integer(1, 16_384), metavar="N")
-    add("--heads", type=integer(1, 16_384), metavar="N")
-    add(
-        "--resnet",
-        type=values.one_of(("50", "101"), "depth"),
-        metavar="DEPTH",
-        help="50 or 101, of fcn and semantic_fpn",
-    )
-    add(
-        "--filters", type=integer(2, 16_384), metavar="N", help="of the decoder"
-    )
-    add(
-        "--auxiliary",
-        action=argparse.BooleanOptionalAction,
-        help="heads that only train, as the published ones have",
-    )
-    add("--drop-path", type=number(0, below=1), metavar="RATE")
-    add(
-        "--scale-range",
-        type=number(above=0),
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="of the random resize before the crop",
-    )
-    add(
-        "--balanced-crops",
-        type=number(0),
-        metavar="POWER",
-        help="crops over a pixel of a class that is drawn by its share of all "
-        "pixels to minus POWER, 0.5 for example",
-    )
-    for name, what in (
-        ("mosaic", "four crops share one"),
-        ("cutmix", "a box of a crop shows another"),
-        ("copy-paste", "half of the classes of another crop lie over one"),
-    ):
-        add(
-            f"--{name}",
-            type=number(0, 1),
-            metavar="SHARE",
-            help=f"how often {what}; never by default",
-        )
-    add("--epochs", type=integer(1), metavar="N")
-    add(
-        "--optimizer",
-        type=values.one_of(("sgd", "adamw"), "optimizer"),
-        metavar="NAME",
-        help="sgd or adamw",
-    )
-    add(
-        "--schedule",
-        type=values.one_of(("poly", "cosine"), "schedule"),
-        metavar="NAME",
-        help="poly or cosine, how the rate decays",
-    )
-    add(
-        "--warmup",
-        type=integer(0),
-        metavar="STEPS",
-        help="updates in which the rate rises before it decays",
-    )
-    add(
-        "--head-multiplier",
-        type=number(above=0),
-        metavar="FACTOR",
-        help="of the decoder's rate",
-    )
-    add(
-        "--layer-decay",
-        type=number(above=0, maximum=1),
-        metavar="FACTOR",
-        help="of the rate, from layer to layer",
-    )
-    add(
-        "--loss",
-        type=values.sum_of(names.LOSSES, "loss"),
-        metavar="SUM",
-        help="as ce+0.5*dice, of " + ", ".join(names.LOSSES),
-    )
-    add(
-        "--frozen-layers",
-        type=integer(0),
-        metavar="N",
-        help="first ones of --preset",
-    )
-    add(
-        "--validate-every",
-        type=integer(1),
-        metavar="EPOCHS",
-        help="how often whole validation images are segmented",
-    )
-    add = parser.add_argument_group("with --recipe").add_argument
-    add("--smoke", action="store_true", help="try it out in seconds")
-    add("--data-dir", metavar="DIR", help="of TFDS; defaults to its own")
-    add(
-        "--manual-dir",
-        type=values.folder,
-        metavar="DIR",
-        help="folder of the official archives",
-    )
-    add(
-        "--image-dir",
-        type=values.folder,
-        metavar="DIR",
-        help="the dataset as a folder of images and masks",
-    )
-    add("--steps", type=integer(1), metavar="N", help="of the whole training")
-    add(
-        "--interval",
-        type=integer(1),
-        metavar="N",
-        help="steps of an epoch in the log",
-    )
-    add(
-        "--image-scale",
-        type=number(above=0),
-        metavar="FACTOR",
-        help="of the images, 1 as published",
-    )
-    add("--random", action="store_true", help="no pretrained weights")
-    add("--multi-scale", action="store_true", help="test at several, too")
-    add("--eager", action="store_true", help="compile no steps, to debug")
 
 
 def check(parser, given):
@@ -440,9 +114,9 @@ def _take_folder_recipe(parser, given):
 
 def _check_group(parser, given):
     """Options of --data with --recipe, or the other way."""
-    has, other, wrong = "data", "recipe", _RECIPE
+    has, other, wrong = "data", "recipe", train_options.RECIPE
     if "recipe" in given:
-        has, other, wrong = "recipe", "data", _FOLDER
+        has, other, wrong = "recipe", "data", train_options.FOLDER
     for name in wrong:
         if name in given:
             option = parsing.dashed(name)
@@ -532,7 +206,7 @@ def run(args: argparse.Namespace, given: dict) -> None:
     with ks.distribute(args.devices) as devices:
         keras.utils.set_random_seed(args.seed)
         build = runs.recipe_run if args.recipe else runs.folder_run
-        run = build(ks, args, devices)
+        run = build(args, devices)
         if devices.is_chief:
             Settings(out).write({**given, **run.settings})
         say(
@@ -540,11 +214,11 @@ def run(args: argparse.Namespace, given: dict) -> None:
             f"parameters on {keras.config.backend()}: {run.epochs} x "
             f"{len(run.batches)} steps"
         )
-        known = runs.fit(ks, run, out, args)
+        known = runs.fit(run, out, args)
         if devices.is_chief:
             run.model.save_to_preset(str(out / "preset"))
             say(f"preset in {out / 'preset'}")
-        result = runs.test(ks, run, known, brief=args.smoke)
+        result = runs.test(run, known, brief=args.smoke)
         if not devices.is_chief:
             return
         with written_whole(out / "result.json") as partial:

@@ -6,6 +6,7 @@ import pathlib
 import re
 import tempfile
 
+from keras_setr import arguments
 from keras_setr_commands.parsing import nearest
 
 
@@ -13,51 +14,26 @@ def _refuse(rule, text):
     raise argparse.ArgumentTypeError(f"must be {rule}. Received: {text!r}")
 
 
+def _by(rule, parse):
+    """What a rule of the package takes, of a text."""
+
+    def take(text):
+        try:
+            return rule.take(parse(text))
+        except (TypeError, ValueError):
+            _refuse(rule.text, text)
+
+    return take
+
+
 def integer(minimum, maximum=None):
     """An integer within bounds."""
-    rule = f"an integer of at least {minimum}"
-    if maximum is not None:
-        rule = f"an integer in {minimum}..{maximum}"
-
-    def take(text):
-        try:
-            value = int(text)
-        except ValueError:
-            _refuse(rule, text)
-        if value < minimum or (maximum is not None and value > maximum):
-            _refuse(rule, text)
-        return value
-
-    return take
+    return _by(arguments.integer(minimum, maximum), int)
 
 
-def number(minimum=None, maximum=None, above=None, below=None):
-    """A finite number within bounds."""
-    rule = "a number"
-    if minimum is not None and maximum is not None:
-        rule += f" in {minimum}..{maximum}"
-    else:
-        rule += "" if minimum is None else f" of at least {minimum}"
-    rule += "" if above is None else f" above {above}"
-    rule += " and" if above is not None and below is not None else ""
-    rule += "" if below is None else f" below {below}"
-    rule += f" of at most {maximum}" * (minimum is None and maximum is not None)
-
-    def take(text):
-        try:
-            value = float(text)
-        except ValueError:
-            _refuse(rule, text)
-        # NaN is none of these.
-        fits = value - value == 0
-        fits = fits and (minimum is None or value >= minimum)
-        fits = fits and (maximum is None or value <= maximum)
-        fits = fits and (above is None or value > above)
-        if not (fits and (below is None or value < below)):
-            _refuse(rule, text)
-        return value
-
-    return take
+def number(minimum=None, maximum=None, **bounds):
+    """A finite number within bounds, those of `keras_setr.arguments`."""
+    return _by(arguments.number(minimum, maximum, **bounds), float)
 
 
 def one_of(known, what):

@@ -199,7 +199,7 @@ def test_convert_writes_a_preset_with_a_card(tmp_path, capsys):
     assert "thing 0, thing 1" in card
     assert ks.SETRPUP.from_preset(str(out)).classes.names[0] == "thing 0"
     run("convert", path, out, *options, code=2)
-    assert "exists already" in capsys.readouterr().err
+    assert "must not exist" in capsys.readouterr().err
     encoder = tmp_path / "encoder"
     run("convert", path, encoder, "--encoder", "--num-heads", 3)
     assert ks.SETRBackbone.from_preset(str(tmp_path / "encoder")).num_heads == 3

@@ -18,45 +18,38 @@ ONE = types.SimpleNamespace(num_devices=1)
 pytestmark = pytest.mark.backends("torch")
 
 
-@pytest.fixture
-def ks():
-    import keras_setr
-
-    return keras_setr
-
-
-def fit(ks, model, size, devices=ONE, **said):
+def fit(model, size, devices=ONE, **said):
     said = {**DEFAULTS, **said}
     args = argparse.Namespace(**said | defaults.find(said, 20))
     is_said = said["batch_size"] is not None
-    return runs.fit_into_memory(ks, model, args, size, devices, is_said)
+    return runs.fit_into_memory(model, args, size, devices, is_said)
 
 
-def test_a_batch_is_cut_where_little_memory_is_free(ks, monkeypatch, capsys):
+def test_a_batch_is_cut_where_little_memory_is_free(monkeypatch, capsys):
     model = tiny.build("naive")
     monkeypatch.setattr(memory, "free_memory", lambda: 10**12)
-    assert fit(ks, model, 8) == (8, 1)
+    assert fit(model, 8) == (8, 1)
     assert not model.backbone.rematerialize and not capsys.readouterr().out
 
     monkeypatch.setattr(memory, "free_memory", lambda: 10**5)
-    assert fit(ks, model, 8) == (1, 8)
+    assert fit(model, 8) == (1, 8)
     assert model.backbone.rematerialize
     line = capsys.readouterr().out
     assert "of memory are free: 1 image at a time, 8 times for each" in line
     assert "computed anew (--rematerialize)" in line
 
     # What was said is done as it was said.
-    assert fit(ks, model, 4, batch_size=4, rematerialize=False) == (4, 1)
+    assert fit(model, 4, batch_size=4, rematerialize=False) == (4, 1)
     assert not model.backbone.rematerialize
-    assert fit(ks, model, 4, accumulate=3)[1] == 3
+    assert fit(model, 4, accumulate=3)[1] == 3
     # TensorFlow's replicas cannot accumulate.
     several = types.SimpleNamespace(num_devices=2)
-    assert fit(ks, model, 8, several) == (8, 1)
+    assert fit(model, 8, several) == (8, 1)
 
 
-def test_the_patch_size_of_a_preset_is_found(ks, tmp_path):
+def test_the_patch_size_of_a_preset_is_found(tmp_path):
     def patch_size(preset):
-        return runs._patch_size_of(ks, preset)
+        return runs._patch_size_of(preset)
 
     assert patch_size(None) == 14 and patch_size("hf://a/b") == 16
     assert patch_size("setr_pup_large_ade20k_512") == 16
@@ -82,7 +75,7 @@ def test_an_encoder_that_cannot_be_fetched_names_the_ways_round():
         start("vit_base_patch16_384")
 
 
-def test_auxiliary_heads_that_a_preset_has_not_are_refused(ks, tmp_path):
+def test_auxiliary_heads_that_a_preset_has_not_are_refused(tmp_path):
     model = tiny.build("naive", auxiliary_layers=())
     model.save_to_preset(tmp_path / "preset")
     folder = types.SimpleNamespace(num_classes=5, classes=None)
@@ -91,7 +84,7 @@ def test_auxiliary_heads_that_a_preset_has_not_are_refused(ks, tmp_path):
         said = {**DEFAULTS, "preset": str(tmp_path / "preset"), **said}
         said |= {"model": "naive", "patch_size": None}
         args = argparse.Namespace(**said)
-        return runs.build_model(ks, args, (16, 24), folder)
+        return runs.build_model(args, (16, 24), folder)
 
     assert len(build(auxiliary=None).outputs) == 2
     with pytest.raises(CommandError, match="--auxiliary.*has none"):
@@ -165,5 +158,5 @@ def test_a_result_that_is_known_is_not_computed(capsys):
         mean_iou=0.5, as_dict=lambda: {"mean_iou": 0.5}
     )
     run = types.SimpleNamespace(tests={"mean_iou": {}})
-    assert runs.test(None, run, classes, brief=True) == {"mean_iou": 0.5}
+    assert runs.test(run, classes, brief=True) == {"mean_iou": 0.5}
     assert "50.00" in capsys.readouterr().out

@@ -226,7 +226,7 @@ LINES = {
     "segment model.onnx photo.jpg --out o": "'model.onnx' not exist",
     # === convert ===
     "convert weights.pth": "required: out",
-    "convert weights.pth empty": "empty exists already nothing was written",
+    "convert weights.pth empty": "out: must not exist 'empty' another",
     "convert weight.pth o": "'weight.pth' Did you mean weights.pth?",
     "convert weights.pth o --num-heads 0": "--num-heads: 1 '0'",
     "convert weights.pth o --file no.pth": "--file: must be a file",
