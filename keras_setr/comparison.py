@@ -2,8 +2,6 @@
 
 import collections.abc
 import dataclasses
-import html
-import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,12 +13,13 @@ from keras_setr.checkpoints import architecture
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.models import MODELS
 from keras_setr.models.costs import cost_of
+from keras_setr.tables import html_table
 from keras_setr.tables import percent
 from keras_setr.tables import text_table
+from keras_setr.tables import wrapped
 from keras_setr.training.recipes.catalogue import RECIPES
 
 _SIDE = 512
-_WIDTH = 100
 _NOTE = (
     "Parameters without auxiliary heads; GFLOPs are billions of multiply-adds, "
     f"and tokens the special ones included, for an image of {_SIDE} x {_SIDE}, "
@@ -86,8 +85,9 @@ class ModelTable(collections.abc.Sequence):
             lines += [texts[index] for index in members]
             recipes = [self[i].recipe for i in members if self[i].recipe]
             if recipes:
-                lines += _wrapped(f"recipes: {', '.join(recipes)}", "  ")
-        return "\n".join([head, *lines, "", *_wrapped(_NOTE)])
+                text = f"recipes: {', '.join(recipes)}"
+                lines += wrapped(text, "  ", "  ")
+        return "\n".join([head, *lines, "", *wrapped(_NOTE)])
 
     def markdown(self) -> str:
         """The same as a table in Markdown, with a column of recipes."""
@@ -103,18 +103,8 @@ class ModelTable(collections.abc.Sequence):
         )
 
     def _repr_html_(self):
-        def line(tag, cells):
-            return "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells)
-
-        body = "".join(
-            f"<tr>{line('td', (*_cells(row), row.recipe or ''))}</tr>"
-            for row in self
-        )
-        head = line("th", (*_TITLES, "recipe"))
-        return (
-            f"<table><caption>{_NOTE}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table>"
-        )
+        rows = [(*_cells(row), row.recipe or "") for row in self]
+        return html_table((*_TITLES, "recipe"), rows, _NOTE)
 
     def _by_dataset(self):
         """Heading -> numbers of its rows, encoders last."""
@@ -156,17 +146,6 @@ def _cells(row):
 
 def _code(text):
     return f"`{text}`" if text else ""
-
-
-def _wrapped(text, indent=""):
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 @checked(dataset=optional(choice(*DATASETS)))

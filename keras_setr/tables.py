@@ -1,7 +1,14 @@
 """Tables and lists as text."""
 
+import html
 import math
+import textwrap
 from typing import Any
+
+# Characters of a line of prose.
+_WIDTH = 100
+# Of the titles in a record.
+_TITLE = 12
 
 
 def text_table(rows, left=(0,)):
@@ -25,6 +32,50 @@ def text_table(rows, left=(0,)):
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def html_table(titles, rows, caption):
+    """A table as HTML, its texts escaped.
+
+    Args:
+        titles: sequence of str.
+        rows: sequence of rows, each a sequence of str.
+        caption: str.
+    """
+
+    def line(tag, cells):
+        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+
+    body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+    return (
+        f"<table><caption>{html.escape(caption)}</caption><thead>"
+        f"<tr>{line('th', titles)}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def wrapped(text, first="", further=""):
+    """Prose as lines of at most 100 characters, no word of it broken.
+
+    Args:
+        text: str.
+        first, further: str. What the first line begins with, and the others.
+    """
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def record_text(headline, rows):
+    """A headline and, below it, a paragraph for each `(title, text)`."""
+    lines = [headline]
+    for title, text in rows:
+        lines += wrapped(text, f"  {title:{_TITLE}}", " " * (_TITLE + 2))
+    return "\n".join(lines)
 
 
 def printable(text, kept="\n"):

@@ -5,8 +5,8 @@ command with all the options of the record; what is said beside them prevails.
 """
 
 import dataclasses
-import textwrap
 
+from keras_setr.tables import record_text
 from keras_setr_commands.parsing import spelled
 
 
@@ -62,17 +62,7 @@ class FolderRecipe:
             ("measured", measured),
             ("command", self.command),
         ]
-        lines = [self.name]
-        for title, text in rows:
-            lines += textwrap.wrap(
-                text,
-                width=100,
-                initial_indent=f"  {title:12}",
-                subsequent_indent=" " * 14,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-        return "\n".join(lines)
+        return record_text(self.name, rows)
 
 
 _CAMVID = FolderRecipe(

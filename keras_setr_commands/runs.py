@@ -8,10 +8,6 @@ import keras
 import numpy as np
 
 import keras_setr as ks
-from keras_setr.optimizers import AdamW
-from keras_setr.optimizers import CosineDecay
-from keras_setr.optimizers import PolynomialDecay
-from keras_setr.optimizers import layer_decay_multipliers
 from keras_setr.tables import counted
 from keras_setr.training.callbacks.validation import BestWeights
 from keras_setr.training.callbacks.validation import SlidingWindowValidation
@@ -260,42 +256,23 @@ def compile_model(model, args, total_steps, parts):
     """Set up the training; `parts` steps make an update."""
     if args.frozen_layers:
         model.backbone.freeze(args.frozen_layers)
-    accumulate = parts if parts > 1 else None
     warmup = args.warmup
     if 0 < warmup < 1:
         warmup = int(warmup * total_steps / parts)
-    common = {"loss": args.loss, "ema": args.ema}
-    if args.optimizer == "sgd" or args.preset:
-        model.compile(
-            "auto" if args.optimizer == "sgd" else args.optimizer,
-            learning_rate=args.learning_rate,
-            head_multiplier=args.head_multiplier,
-            layer_decay=args.layer_decay,
-            gradient_accumulation_steps=accumulate,
-            schedule=args.schedule,
-            warmup_steps=warmup,
-            **common,
-        )
-        return
-    rates = {"end_learning_rate": 0.0, "warmup_steps": warmup}
-    if args.schedule == "poly":
-        schedule = PolynomialDecay(args.learning_rate, power=1.0, **rates)
-    else:
-        schedule = CosineDecay(args.learning_rate, **rates)
-    multipliers = {"head": args.head_multiplier}
-    if args.layer_decay:
-        multipliers |= layer_decay_multipliers(
-            model.backbone.depths, model.backbone.num_layers, args.layer_decay
-        )
+    # As DeiT (arXiv 2012.12877) starts at random; other runs as `compile` does.
+    is_new = args.optimizer == "adamw" and not args.preset
     model.compile(
-        AdamW(
-            schedule,
-            weight_decay=0.05,
-            learning_rate_multipliers=multipliers,
-            clipnorm=1.0,
-            gradient_accumulation_steps=accumulate,
-        ),
-        **common,
+        "auto" if args.optimizer == "sgd" else args.optimizer,
+        args.loss,
+        learning_rate=args.learning_rate,
+        head_multiplier=args.head_multiplier,
+        weight_decay=0.05 if is_new else None,
+        layer_decay=args.layer_decay,
+        gradient_accumulation_steps=parts if parts > 1 else None,
+        schedule=args.schedule,
+        warmup_steps=warmup,
+        clipnorm=1.0 if is_new else None,
+        ema=args.ema,
     )
 
 

@@ -230,6 +230,7 @@ CALLS = {
         layer_decay="number or None",
         gradient_accumulation_steps="count or None",
         warmup_steps="integer or None",
+        clipnorm="number or None",
         ema="number or None",
         run_eagerly="flag",
         steps_per_execution="count",

@@ -21,7 +21,8 @@ class Baseline(NamedTuple):
         dataset: a key of `DATASETS`.
         crop: int, or `(H, W)`. Of the training; crops of 769 align corners.
         thousand_steps: int.
-        file: str. Its name, which ends in the first digits of its hash.
+        stamp: str. How its file ends: date, time and the first digits of its
+            hash.
         miou, miou_multi_scale: float, percent.
         is_d6: bool. Whether an FCN is `FCN_D6`.
     """
@@ -31,20 +32,39 @@ class Baseline(NamedTuple):
     dataset: str
     crop: int | tuple[int, int]
     thousand_steps: int
-    file: str
+    stamp: str
     miou: float
     miou_multi_scale: float
     is_d6: bool = False
 
     @property
+    def crop_size(self) -> tuple[int, int]:
+        """`crop` as `(H, W)`."""
+        crop = self.crop
+        return (crop, crop) if isinstance(crop, int) else crop
+
+    @property
     def name(self) -> str:
         """Of the preset, and of its recipe."""
-        crop = self.crop
-        size = crop if isinstance(crop, int) else f"{crop[0]}x{crop[1]}"
+        height, width = self.crop_size
+        size = height if height == width else f"{height}x{width}"
         kind = "_d6" if self.is_d6 else ""
         return (
             f"{self.decoder}{kind}_resnet{self.depth}_{self.dataset}_{size}_"
             f"{self.thousand_steps}k"
+        )
+
+    @property
+    def file(self) -> str:
+        """Its name, as mmsegmentation calls it."""
+        kind = "fpn"
+        if self.decoder == "fcn":
+            kind = "fcn_d6" if self.is_d6 else "fcn"
+        stride = {"fpn": "", "fcn": "-d8", "fcn_d6": "-d16"}[kind]
+        height, width = self.crop_size
+        return (
+            f"{kind}_r{self.depth}{stride}_{height}x{width}_"
+            f"{self.thousand_steps}k_{self.dataset}_{self.stamp}.pth"
         )
 
     @property
@@ -110,24 +130,12 @@ _FPN_ROWS = (
 )
 
 
-def _baseline(kind, depth, dataset, crop, steps, stamp, *figures):
-    sides = (crop, crop) if isinstance(crop, int) else crop
-    is_d6 = kind == "fcn_d6"
-    decoder = "fcn" if is_d6 else kind
-    word, suffix = {
-        "fcn": ("fcn", "-d8"),
-        "fcn_d6": ("fcn_d6", "-d16"),
-        "semantic_fpn": ("fpn", ""),
-    }[kind]
-    file = (
-        f"{word}_r{depth}{suffix}_{sides[0]}x{sides[1]}_{steps}k_{dataset}_"
-        f"{stamp}.pth"
-    )
-    return Baseline(decoder, depth, dataset, crop, steps, file, *figures, is_d6)
+def _baselines(decoder, rows, is_d6=False):
+    return [Baseline(decoder, *row, is_d6) for row in rows]
 
 
 BASELINES = (
-    *(_baseline("fcn", *row) for row in _FCN_ROWS),
-    *(_baseline("fcn_d6", *row) for row in _FCN_D6_ROWS),
-    *(_baseline("semantic_fpn", *row) for row in _FPN_ROWS),
+    *_baselines("fcn", _FCN_ROWS),
+    *_baselines("fcn", _FCN_D6_ROWS, is_d6=True),
+    *_baselines("semantic_fpn", _FPN_ROWS),
 )

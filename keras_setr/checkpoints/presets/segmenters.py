@@ -166,7 +166,7 @@ def _of_baseline(row):
         "semantic_fpn": "Semantic FPN",
     }
     encoder = f"resnet{row.depth}"
-    crop = row.crop if isinstance(row.crop, tuple) else (row.crop, row.crop)
+    crop = row.crop_size
     return Preset(
         name=row.name,
         decoder=row.decoder,
@@ -179,7 +179,7 @@ def _of_baseline(row):
         dataset=row.dataset,
         url=row.url,
         file=row.file,
-        sha256=row.file.rpartition("-")[2].removesuffix(".pth"),
+        sha256=row.stamp.rpartition("-")[2],
         license="Apache-2.0",
         source="mmsegmentation",
         miou=row.miou,

@@ -100,6 +100,7 @@ def _automatic_optimizer(
     gradient_accumulation_steps,
     schedule,
     warmup_steps,
+    clipnorm,
 ):
     """The optimizers of `compile`; see there."""
     multipliers = {"head": 10.0 if head_multiplier is None else head_multiplier}
@@ -113,6 +114,7 @@ def _automatic_optimizer(
         "gradient_accumulation_steps": None
         if gradient_accumulation_steps == 1
         else gradient_accumulation_steps,
+        "clipnorm": clipnorm,
     }
     is_adamw = name == "adamw"
     if learning_rate is None:

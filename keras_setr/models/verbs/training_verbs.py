@@ -89,6 +89,7 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
         gradient_accumulation_steps=optional(integer(1)),
         schedule=optional(choice("poly", "cosine")),
         warmup_steps=optional(integer(0)),
+        clipnorm=optional(number(above=0)),
         ema=optional(number(above=0, below=1)),
     )
     def compile(
@@ -105,6 +106,7 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
         gradient_accumulation_steps: int | None = None,
         schedule: str | None = None,
         warmup_steps: int | None = None,
+        clipnorm: float | None = None,
         ema: float | None = None,
         jit_compile: bool | str = "auto",
         **kwargs: Any,
@@ -122,8 +124,8 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
         0, heads at 10 times the rate; `layer_decay=0.75` keeps the first
         layers of a pretrained encoder close to what they are.
 
-        The arguments from `learning_rate` to `warmup_steps` belong to these
-        two automatic optimizers.
+        The arguments from `learning_rate` to `clipnorm` belong to these two
+        automatic optimizers.
 
         Args:
             optimizer: `"auto"`, `"adamw"`, another name or a
@@ -156,6 +158,8 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
                 Defaults to `"poly"`.
             warmup_steps: int. Updates in which the rate rises to
                 `learning_rate` before it decays. Defaults to 0.
+            clipnorm: float. The L2 norm to which the gradient of each
+                variable is shortened. Defaults to none.
             ema: float in (0, 1), such as 0.999. Keep an exponential moving
                 average of the weights and of batch norm's statistics, by
                 min(ema, (1 + n) / (10 + n)) at update n, with any optimizer.
@@ -181,6 +185,7 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
             gradient_accumulation_steps=gradient_accumulation_steps,
             schedule=schedule,
             warmup_steps=warmup_steps,
+            clipnorm=clipnorm,
         )
         compiling.check_ema(self, ema)
         super().compile(**options, **kwargs)

@@ -1,14 +1,8 @@
 """Recipes as text: one as a lab record, many as a table."""
 
-import html
-import textwrap
-
+from keras_setr import tables
 from keras_setr.tables import counted
 from keras_setr.tables import percent
-from keras_setr.tables import text_table
-
-_WIDTH = 100
-_TITLE = 12
 
 
 def record(recipe):
@@ -16,23 +10,18 @@ def record(recipe):
 
     Of a small one that is tried out, what runs, and no published figures.
     """
-    if recipe.small_shape is not None:
-        return _lines(
-            f"{recipe.name}, made small to try it out",
-            [
-                ("data", _small_data(recipe)),
-                ("training", _training(recipe)),
-                ("encoder", _encoder(recipe)),
-                ("decoder", _decoder(recipe)),
-                ("test", _test(recipe)),
-            ],
-        )
+    is_small = recipe.small_shape is not None
     rows = [
-        ("data", _data(recipe)),
+        ("data", (_small_data if is_small else _data)(recipe)),
         ("training", _training(recipe)),
         ("encoder", _encoder(recipe)),
         ("decoder", _decoder(recipe)),
         ("test", _test(recipe)),
+    ]
+    if is_small:
+        headline = f"{recipe.name}, made small to try it out"
+        return tables.record_text(headline, rows)
+    rows += [
         *_published(recipe),
         ("measured", percent(recipe.measured, missing="not run")),
         ("follows", " ".join((f"{recipe.follows}.", *recipe.because))),
@@ -41,22 +30,7 @@ def record(recipe):
         ("weights", recipe.preset or "not published"),
         ("command", recipe.command),
     ]
-    return _lines(recipe.name, rows)
-
-
-def _lines(headline, rows):
-    """The text of some `(title, text)`."""
-    lines = [headline]
-    for title, text in rows:
-        lines += textwrap.wrap(
-            text,
-            width=_WIDTH,
-            initial_indent=f"  {title:{_TITLE}}",
-            subsequent_indent=" " * (_TITLE + 2),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return "\n".join(lines)
+    return tables.record_text(recipe.name, rows)
 
 
 def table(recipes):
@@ -64,23 +38,17 @@ def table(recipes):
     rows = [_cells(recipe) for recipe in recipes]
     if not rows:
         return _count(rows)
-    head, *lines = text_table([rows[0].keys(), *(r.values() for r in rows)])
+    cells = [rows[0].keys(), *(row.values() for row in rows)]
+    head, *lines = tables.text_table(cells)
     return "\n".join([head, "-" * len(head), *lines, _count(rows)])
 
 
 def html_table(recipes):
     """The same table as HTML."""
     rows = [_cells(recipe) for recipe in recipes]
-
-    def line(tag, cells):
-        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-
-    head = f"<tr>{line('th', rows[0])}</tr>" if rows else ""
-    body = "".join(f"<tr>{line('td', row.values())}</tr>" for row in rows)
-    return (
-        f"<table><caption>{_count(rows)}</caption><thead>{head}</thead>"
-        f"<tbody>{body}</tbody></table>"
-    )
+    titles = rows[0] if rows else ()
+    cells = [row.values() for row in rows]
+    return tables.html_table(titles, cells, _count(rows))
 
 
 def _count(rows):

@@ -5,7 +5,6 @@ import pathlib
 from keras_setr.data.batches.source import JoinedSources
 from keras_setr.data.folder.folder import SegmentationFolder
 from keras_setr.data.published.dataset import load_dataset
-from keras_setr.facts.label_rule import UNLABELLED
 
 
 def load_data(recipe, data_dir, manual_dir, image_dir):
@@ -41,10 +40,7 @@ def _load_folder(recipe, image_dir):
         **_layout(image_dir),
         class_names=facts.classes.names,
         palette=facts.classes.palette,
-        label_map={
-            **{value: UNLABELLED for value in facts.ignored},
-            **facts.label_map,
-        },
+        label_map=facts.label_rule.label_map,
     )
     parts = [folder.subset(part) for part in recipe.split.split("+")]
     train = parts[0] if len(parts) == 1 else JoinedSources(parts)

@@ -80,6 +80,7 @@ def _pretrained_on(name):
     weight_decay=number(0),
     head_multiplier=number(above=0),
     align_corners=flag(),
+    is_d6=flag(),
     whole=flag(),
     fitted_into=optional(pair(1)),
     image_scale=number(above=0),
@@ -93,10 +94,10 @@ def _pretrained_on(name):
 class Recipe:
     """A row of the paper's tables, or of a published list of results.
 
-    All of them have in common: SGD with momentum 0.9 and no weight decay,
-    polynomial decay of power 0.9 to 1e-4, heads at ten times the rate, no
-    warm-up, auxiliary losses at 0.4, and the augmentation of
-    `TrainingTransform` on sizes relative to the dataset's base scale.
+    All of them have in common: SGD with momentum 0.9, polynomial decay of
+    power 0.9 to 1e-4, no warm-up, auxiliary losses at 0.4, and the
+    augmentation of `TrainingTransform` on sizes relative to the dataset's base
+    scale. Those of SETR have no weight decay, and heads at ten times the rate.
 
     ```python no_run
     recipe = ks.recipes["setr_pup_large_cityscapes_768_80k"]
@@ -122,8 +123,8 @@ class Recipe:
             test servers has the labels of `"test"`.
         crop_size: `(H, W)` in training, and of the windows at test.
         steps, batch_size: int.
-        learning_rate: float. The encoder's and MLA's neck's; the heads have
-            ten times as much.
+        learning_rate: float. The encoder's and MLA's neck's; that of the
+            heads is `head_multiplier` times as much.
         decoder: `"naive"`, `"pup"`, `"mla"`, `"fcn"` or `"semantic_fpn"`.
         variant: `"paper"`, `"authors"` or `"mmsegmentation"`: whose reading
             of the decoder, see `checkpoints.decoder_arguments`.

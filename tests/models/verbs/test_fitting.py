@@ -198,6 +198,7 @@ def test_a_cosine_with_warm_up_is_spread_over_a_fit(optimizer):
         layer_decay=0.5,
         head_multiplier=4.0,
         gradient_accumulation_steps=2,
+        clipnorm=0.5,
         metrics=None,
         **tiny.UNCOMPILED,
     )
@@ -206,6 +207,7 @@ def test_a_cosine_with_warm_up_is_spread_over_a_fit(optimizer):
     assert schedule.warmup_steps == 3
     assert model.optimizer.multiplier("decode_head/kernel") == 4.0
     assert model.optimizer.multiplier("block_1/kernel") == 0.5
+    assert model.optimizer.clipnorm == 0.5
     # 8 batches of one image are 4 updates.
     data = tiny.images(4), tiny.labels(4)
     model.fit(*data, batch_size=1, epochs=2, verbose=0)

@@ -6,6 +6,7 @@ The paper takes its figures from mmsegmentation, whose settings these are.
 from keras_setr.facts.baselines import BASELINES
 from keras_setr.training.recipes.building import ENCODERS
 from keras_setr.training.recipes.recipe import Recipe
+from keras_setr.training.recipes.table.row import figures
 
 _SETTINGS = (
     "The paper says that the baselines were trained in its own settings, and "
@@ -75,19 +76,12 @@ _FURTHER = {
     "semantic_fpn_resnet101_ade20k_512_160k": (_CONFIGURATION_OF_50,),
 }
 
-
-_LIST = "mmsegmentation, metafile.yaml"
-
-
-def _figures(listed, quoted):
-    of_list = {} if listed is None else {_LIST: listed}
-    return of_list | {f"paper, {place}": miou for place, miou in quoted.items()}
+_CODE = "mmsegmentation"
 
 
 def _recipe(row, **others):
     """The recipe of a row of `facts/baselines.py`."""
     name, encoder = row.name, f"resnet{row.depth}"
-    crop = row.crop if isinstance(row.crop, tuple) else (row.crop, row.crop)
     rate, decay = _RATES.get((row.dataset, row.decoder), _USUAL_RATE)
     pascal = row.dataset.startswith("pascal")
     is_fcn = row.decoder == "fcn"
@@ -95,14 +89,14 @@ def _recipe(row, **others):
         **{
             "name": name,
             "dataset": row.dataset,
-            "crop_size": crop,
+            "crop_size": row.crop_size,
             "steps": 1000 * row.thousand_steps,
             "batch_size": _BATCH_SIZES.get(row.dataset, 16),
             "learning_rate": rate,
             "weight_decay": decay,
             "head_multiplier": 1.0,
             "decoder": row.decoder,
-            "variant": "mmsegmentation",
+            "variant": _CODE,
             "encoder": encoder,
             "pretraining": ENCODERS[encoder],
             "feature_layers": (4,) if is_fcn else (1, 2, 3, 4),
@@ -110,13 +104,13 @@ def _recipe(row, **others):
             "align_corners": row.aligns_corners,
             "is_d6": row.is_d6,
             "whole": not (pascal or row.aligns_corners),
-            "fitted_into": (1024, 2048) if crop == (512, 1024) else None,
-            "protocol": "mmsegmentation",
-            "miou": _figures(row.miou, _SINGLE.get(name, {})),
-            "miou_multi_scale": _figures(
-                row.miou_multi_scale, _MULTI.get(name, {})
+            "fitted_into": (1024, 2048) if row.crop == (512, 1024) else None,
+            "protocol": _CODE,
+            "miou": figures(_CODE, row.miou, _SINGLE.get(name)),
+            "miou_multi_scale": figures(
+                _CODE, row.miou_multi_scale, _MULTI.get(name)
             ),
-            "follows": "mmsegmentation",
+            "follows": _CODE,
             "because": (
                 _SETTINGS,
                 *((_D6,) if row.is_d6 else ()),
@@ -138,7 +132,7 @@ def _on_21k(name, miou):
         row,
         name=f"{name}_21k",
         pretraining="resnet101_in21k",
-        miou=_figures(None, {place: miou}),
+        miou=figures("paper", None, {place: miou}),
         miou_multi_scale={},
         follows="paper",
         because=(_SETTINGS, _UNRELEASED),

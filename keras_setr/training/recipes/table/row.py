@@ -20,11 +20,25 @@ _RATES = {
     ("pascal_context", "mla"): 0.001,
 }
 _BATCH_SIZES = {"cityscapes": 8, "ade20k": 16, "pascal_context": 16}
-# Where the figures of the presets are from.
+# Whose list has the figures of the presets.
 _LISTS = {
     "authors": "authors' README",
     "mmsegmentation": "mmsegmentation, metafile.yaml",
 }
+
+
+def figures(follows, of_preset, of_paper):
+    """Source -> mIoU in percent: of a code's own list, then of the paper.
+
+    Args:
+        follows: as in `Recipe`.
+        of_preset: float, or None where no list has it.
+        of_paper: dict of place in the paper -> mIoU, or None.
+    """
+    listed = {} if of_preset is None else {_LISTS[follows]: of_preset}
+    return listed | {
+        f"paper, {place}": miou for place, miou in (of_paper or {}).items()
+    }
 
 
 def row(
@@ -69,11 +83,6 @@ def row(
         preset = preset or stem
         suffix += "_mmsegmentation"
 
-    def figures(of_preset, of_paper):
-        listed = {} if of_preset is None else {_LISTS[follows]: of_preset}
-        quoted = (of_paper or {}).items()
-        return listed | {f"paper, {place}": miou for place, miou in quoted}
-
     published = PRESETS.get(preset)
     shape, _ = architecture(PRESETS[ENCODERS[encoder]])
     depth = shape["num_layers"]
@@ -93,11 +102,11 @@ def row(
             "feature_layers": layers if decoder == "mla" else (depth,),
             "auxiliary_layers": layers,
             "protocol": variant,
-            "miou": figures(published and published.miou, single),
+            "miou": figures(follows, published and published.miou, single),
             "miou_multi_scale": figures(
-                published and published.miou_multi_scale, multi
+                follows, published and published.miou_multi_scale, multi
             ),
-            "miou_test_server": figures(None, server),
+            "miou_test_server": figures(follows, None, server),
             "follows": follows,
             "because": because,
             "preset": preset,
