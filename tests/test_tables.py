@@ -3,9 +3,11 @@ import math
 import pytest
 
 from keras_setr.tables import counted
+from keras_setr.tables import html_table
 from keras_setr.tables import listed
 from keras_setr.tables import percent
 from keras_setr.tables import printable
+from keras_setr.tables import record_text
 from keras_setr.tables import text_table
 
 pytestmark = pytest.mark.no_backend
@@ -23,6 +25,24 @@ def test_names_stand_to_the_left_and_figures_to_the_right():
 def test_rows_of_different_lengths_are_an_error():
     with pytest.raises(ValueError):
         text_table([("a", "b"), ("a",)])
+
+
+def test_html_shows_names_as_they_are():
+    assert html_table(("name",), [("a<b",), ("c",)], "2 & more") == (
+        "<table><caption>2 &amp; more</caption><thead><tr><th>name</th></tr>"
+        "</thead><tbody><tr><td>a&lt;b</td></tr><tr><td>c</td></tr></tbody>"
+        "</table>"
+    )
+
+
+def test_a_record_has_its_titles_to_the_left():
+    rows = [("data", "x" * 85 + " again"), ("hours", "7")]
+    assert record_text("one", rows).splitlines() == [
+        "one",
+        "  data        " + "x" * 85,
+        "              again",
+        "  hours       7",
+    ]
 
 
 def test_one_of_a_kind_is_no_plural():

@@ -158,8 +158,8 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
                 Defaults to `"poly"`.
             warmup_steps: int. Updates in which the rate rises to
                 `learning_rate` before it decays. Defaults to 0.
-            clipnorm: float. The L2 norm to which the gradient of each
-                variable is shortened. Defaults to none.
+            clipnorm: float. The largest L2 norm of a variable's gradient;
+                what is longer is shortened to it. Defaults to none.
             ema: float in (0, 1), such as 0.999. Keep an exponential moving
                 average of the weights and of batch norm's statistics, by
                 min(ema, (1 + n) / (10 + n)) at update n, with any optimizer.

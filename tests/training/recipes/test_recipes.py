@@ -158,6 +158,7 @@ def test_a_record_checks_its_fields():
         ("feature_layers", 24, "feature_layers must be a sequence"),
         ("crop_size", (512.0, 512), "crop_size must be"),
         ("miou", 48.62, "miou must be a dict"),
+        ("is_d6", "yes", "is_d6 must be True or False"),
     ):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(recipe, **{field: value})
