@@ -82,6 +82,27 @@ def pixel_accuracy(confusion: Any, xp: Any = np) -> Any:
     return xp.sum(hit) / xp.maximum(xp.sum(truth), 1)
 
 
+def count_pixels(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    num_classes: int,
+    ignore_class: int | None = None,
+) -> np.ndarray:
+    """`(K, K)` int64 counts of two maps of labels, rows truth.
+
+    Args:
+        truth: integers. Pixels outside `0..K-1` are not counted.
+        predicted: integers in `0..K-1`, of the same shape.
+        num_classes: int, K.
+        ignore_class: int or None. Nor are pixels with this label.
+    """
+    counted = (truth >= 0) & (truth < num_classes) & (truth != ignore_class)
+    truth, predicted = (x[counted].astype("int64") for x in (truth, predicted))
+    bins = truth * num_classes + predicted
+    counts = np.bincount(bins, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
 # Of all that counts pixels.
 RULES = {"num_classes": num_classes(), "ignore_class": optional(integer())}
 
@@ -124,16 +145,10 @@ class ConfusionMatrix:
                 "labels and predictions must have one shape. Received: "
                 f"{labels.shape} and {predictions.shape}."
             )
-        num_classes = self.num_classes
-        check_labels(labels, num_classes, self.ignore_class, "labels")
-        counted = np.ones(labels.shape, bool)
-        if self.ignore_class is not None:
-            counted = labels != self.ignore_class
-        check_labels(
-            np.where(counted, predictions, 0), num_classes, None, "predictions"
+        num_classes, ignore_class = self.num_classes, self.ignore_class
+        check_labels(labels, num_classes, ignore_class, "labels")
+        counted = np.where(labels != ignore_class, predictions, 0)
+        check_labels(counted, num_classes, None, "predictions")
+        self.counts += count_pixels(
+            labels, predictions, num_classes, ignore_class
         )
-        labels, predictions = labels[counted], predictions[counted]
-        bins = labels.astype("int64") * num_classes + predictions
-        self.counts += np.bincount(
-            bins.astype("int64"), minlength=num_classes * num_classes
-        ).reshape(num_classes, num_classes)

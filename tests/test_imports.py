@@ -45,7 +45,7 @@ FLOORS = {
     "confusion": (*GROUND, "classes"),
     "metrics": (*GROUND, "confusion"),
     "optimizers": GROUND,
-    "inference": GROUND,
+    "inference": (*GROUND, "confusion"),
     "visualization": (*GROUND, "classes", "files", "inference.resizing"),
     "app": (*GROUND, "classes", "files", "version", "visualization"),
     "data": (

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_setr.confusion import count_pixels
 from keras_setr.confusion import mean_iou
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import format_of
@@ -257,16 +258,12 @@ def _points(samples, before, after, record):
     truths = [labels for _, labels in samples.test]
     if any(labels is None for labels in truths):
         return None
-    scores, num_classes = [], record.num_classes
+    scores = []
     for found in (before, after):
-        counts = np.zeros((num_classes, num_classes), np.int64)
-        for truth, labels in zip(truths, found):
-            known = (truth >= 0) & (truth < num_classes)
-            known &= truth != record.ignore_class
-            bins = truth[known].astype(np.int64) * num_classes + labels[known]
-            counts += np.bincount(bins, minlength=num_classes**2).reshape(
-                num_classes, num_classes
-            )
+        counts = sum(
+            count_pixels(truth, labels, record.num_classes, record.ignore_class)
+            for truth, labels in zip(truths, found)
+        )
         scores.append(100 * float(mean_iou(counts)))
     return scores[1] - scores[0]
 

@@ -15,6 +15,7 @@ from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
+from keras_setr.confusion import count_pixels
 from keras_setr.inference import blending
 from keras_setr.inference.outputs import OUTPUTS
 from keras_setr.inference.outputs import build_output
@@ -70,7 +71,7 @@ class _Job:
         result = self.output.result()
         if self._truth is None:
             return result
-        return _confusion(self._truth, result, self.output.num_classes)
+        return count_pixels(self._truth, result, self.output.num_classes)
 
 
 class _Last:
@@ -230,11 +231,3 @@ def _results(forward, samples, views, batch_size, wanted, device):
     batches.run()
     while jobs:
         yield jobs.popleft().result()
-
-
-def _confusion(truth, labels, num_classes):
-    """`(K, K)` int64 counts of two maps of integers."""
-    counted = (truth >= 0) & (truth < num_classes)
-    bins = truth[counted].astype(np.int64) * num_classes + labels[counted]
-    counts = np.bincount(bins, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes)
