@@ -51,6 +51,10 @@ def start(backend, arguments, folder):
         env={
             **os.environ,
             "KERAS_BACKEND": backend,
+            # Processes that tests start have small arrays, too, and further
+            # threads would wait for each other.
+            "OMP_NUM_THREADS": "1",
+            "TF_NUM_INTRAOP_THREADS": "1",
             # Some 15 processes read the same sources.
             "PYTHONDONTWRITEBYTECODE": "",
             # What one process has compiled, the others need not, nor the

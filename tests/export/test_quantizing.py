@@ -35,9 +35,7 @@ def model():
     "format",
     [
         pytest.param("onnx", marks=pytest.mark.backends("jax", "torch")),
-        pytest.param(
-            "openvino", marks=pytest.mark.backends("tensorflow", "torch")
-        ),
+        pytest.param("openvino", marks=pytest.mark.backends("tensorflow")),
     ],
 )
 def test_an_int8_file_is_smaller_and_labels_nearly_the_same(

@@ -152,8 +152,8 @@ def test_a_run_with_a_resnet_goes_on_in_the_middle_of_an_epoch(name, tmp_path):
     assert_same_weights(train(tmp_path / "cut", model=model()), weights)
 
 
-# TensorFlow's variables are the model's own, as torch's.
-@pytest.mark.backends("jax", "torch")
+# Only more variables than above, which test_averages.py trains on all.
+@pytest.mark.backends("torch")
 def test_a_run_with_lora_and_averaged_weights_goes_on_with_both(tmp_path):
     def adapted(ema=0.9):
         model = tiny_run.model()
