@@ -422,7 +422,7 @@ class SETRBackbone(Encoder):
                 mlp.expansion,
                 mlp.projection,
             ):
-                layer.quantize(mode, config, type_check=False)
+                layer.quantize(mode, config=config, type_check=False)
         keras_internals.forget_quantized(self, mode)
 
     @property
