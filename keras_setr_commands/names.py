@@ -67,7 +67,7 @@ RECIPES = (
     "fcn_resnet101_ade20k_512_160k_21k",
     "fcn_resnet101_cityscapes_769_40k_21k",
 )
-PRESETS = (
+_SEGMENTERS = (
     "setr_naive_large_ade20k_512",
     "setr_pup_large_ade20k_512",
     "setr_mla_large_ade20k_512",
@@ -102,14 +102,15 @@ PRESETS = (
     "setr_mla_deit_base_pascal_context_480_80k_b16_authors",
     "setr_pup_deit_base_pascal_context_480_80k_b16_authors",
     *_BASELINES,
+)
+# Transformers without a decoder, and ResNets.
+ENCODERS = (
     "vit_large_patch16_384",
     "vit_base_patch16_384",
     "vit_large_patch16_224_in21k",
     "vit_base_patch16_224_in21k",
     "vit_base_r50_s16_384",
     "vit_base_r50_s16_224_in21k",
-    "resnet50_v1c",
-    "resnet101_v1c",
     "vit_tiny_patch16_224_augreg_in21k",
     "vit_tiny_patch16_384_augreg",
     "vit_small_patch16_224_augreg_in21k",
@@ -141,8 +142,8 @@ PRESETS = (
     "dinov3_vit_large_patch16",
     "dinov3_vit_large_patch16_sat493m",
 )
-# How the ones of `PRESETS` begin that are transformers without a decoder.
-ENCODERS = ("vit_", "deit_", "dinov2_", "dinov3_", "flexivit_")
+RESNETS = ("resnet50_v1c", "resnet101_v1c")
+PRESETS = (*_SEGMENTERS, *ENCODERS, *RESNETS)
 DATASETS = (
     "cityscapes",
     "cityscapes_coarse",

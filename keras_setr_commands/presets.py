@@ -75,8 +75,7 @@ def segmenter(source):
 def is_encoder(source):
     """Whether a preset certainly has no decoder."""
     if not os.path.isdir(source):
-        starts = (*names.ENCODERS, "resnet")
-        return source in names.PRESETS and source.startswith(starts)
+        return source in (*names.ENCODERS, *names.RESNETS)
     config = _json_of(source, "config.json")
     is_ours = str(config.get("registered_name")).startswith("keras_setr>")
     return is_ours and not os.path.isfile(os.path.join(source, "task.json"))
@@ -92,7 +91,7 @@ def kind_of_preset(source):
     if os.path.isdir(source):
         return "model" if num_classes_of(source) else "encoder"
     if source in names.PRESETS:
-        return "encoder" if source.startswith(names.ENCODERS) else "model"
+        return "encoder" if source in names.ENCODERS else "model"
     return "encoder" if _KERAS_HUB.fullmatch(source) else "model"
 
 

@@ -25,6 +25,15 @@ def test_names_are_those_of_the_package():
     }
     assert set(names.RECIPES) == set(ks.recipes)
     assert set(names.PRESETS) == set(ks.checkpoints.PRESETS)
+    for kind, encoders in (
+        ("SETRBackbone", names.ENCODERS),
+        ("ResNetBackbone", names.RESNETS),
+    ):
+        assert set(encoders) == {
+            name
+            for name, preset in ks.checkpoints.PRESETS.items()
+            if (preset.model_class, preset.backbone_class) == (None, kind)
+        }
     assert set(names.DATASETS) == tested
     assert names.TEST_SERVERS == {
         name: len(server.values) for name, server in TEST_SERVERS.items()
