@@ -91,9 +91,14 @@ def train(run, out, epochs=2, callbacks=()):
                 ks.training.CSVLog(out / "log.csv"),
             ],
         ).history
-        # Arrays, of which every worker has all.
+        # Arrays, of which every worker has all; of the type that batches have,
+        # for which the step is compiled already.
         evaluated = model.evaluate(
-            val.images, val.labels, batch_size=4, verbose=0, return_dict=True
+            val.images,
+            val.labels.astype("int32"),
+            batch_size=4,
+            verbose=0,
+            return_dict=True,
         )
         labels = model.segment(val.images[0])
         if run.is_chief:
