@@ -14,6 +14,9 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from keras_setr.models.verbs.division import variable_scope
 
+_VERSION = tuple(map(int, keras.__version__.split(".")[:2]))
+_STATELESS_WITHOUT_CONTEXT = _VERSION < (3, 16)
+
 
 def start_in_epoch(model, epoch):
     """Let the fit that is going on start in another epoch.
@@ -64,13 +67,16 @@ def trained_by(optimizer):
 def is_part_of_another(model):
     """Whether the call that is going on is that of a model around `model`.
 
-    On JAX Keras trains by `stateless_call`, where the outer model makes no
-    context: `model` has one of its own then, but as the outer model none.
+    On JAX Keras trains by `stateless_call`, where before 3.16 the outer model
+    makes no context: `model` has one of its own then, but as the outer model
+    none.
     """
     context = global_state.get_global_attribute("current_call_ctx")
     if context is None:
         return False
-    return context.entry_layer is not model or in_stateless_scope()
+    if context.entry_layer is not model:
+        return True
+    return _STATELESS_WITHOUT_CONTEXT and in_stateless_scope()
 
 
 def layers_by_name(model):

@@ -97,7 +97,7 @@ STATE = """
     loss compiled_loss compiled_metrics compute_loss_and_updates operations
     forward named_parameters torch_params zero_grad
     add_attribute tf_trackable_name
-    lora_enabled quantization_summary variable_serialization_spec
+    lora_enabled quantization_summary state_sync variable_serialization_spec
 """.split()
 
 BACKEND = keras.config.backend()
