@@ -214,15 +214,3 @@ def test_the_package_itself_imports_no_drawing_or_other_backend():
         [sys.executable, "-c", code], capture_output=True, text=True
     )
     assert result.stdout.strip().splitlines()[-1] == "[] False", result.stderr
-
-
-def test_the_registry_knows_the_classes_whatever_is_imported_first():
-    code = (
-        "import keras_setr, keras;"
-        "name = 'keras_setr>SETRPUP';"
-        "print(keras.saving.get_registered_object(name).__name__)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    )
-    assert result.stdout.strip().splitlines()[-1] == "SETRPUP", result.stderr

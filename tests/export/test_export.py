@@ -182,12 +182,11 @@ def test_a_path_without_a_file(tmp_path):
         ks.load_exported(tmp_path / "model.onnx")
 
 
-OPEN = {
-    "tensorflow": ("onnx", "tf_saved_model", "litert", "openvino"),
-    # OpenVINO reads ONNX, which torch takes its time to write: once, in
-    # test_commands.py.
-    "torch": ("torch",),
-}.get(BACKEND, ())
+# OpenVINO reads ONNX, which torch takes its time to write: once, in
+# test_commands.py; its own format once, below.
+OPEN = {"tensorflow": ("onnx", "tf_saved_model", "litert", "openvino")}.get(
+    BACKEND, ()
+)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +203,7 @@ def open_model():
     return model
 
 
-@pytest.mark.backends("tensorflow", "torch")
+@pytest.mark.backends("tensorflow")
 @pytest.mark.parametrize("format", OPEN)
 def test_height_and_width_stay_open(open_model, tmp_path, format):
     skip_without(format)
@@ -238,8 +237,21 @@ def test_maps_of_resnets_stay_open(tmp_path):
     tiny.set_weights_by_path(model, scale=0.3)
     path = path_of(tmp_path, format)
     # Compared at its own size and at another.
-    report = model.export(path, image_size="any", verbose=False)
+    report = model.export(
+        path,
+        image_size="any",
+        outputs=("labels", "probabilities"),
+        verbose=False,
+    )
     assert report.record.takes((511, 513)) and report.equal > 0.9999
+    again = ks.load_exported(path)
+    images = tiny.images(1, (20, 50))
+    for window in ((17, 23), (32, 64)):
+        np.testing.assert_allclose(
+            again.segment(images, "probabilities", window_size=window),
+            model.segment(images, "probabilities", window_size=window),
+            atol=1e-5,
+        )
 
 
 @pytest.mark.backends("jax")
@@ -311,6 +323,8 @@ def test_a_folded_model_is_exported(model, tmp_path):
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
 
+# JAX has the same types as TensorFlow; torch lacks some.
+@pytest.mark.backends("tensorflow", "torch")
 def test_images_of_16_bits_and_five_channels(tmp_path):
     format = CHEAPEST[BACKEND]
     skip_without(format)
