@@ -38,6 +38,9 @@ def _wants_keras():
 
 
 if TYPE_CHECKING or "keras" in sys.modules or _wants_keras():
+    from keras_setr import backends as _backends
+
+    _backends.check()
     from keras import config as _config
 
     with _left_out_beside(_config.backend()):

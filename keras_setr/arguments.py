@@ -120,6 +120,11 @@ def number(minimum=None, maximum=None, *, above=None, below=None):
     return Rule(text, take)
 
 
+def dropped():
+    """A share that is left out in training; something always stays."""
+    return number(0, below=1)
+
+
 def num_classes():
     """An integer of at least 2, and no more than label maps can tell apart."""
     rule = integer(2, 65_536)
@@ -149,7 +154,9 @@ def choice(*options):
         for option in options:
             if type(value) is type(option) and value == option:
                 return option
-        raise Hint(nearest(value, options))
+        # 8 is nothing that '8' would be mistaken for.
+        words = [o for o in options if type(o) is type(value)]
+        raise Hint(nearest(value, words))
 
     *first, last = map(repr, options)
     return Rule(f"{', '.join(first)} or {last}" if first else last, take)
@@ -228,6 +235,17 @@ def having(text, *attributes):
     return Rule(text, take)
 
 
+def segmenter(*further):
+    """A model that segments, of Keras or of an exported file.
+
+    Args:
+        *further: attributes that not every one has; `"backbone"` those of
+            Keras alone.
+    """
+    of_keras = " of Keras" * ("backbone" in further)
+    return having(f"a segmenter{of_keras}", "segment", "num_classes", *further)
+
+
 def string():
     """A string that is not empty."""
 
@@ -238,16 +256,33 @@ def string():
     return Rule("a string", take)
 
 
-def path():
-    """A string or `os.PathLike`."""
+def path(*endings):
+    """A string or `os.PathLike`, that of a file with one of some endings."""
 
     def take(value):
         _require(isinstance(value, (str, os.PathLike)) and str(value) != "")
         # No system has such names, and Python tells not whose it is.
         _require("\0" not in str(value))
+        if endings:
+            _require(str(value).lower().endswith(endings))
+            if os.path.isdir(value):
+                raise Hint("That is a folder.")
         return value
 
-    return Rule("a path", take)
+    end = f" that ends in {' or '.join(endings)}" if endings else ""
+    return Rule(f"a path{end}", take)
+
+
+def folder():
+    """The path of a folder, which may be missing."""
+    rule = path()
+
+    def take(value):
+        if os.path.exists(rule.take(value)) and not os.path.isdir(value):
+            raise Hint("That is a file.")
+        return value
+
+    return Rule("a path of a folder", take)
 
 
 def function():
@@ -373,9 +408,28 @@ def checked(*further: str, **rules: Rule) -> Callable[[T], T]:
 
         # For those who ask without following what a function wraps.
         call.__signature__ = signature
+        call.rules = used
+        call.open = rest if not further else None
         return call
 
     return decorate
+
+
+def rules_of(function):
+    """`(rules, rest)` of a function that `checked` decorates, or of none.
+
+    Args:
+        function: callable.
+
+    Returns:
+        dict from the names of its arguments to their `Rule`, and the name of
+        its `**kwargs` where those may hold any name, else None.
+    """
+    signature = inspect.signature(function)
+    rest = [p.name for p in signature.parameters.values() if p.kind == 4]
+    return getattr(function, "rules", {}), getattr(
+        function, "open", rest[0] if rest else None
+    )
 
 
 def check_names(function, given, known):

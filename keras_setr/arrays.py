@@ -40,7 +40,7 @@ def in_tf_graph(x):
 
 def to_array(x, name="x"):
     """`x` as a NumPy array, wherever its memory is; None stays."""
-    if hasattr(x, "detach"):
+    if hasattr(x, "detach") and hasattr(x, "cpu"):  # no open file
         x = x.detach().cpu()
     try:
         return None if x is None else np.asarray(x)
@@ -107,6 +107,11 @@ def gives_batches(x):
 def check_image(image, channels, name):
     """One `(H, W, C)` array, or an error that calls it `name`."""
     image = np.asarray(image)
+    if not image.ndim:
+        raise ValueError(
+            f"{name} must be an image file or an array (height, width, "
+            f"{channels}). Received: {image.item()!r:.120}."
+        )
     if image.ndim != 3 or image.shape[-1] != channels:
         raise ValueError(
             f"An image must have shape (height, width, {channels}), as the "

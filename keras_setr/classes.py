@@ -56,6 +56,24 @@ def check_labels(labels, num_classes, ignore_class, name):
         )
 
 
+def warn_of_unknown(labels, classes):
+    """Warn where labels are drawn that no class has and nobody ignores.
+
+    Args:
+        labels: array of integers.
+        classes: `Classes`.
+    """
+    unknown = (labels < -1) | (labels >= len(classes)) & (labels != 255)
+    if unknown.any():
+        warnings.warn(
+            f"labels hold {labels[unknown][0]} and are none of "
+            f"{counted(len(classes), 'class')}, nor 255, in "
+            f"{int(unknown.sum())} of {counted(labels.size, 'pixel')}: these "
+            "are drawn black. Are the classes those of the labels?",
+            stacklevel=4,
+        )
+
+
 # What each stands for: red, green and blue. Every colour is the one furthest,
 # in CIELAB, from all before it, for the nearest of four views: with normal
 # vision and without one of the three kinds of cones (Machado et al. 2009,

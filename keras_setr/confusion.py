@@ -25,11 +25,35 @@ from typing import Any
 
 import numpy as np
 
+from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
+from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import num_classes
 from keras_setr.arguments import optional
 from keras_setr.classes import check_labels
+
+
+def _counts(value):
+    if not hasattr(value, "shape"):
+        value = np.array(value)
+    rows, columns = value.shape
+    if rows < 1 or columns not in (rows, rows + 1):
+        raise ValueError
+    if isinstance(value, np.ndarray):
+        # Of other tensors no compiled step can tell.
+        if value.dtype.kind not in "iuf" or not (value >= 0).all():
+            raise ValueError
+    return value
+
+
+COUNTS = Rule(
+    "pixel counts (K, K), rows truth, columns predictions, or (K, K+1)",
+    _counts,
+)
+_COUNTED = checked(
+    confusion=COUNTS, xp=having("numpy or keras.ops", "diagonal", "isnan")
+)
 
 
 def _areas(confusion, xp):
@@ -48,6 +72,7 @@ def _mean_of_present(values, xp):
     return total / xp.maximum(xp.sum(xp.where(absent, 0.0, 1.0)), 1.0)
 
 
+@_COUNTED
 def per_class_iou(confusion: Any, xp: Any = np) -> Any:
     """IoU of each class: `(K,)` fractions, NaN for an absent class.
 
@@ -55,27 +80,34 @@ def per_class_iou(confusion: Any, xp: Any = np) -> Any:
         confusion: `(K, K)` counts, rows truth, columns predictions. A further
             column, `(K, K+1)`, may count the pixels predicted as no class.
         xp: `numpy` or `keras.ops`.
+
+    Raises:
+        ValueError: these are no such counts.
     """
     truth, predicted, hit = _areas(confusion, xp)
     return _ratio(hit, truth + predicted - hit, xp)
 
 
+@_COUNTED
 def per_class_accuracy(confusion: Any, xp: Any = np) -> Any:
     """Share of each class's pixels that were found: `(K,)`, NaN if none."""
     truth, _, hit = _areas(confusion, xp)
     return _ratio(hit, truth, xp)
 
 
+@_COUNTED
 def mean_iou(confusion: Any, xp: Any = np) -> Any:
     """Mean of `per_class_iou` over the classes present, a scalar."""
     return _mean_of_present(per_class_iou(confusion, xp), xp)
 
 
+@_COUNTED
 def mean_accuracy(confusion: Any, xp: Any = np) -> Any:
     """Mean of `per_class_accuracy` over the classes in the truth, a scalar."""
     return _mean_of_present(per_class_accuracy(confusion, xp), xp)
 
 
+@_COUNTED
 def pixel_accuracy(confusion: Any, xp: Any = np) -> Any:
     """Share of all pixels that were predicted right, a scalar."""
     truth, _, hit = _areas(confusion, xp)

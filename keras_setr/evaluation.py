@@ -3,19 +3,24 @@
 import collections
 import dataclasses
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
 
 from keras_setr import confusion as metrics
 from keras_setr import workers
+from keras_setr.arguments import Hint
+from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
 from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
+from keras_setr.arguments import number
 from keras_setr.arguments import optional
+from keras_setr.arguments import segmenter
 from keras_setr.classes import Classes
 from keras_setr.classes import check_labels
 from keras_setr.inference import VERBOSE
@@ -32,10 +37,18 @@ from keras_setr.tables import text_table
 _IMAGES_AT_A_TIME = 4
 
 
-WHOLE_IMAGES = either(
+def _whole_images(value):
+    _WHOLE_IMAGES.take(value)
+    if _length(value) == 0:
+        raise Hint("It must hold one at least.")
+    return value
+
+
+_WHOLE_IMAGES = either(
     having("an iterable of (image, label)", "__iter__"),
     having("a sequence of them", "__len__", "__getitem__"),
 )
+WHOLE_IMAGES = Rule(_WHOLE_IMAGES.text, _whole_images)
 
 
 def check_first(model, dataset):
@@ -79,6 +92,12 @@ def _percents(*fractions):
     return tuple(percent(100 * fraction) for fraction in fractions)
 
 
+@checked(
+    confusion_matrix=metrics.COUNTS,
+    classes=instance("a keras_setr.Classes", Classes),
+    num_images=integer(0),
+    seconds=number(0),
+)
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
     """Scores over a whole dataset, in fractions; `print` shows percent.
@@ -97,6 +116,14 @@ class Evaluation:
     classes: Classes
     num_images: int
     seconds: float
+
+    def __post_init__(self):
+        if len(self.classes) != len(self.confusion_matrix):
+            raise ValueError(
+                "classes must name each row of confusion_matrix. Received: "
+                f"{counted(len(self.classes), 'name')} for "
+                f"{counted(len(self.confusion_matrix), 'row')}."
+            )
 
     @property
     def mean_iou(self) -> float:
@@ -170,7 +197,7 @@ class Evaluation:
     batch_size=optional(integer(1)),
     verbose=VERBOSE,
     # Options first: their mistakes are the likelier ones.
-    model=having("a segmenter", "segment", "num_classes"),
+    model=segmenter(),
     dataset=WHOLE_IMAGES,
 )
 def evaluate(
@@ -255,6 +282,12 @@ def evaluate(
             "itself rather than its iterator."
         )
     progress.update(items_done, num_images, _score(confusion), last=True)
+    if not confusion.counts.any():
+        warnings.warn(
+            f"dataset has no pixel to score: all are ignore_class="
+            f"{ignore_class}. The scores are 0.",
+            stacklevel=3,
+        )
     return Evaluation(
         confusion_matrix=confusion.counts,
         classes=classes,

@@ -17,6 +17,7 @@ from keras_setr.confusion import mean_iou
 from keras_setr.confusion import per_class_accuracy
 from keras_setr.confusion import per_class_iou
 from keras_setr.confusion import pixel_accuracy
+from keras_setr.losses.base import numbers
 
 __all__ = [
     "ConfusionMatrix",
@@ -79,7 +80,7 @@ class _ConfusionMetric(keras.metrics.Metric):
                 is not counted, be it `ignore_class` or not: a compiled step
                 cannot raise. `keras_setr.evaluate` does.
             y_pred: `(B, H, W, K)` logits or probabilities, or `(B, H, W)` or
-                `(B, H, W, 1)` labels.
+                `(B, H, W, 1)` labels. A pixel with a NaN is no class, a miss.
             sample_weight: must be None; pixels are counted, not weighed.
 
         Raises:
@@ -101,8 +102,8 @@ class _ConfusionMetric(keras.metrics.Metric):
         self.high.assign(self.high + high)
 
     def _label_maps(self, y_true, y_pred):
-        y_true = ops.convert_to_tensor(y_true)
-        y_pred = ops.convert_to_tensor(y_pred)
+        y_true = numbers("y_true", y_true)
+        y_pred = numbers("y_pred", y_pred)
         received = (tuple(y_true.shape), tuple(y_pred.shape))
         if len(y_true.shape) == 4 and y_true.shape[-1] == 1:
             y_true = ops.squeeze(y_true, -1)
@@ -112,7 +113,8 @@ class _ConfusionMetric(keras.metrics.Metric):
         if len(y_pred.shape) == 4 and y_pred.shape[-1] == 1:
             y_pred = ops.squeeze(y_pred, -1)
         elif len(y_pred.shape) == 4 and y_pred.shape[-1] == self.num_classes:
-            y_pred = ops.argmax(y_pred, axis=-1)
+            unknown = ops.any(ops.isnan(y_pred), axis=-1)
+            y_pred = ops.where(unknown, -1, ops.argmax(y_pred, axis=-1))
         if (
             len(y_true.shape) != 3
             or len(y_pred.shape) != 3
@@ -125,8 +127,7 @@ class _ConfusionMetric(keras.metrics.Metric):
                 f"B, H, W. Received: y_true {received[0]}, y_pred "
                 f"{received[1]}."
             )
-        # uint8 holds neither a bin number nor a negative ignore_class.
-        return ops.cast(y_true, "int32"), ops.cast(y_pred, "int32")
+        return _whole_numbers(y_true), _whole_numbers(y_pred)
 
     def _count(self, truth, predicted):
         """`(N,)` and `(N,)` int32 labels -> `(K, K+1)` int32 counts."""
@@ -162,6 +163,15 @@ class _ConfusionMetric(keras.metrics.Metric):
             "num_classes": self.num_classes,
             "ignore_class": self.ignore_class,
         }
+
+
+def _whole_numbers(labels):
+    """int32 labels; -1, which is no class, for NaN and fractions."""
+    # uint8 holds neither a bin number nor a negative ignore_class.
+    whole = ops.cast(labels, "int32")
+    if "float" not in keras.backend.standardize_dtype(labels.dtype):
+        return whole
+    return ops.where(ops.equal(ops.floor(labels), labels), whole, -1)
 
 
 @keras.saving.register_keras_serializable(package="keras_setr")

@@ -16,11 +16,12 @@ import numpy as np
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
+from keras_setr.arguments import folder
 from keras_setr.arguments import function
-from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
+from keras_setr.arguments import segmenter
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
 from keras_setr.facts.datasets import DATASETS
@@ -112,8 +113,8 @@ class FolderRun:
 
 @checked(
     *VIEW_OPTIONS,
-    model=having("a segmenter", "segment"),
-    files=having("paths of images", "__iter__"),
+    model=segmenter(),
+    files=sequence(path_rule()),
     save=function(),
     done=optional(function()),
     batch_size=optional(integer(1)),
@@ -258,9 +259,9 @@ def segment_files(
 
 @checked(
     *VIEW_OPTIONS,
-    model=having("a segmenter", "segment", "num_classes"),
+    model=segmenter(),
     images=path_rule(),
-    out=path_rule(),
+    out=folder(),
     dataset=string(),
     overwrite=flag(),
     batch_size=optional(integer(1)),

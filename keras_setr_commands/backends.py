@@ -1,13 +1,12 @@
 """Keras' backend and the packages of a command, found and not imported."""
 
-import importlib.util
-import json
 import os
 
+from keras_setr.backends import BACKENDS
+from keras_setr.backends import asked as asked_of_keras
+from keras_setr.backends import is_there
 from keras_setr_commands.messages import LOG_LEVEL
 from keras_setr_commands.messages import CommandError
-
-BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def choose_backend(parser, given):
@@ -21,20 +20,18 @@ def choose_backend(parser, given):
     """
     asked, place = given.get("backend"), "--backend"
     if not asked:
-        asked, place = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
+        asked, place = asked_of_keras()
     if not asked:
-        asked, place = _configured()
-    if not asked:
-        asked = next((b for b in BACKENDS if _is_there(b)), None)
+        asked = next((b for b in BACKENDS if is_there(b)), None)
         if asked is None:
             parser.error(f"none of {', '.join(BACKENDS)} is installed")
     elif asked not in BACKENDS:
         parser.error(
             f"{place} must be one of {', '.join(BACKENDS)}. Received: "
-            f"{asked!r}. --backend {next(filter(_is_there, BACKENDS), 'jax')} "
+            f"{asked!r}. --backend {next(filter(is_there, BACKENDS), 'jax')} "
             "would do"
         )
-    elif not _is_there(asked):
+    elif not is_there(asked):
         parser.error(
             f"{place} {asked}: {asked} is not installed: "
             f"pip install keras-setr[{asked}]"
@@ -42,22 +39,6 @@ def choose_backend(parser, given):
     os.environ["KERAS_BACKEND"] = asked
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL)
     return asked
-
-
-def _is_there(package):
-    """Whether a package is installed; it is not imported."""
-    return importlib.util.find_spec(package) is not None
-
-
-def _configured():
-    """The backend that Keras' own file names, or `None`, and where it does."""
-    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
-    path = os.path.join(home, "keras.json")
-    try:
-        with open(path) as content:
-            return json.load(content).get("backend"), f"backend in {path}"
-    except (AttributeError, OSError, ValueError):
-        return None, path
 
 
 def require(package, extra, what):
@@ -73,7 +54,7 @@ def require(package, extra, what):
     Raises:
         CommandError: says how to install it.
     """
-    if not _is_there(package):
+    if not is_there(package):
         raise CommandError(
             f"{what} needs {package}, which is not installed: pip install "
             f"keras-setr[{extra}]"

@@ -101,18 +101,13 @@ def check(parser, given):
     if raster.check(parser, given):
         return
     for path in given["paths"]:
-        if os.path.isdir(path) and not next(find_images([path]), None):
-            parser.error(
-                f"argument PATH: {path} holds no image "
-                f"({', '.join(names.IMAGE_SUFFIXES)}) that is no result of "
-                "this command"
-            )
         if images := _images_beside_masks(path):
             parser.error(
                 f"argument PATH: {path} holds images and their masks, which "
                 f"would be segmented, too; name {images}"
             )
-    plan(argparse.Namespace(**{**DEFAULTS, **given}))
+    # Folders are listed once: `run` has what was found.
+    given["plan"] = plan(argparse.Namespace(**{**DEFAULTS, **given}))
 
 
 def _images_beside_masks(path):
@@ -142,9 +137,16 @@ def plan(args):
         args, confidence=args.confidence, alpha=args.alpha, **further
     )
     record = outputs.OutputFolder(out, RECORD, settings)
-    chosen = choose_names(
-        find_images(args.paths), out, record.names, args.overwrite
-    )
+    found = list(find_images(args.paths))
+    for path in args.paths:
+        folder = pathlib.Path(os.path.abspath(path))
+        if folder.is_dir() and not any(folder in f.parents for f, _ in found):
+            raise CommandError(
+                f"argument PATH: {path} holds no image "
+                f"({', '.join(names.IMAGE_SUFFIXES)}) that is no result of "
+                "this command"
+            )
+    chosen = choose_names(found, out, record.names, args.overwrite)
     if not chosen:
         raise CommandError(
             f"{', '.join(args.paths)} hold nothing but results of this command."
@@ -279,7 +281,7 @@ def run(args: argparse.Namespace, given: dict) -> int:
     if raster.is_file(args.out):
         raster.run(args)
         return 0
-    record, chosen = plan(args)
+    record, chosen = args.plan
     out = record.folder
 
     import keras_setr as ks

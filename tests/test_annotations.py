@@ -24,11 +24,11 @@ PARTS = [
 ]
 
 
-def _is_ours(value):
+def is_ours(value):
     return getattr(value, "__module__", "").startswith("keras_setr")
 
 
-def _names(part):
+def names_of(part):
     own = [
         name
         for name, value in vars(part).items()
@@ -42,18 +42,18 @@ def _functions():
     """`{name: function}` of all that is public."""
     found = {}
     for part in PARTS:
-        for name in _names(part):
+        for name in names_of(part):
             value = getattr(part, name)
-            if inspect.isfunction(value) and _is_ours(value):
+            if inspect.isfunction(value) and is_ours(value):
                 found[value.__qualname__] = value
-            elif inspect.isclass(value) and _is_ours(value):
+            elif inspect.isclass(value) and is_ours(value):
                 found.update(_methods(value))
     return found
 
 
 def _methods(cls):
-    foreign = [base for base in cls.__mro__ if not _is_ours(base)]
-    for base in filter(_is_ours, cls.__mro__):
+    foreign = [base for base in cls.__mro__ if not is_ours(base)]
+    for base in filter(is_ours, cls.__mro__):
         for name, value in vars(base).items():
             if name.startswith("_") and name != "__init__":
                 continue
@@ -63,7 +63,7 @@ def _methods(cls):
                 value = value.fget
             value = inspect.unwrap(getattr(value, "__func__", value))
             # Those of dataclasses are made from the annotations of fields.
-            if inspect.isfunction(value) and _is_ours(value):
+            if inspect.isfunction(value) and is_ours(value):
                 yield value.__qualname__, value
 
 

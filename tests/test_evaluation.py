@@ -222,8 +222,9 @@ def test_a_batch_with_a_wrong_label_names_its_place():
 def test_datasets_without_pairs_and_empty_ones_are_refused():
     with pytest.raises(ValueError, match=r"\(image, label\).*ndarray"):
         evaluation.evaluate(Painter(), [PAIRS[0][0]], verbose=0)
-    with pytest.raises(ValueError, match="at least one"):
-        evaluation.evaluate(Painter(), [], verbose=0)
+    for empty in ([], iter([])):
+        with pytest.raises(ValueError, match="at least"):
+            evaluation.evaluate(Painter(), empty, verbose=0)
 
 
 def test_classes_default_to_numbers_and_must_fit():
@@ -297,3 +298,10 @@ def test_the_first_sample_is_looked_at_before_anything_is_trained():
     once = iter(wrong)
     evaluation.check_first(Painter(), once)  # which could be read once only
     assert next(once) is wrong[0]
+
+
+def test_a_dataset_without_a_labelled_pixel_is_warned_about():
+    unlabelled = [(image, np.full_like(truth, 255)) for image, truth in PAIRS]
+    with pytest.warns(UserWarning, match="no pixel to score.*255"):
+        scores = evaluation.evaluate(Painter(), unlabelled, verbose=0)
+    assert scores.mean_iou == 0

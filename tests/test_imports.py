@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(keras_setr.__file__).parent
 
 # Each part with what it may import besides itself, as parts or modules: the
 # facts of decoders and encoders name no dataset, and models may know them.
-GROUND = ("arguments", "arrays", "opencv", "tables")
+GROUND = ("arguments", "arrays", "backends", "opencv", "tables")
 BOTTOM = (
     *GROUND,
     "classes",
@@ -32,6 +32,7 @@ BOTTOM = (
 FLOORS = {
     "arguments": (),
     "arrays": ("tables",),
+    "backends": (),
     "opencv": (),
     "tables": (),
     "tensorflow_logs": (),
@@ -43,11 +44,18 @@ FLOORS = {
     "layers": GROUND,
     "losses": (*GROUND, "layers"),
     "confusion": (*GROUND, "classes"),
-    "metrics": (*GROUND, "confusion"),
+    "metrics": (*GROUND, "confusion", "losses.base"),
     "optimizers": GROUND,
-    "inference": (*GROUND, "confusion"),
+    "inference": (*GROUND, "classes", "confusion"),
     "visualization": (*GROUND, "classes", "files", "inference.resizing"),
-    "app": (*GROUND, "classes", "files", "version", "visualization"),
+    "app": (
+        *GROUND,
+        "checkpoints.presets",
+        "classes",
+        "files",
+        "version",
+        "visualization",
+    ),
     "data": (
         *GROUND,
         "classes",
@@ -86,6 +94,7 @@ WITHOUT_KERAS = (
     "app",
     "arguments",
     "arrays",
+    "backends",
     "classes",
     "confusion",
     "data",
@@ -103,6 +112,7 @@ WITHOUT_KERAS = (
     "workers",
 )
 WITH_KERAS = (
+    "app/space.py",
     "data/batches/readers.py",
     "export/exporting.py",
     "export/graph.py",

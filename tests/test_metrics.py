@@ -295,3 +295,21 @@ def test_the_host_matrix_counts_as_the_metric_does():
 def test_the_host_matrix_names_what_does_not_fit(labels, predictions, message):
     with pytest.raises(ValueError, match=message):
         metrics.ConfusionMatrix(5).update(labels, predictions)
+
+
+def test_a_pixel_that_is_nan_is_a_miss_and_no_class():
+    # Truth 0 0 1, found NaN 0 1: class 0 is hit once of two, class 1 once.
+    truth = np.array([[[0, 0, 1]]])
+    logits = np.array([[[[np.nan, 0], [1, 0], [0, 1]]]], "float32")
+    metric = metrics.MeanIoU(2)
+    metric.update_state(truth, logits)
+    assert metric.confusion_matrix().tolist() == [[1, 0], [0, 1]]
+    np.testing.assert_allclose(float(metric.result()), (1 / 2 + 1) / 2)
+    metric = metrics.PixelAccuracy(2)
+    metric.update_state(truth, np.array([[[np.nan, 0.5, 1]]], "float32"))
+    np.testing.assert_allclose(float(metric.result()), 1 / 3)
+
+
+@pytest.mark.no_backend
+def test_a_matrix_may_be_a_list():
+    assert metrics.mean_iou([[1, 1], [0, 2]]) == (1 / 2 + 2 / 3) / 2

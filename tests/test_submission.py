@@ -176,7 +176,7 @@ def test_what_is_no_model_or_list_of_files_is_an_error_at_once(tmp_path):
         raise AssertionError
 
     for files in ("a.png", 7, None):
-        with pytest.raises(ValueError, match="files must be paths of images"):
+        with pytest.raises(ValueError, match="files must be a sequence"):
             submission.segment_files(Painter(3), files, save)
     with pytest.raises(ValueError, match="model must be a segmenter"):
         submission.segment_files("preset", [], save)

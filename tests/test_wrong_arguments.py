@@ -5,6 +5,7 @@ be stands here a second time, in words: a rule that a function has lost, or
 never had, is found by the values below.
 """
 
+import inspect
 import math
 
 import numpy as np
@@ -16,8 +17,10 @@ from keras_setr import layers
 from keras_setr import losses
 from keras_setr import metrics
 from keras_setr import optimizers
+from keras_setr.arguments import rules_of
 from keras_setr.models import heads
 from keras_setr.training import GeneratedImages
+from tests import test_annotations
 from tests import tiny
 
 pytestmark = pytest.mark.no_backend
@@ -49,6 +52,7 @@ KINDS = {
     "grid or None": ("integers in 1..4096", (10**6, *SIZES)),
     "labels or None": ("an integer in 2..255", (0, 1, 256, *INTEGERS)),
     "rate": ("a number in 0..1", (-0.1, 1.1, None, *NUMBERS)),
+    "dropped": ("a number of at least 0 below 1", (1, 1.1, *NUMBERS)),
     "not negative": ("a number of at least 0", (-1e-6, None, *NUMBERS)),
     "number or None": ("a number", NUMBERS),
     "flag": ("True or False", (0, 1, None, "yes", 0.0, [True], ARRAY)),
@@ -127,9 +131,9 @@ BLOCK = {
     "use_key_bias": "flag",
     "use_gated_mlp": "flag",
     "layer_scale_init": "number or None",
-    "dropout_rate": "rate",
-    "attention_dropout_rate": "rate",
-    "drop_path_rate": "rate",
+    "dropout_rate": "dropped",
+    "attention_dropout_rate": "dropped",
+    "drop_path_rate": "dropped",
     "layer_norm_epsilon": "not negative",
     "rematerialize": "flag",
 }
@@ -414,15 +418,15 @@ CALLS = {
         num_heads="width",
         use_bias="flag",
         use_key_bias="flag",
-        dropout_rate="rate",
-        output_dropout_rate="rate",
+        dropout_rate="dropped",
+        output_dropout_rate="dropped",
     ),
     "MLP": Call(
         layers.MLP,
         {"mlp_dim": 2},
         mlp_dim="MLP width",
         use_gate="flag",
-        dropout_rate="rate",
+        dropout_rate="dropped",
     ),
     "TransformerBlock": Call(
         layers.TransformerBlock,
@@ -444,7 +448,7 @@ CALLS = {
         grid_size="grid or None",
         use_class_token="flag",
         num_register_tokens="special tokens",
-        dropout_rate="rate",
+        dropout_rate="dropped",
     ),
     "RotaryPositions": Call(
         layers.RotaryPositions,
@@ -688,3 +692,157 @@ def test_an_unknown_argument_is_named(name, tmp_path, monkeypatch):
     message = str(error.value)
     assert repr(misspelt) in message
     assert repr(misspelt[:-1]) in message or "It has" in message
+
+
+# === No argument without a rule ===
+
+# What an argument is, where no rule of its name says it, with the reason.
+DATA = {
+    # Arrays and tensors: `test_wrong_calls` and the tests of each verb.
+    *("x", "y", "y_true", "y_pred", "sample_weight", "validation_data"),
+    *("image", "images", "labels", "truth", "prediction", "predictions"),
+    *("logits", "entropy", "tokens", "rotations", "pairs", "samples", "array"),
+    # Whatever Keras' `compile` takes; `test_compiling` has a table of them.
+    *("optimizer", "loss", "metrics", "metric", "jit_compile"),
+    # Handed on: a config or a state that was written by us, a text to print.
+    *("config", "state", "text"),
+}
+# Records that a call returns and nobody else makes.
+RETURNED = {
+    *("Dataset", "Preset", "Distribution", "FolderRun", "RasterRun"),
+    *("RasterPlan", "MemoryEstimate", "MemoryPlan", "RunDescription"),
+    *("ModelRow", "ModelTable", "Report", "Windowed", "ExportedSegmenter"),
+    *("PublishedDataset", "ImageProgress.update"),
+}
+# What others are made of: they hand over what they have checked.
+INNER = {
+    # of `from_preset`
+    *("open_source", "recognise", "transfer", "read_variables", "LoadPlan"),
+    *("Layout", "TensorRule", "Checkpoint", "fit_to_patches"),
+    # of `compile` and `fit`
+    *("for_logits", "loss_inputs", "takes_one_hot", "by_name"),
+    *("schedule_of", "constant_rate_of", "unwrapped", "multiplier"),
+    *("Decay.left", "PolynomialDecay.left", "CosineDecay.left", "spread"),
+    *(
+        "SETRSegmenter.__init__",
+        "multiplied",
+        "weights_of",
+        "of_resized",
+        "spread_over",
+        "is_due",
+        "train_step",
+    ),
+    *("make_train_function", "rows_of", "computes_row"),
+    # of `predict`, `segment_raster`
+    *("ahead", "count_windows", "resize_to", "SlideLevel.read"),
+}
+# Arguments that are handed to others which have the rule, and what to call.
+HANDED_ON = {
+    "callbacks": (ks.callbacks, {"directory": "run"}),
+    "batches": (SOURCE.batches, {"batch_size": 2}),
+    "segmentation_batches": (
+        ks.data.segmentation_batches,
+        {"source": PAIRS, "batch_size": 2, "transform": TRANSFORM},
+    ),
+    "from_preset": (
+        ks.SETRNaive.from_preset,
+        {"preset": "vit_base_patch16_384"},
+    ),
+    "SegmentationFolder": (
+        ks.data.SegmentationFolder,
+        {"directory": "tests"},
+    ),
+    "segment_raster": (
+        ks.rasters.segment_raster,
+        {"model": MODEL, "source": IMAGE, "sink": IMAGE[..., 0].copy()},
+    ),
+    "load_image": (MODEL.load_image, {}),
+    "batch_files": (ks.data.batch_files, {"batches": None, "step": 0}),
+    "batches_from": (ks.data.batches_from, {"batches": None, "step": 0}),
+    "export": (MODEL.export, {"filepath": "model.onnx"}),
+    "build_model": (RECIPE.build_model, {}),
+    "Recipe.compile": (RECIPE.compile, {"model": UNCOMPILED}),
+    "Recipe.batches": (RECIPE.batches, {"source": SOURCE}),
+    "fit_options": (RECIPE.fit_options, {"source": SOURCE}),
+    "select": (ks.recipes.select, {}),
+    "model_comparison": (
+        ks.visualization.model_comparison,
+        {"models": {"a": MODEL}, "images": [IMAGE]},
+    ),
+    "BatchNormalization.__init__": (layers.BatchNormalization, {}),
+}
+
+
+def _arguments():
+    """`(name, function, argument)` of every argument of what is public."""
+    found = {}
+    for part in (*test_annotations.PARTS, inference):
+        for name in test_annotations.names_of(part):
+            value = getattr(part, name)
+            if not test_annotations.is_ours(value):
+                continue
+            if inspect.isfunction(value):
+                found[value.__qualname__] = value
+            elif inspect.isclass(value):
+                found.update(_methods(value))
+    for name, function in sorted(found.items()):
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.name not in ("self", "cls"):
+                yield name, function, parameter
+
+
+def _methods(cls):
+    foreign = [b for b in cls.__mro__ if not test_annotations.is_ours(b)]
+    seen = set()
+    for base in filter(test_annotations.is_ours, cls.__mro__):
+        for name, value in vars(base).items():
+            value = getattr(value, "__func__", value)
+            if not inspect.isfunction(value):
+                continue
+            if name in seen or (name.startswith("_") and name != "__init__"):
+                continue
+            seen.add(name)
+            # What Keras calls itself, or a method of it that only hands on.
+            keras_own = any(name in vars(b) for b in foreign)
+            if not keras_own or name == "__init__" or rules_of(value)[0]:
+                yield f"{base.__qualname__}.{name}", value
+
+
+ARGUMENTS = list(_arguments())
+
+
+def test_there_are_arguments_to_check():
+    assert len(ARGUMENTS) > 800
+
+
+def _without_rule():
+    """`(names, argument)` of those that no rule and no reason covers."""
+    for name, function, parameter in ARGUMENTS:
+        rules, rest = rules_of(function)
+        own, names = parameter.name, {name, *name.split(".")}
+        further = parameter.kind == parameter.VAR_KEYWORD
+        reason = own in DATA or names & (RETURNED | INNER)
+        if own not in rules and not reason and (not further or rest):
+            yield names, "no_such" if further else own
+
+
+def test_every_public_argument_has_a_rule():
+    without = [w for w in _without_rule() if not w[0] & HANDED_ON.keys()]
+    assert without == []
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        (name, argument)
+        for names, argument in _without_rule()
+        for name in names & HANDED_ON.keys()
+    ],
+)
+def test_what_is_handed_on_is_named(name, argument, tmp_path, monkeypatch):
+    function, given = HANDED_ON[name]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((TypeError, ValueError)) as error:
+        function(**{**given, argument: object()})
+    assert argument in str(error.value)
+    assert not list(tmp_path.iterdir())

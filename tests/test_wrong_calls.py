@@ -4,6 +4,7 @@ Each is refused at once, with an error of ours that holds the words beside it:
 what it is about, the rule, what came.
 """
 
+import os
 import pathlib
 
 import keras
@@ -15,6 +16,7 @@ from PIL import Image
 import keras_setr as ks
 from keras_setr import losses
 from keras_setr import metrics
+from keras_setr.app.space import write_space
 from tests import tiny
 
 pytestmark = pytest.mark.no_backend
@@ -334,7 +336,7 @@ CALLS = {
     ),
     "a dataset that is empty": (
         lambda: evaluate([]),
-        "dataset at least one empty",
+        "dataset (image, label) [] one at least",
     ),
     "labels that are no classes": (
         lambda: evaluate([(IMAGE, LABELS + 7)]),
@@ -694,7 +696,7 @@ TAKE_A_SEGMENTER = {
 CALLS |= {
     f"{name} of {value!r:.24}": (
         lambda call=call, value=value: call(value),
-        f"model must be a segmenter. Received: {value!r:.24}",
+        f"model must be a segmenter Received: {value!r:.24}",
     )
     for name, call in TAKE_A_SEGMENTER.items()
     for value in ("m", None, keras.Sequential(), ks.SETRPUP, MODEL.backbone)
@@ -862,14 +864,176 @@ CALLS |= {
 }
 
 
-def _folder():
+# === Nothing, no numbers, or the wrong end ===
+CALLS |= {
+    f"{loss.__name__} of {what}": (
+        lambda loss=loss, given=given: loss()(*given),
+        words,
+    )
+    for loss in (losses.PixelCrossEntropy, losses.OHEM, losses.Dice)
+    for what, given, words in (
+        ("no labels", (None, LOGITS), "y_true numbers None"),
+        ("labels in words", (["road"], LOGITS), "y_true numbers ['road']"),
+        ("no logits", (PIXELS, None), "y_pred numbers None"),
+        ("logits in words", (PIXELS, "x"), "y_pred numbers 'x'"),
+        ("weights in words", (PIXELS, LOGITS, "x"), "sample_weight 'x'"),
+        ("no images", (PIXELS[:0], LOGITS[:0]), "of them 0 (0, 2, 3)"),
+        ("no pixels", (PIXELS[:, :0], LOGITS[:, :0]), "of them 0 (1, 0, 3)"),
+    )
+}
+CALLS |= {
+    f"{score.__name__} of {what}": (
+        lambda score=score, value=value: score(value),
+        "confusion must pixel counts (K, K) " + words,
+    )
+    for score in (metrics.mean_iou, metrics.pixel_accuracy)
+    for what, value, words in (
+        ("a row", np.ones(3), "shape (3,)"),
+        ("counts that are not square", np.ones((2, 5)), "shape (2, 5)"),
+        ("counts below 0", -np.eye(2), "shape (2, 2)"),
+        ("words", "ab", "'ab'"),
+        ("nothing", None, "None"),
+    )
+}
+CALLS |= {
+    "scores of other classes": (
+        lambda: ks.Evaluation(np.eye(3, dtype=int), CLASSES, 1, 1.0),
+        "classes name each row confusion_matrix 5 3",
+    ),
+    "a metric of nothing": (
+        lambda: metrics.MeanIoU(3).update_state(PIXELS, None),
+        "y_pred numbers None",
+    ),
+    "a run in a file": (
+        lambda: ks.callbacks(written("t.txt", b"")),
+        "directory must a folder 't.txt' is a file",
+    ),
+    "checkpoints in a file": (
+        lambda: ks.training.Checkpoints(written("t.txt", b"")),
+        "directory must a folder 't.txt' is a file",
+    ),
+    "results in a file": (
+        lambda: ks.write_submission(MODEL, ".", written("o", b""), "ade20k"),
+        "out must a folder 'o' is a file",
+    ),
+    "a log without an end": (
+        lambda: ks.training.CSVLog("e"),
+        "path must .csv 'e'",
+    ),
+    "the best weights in a folder": (
+        lambda: ks.training.BestWeights(folder("x.weights.h5")),
+        "path must .weights.h5 'x.weights.h5' is a folder",
+    ),
+    "a validation of nothing": (
+        lambda: ks.callbacks("run", validation=[]),
+        "validation (image, label) [] one at least",
+    ),
+    "presets of another model": (
+        lambda: ks.checkpoints.presets_of("SETRPub"),
+        "model_class 'SETRPUP' 'SETRPub' mean",
+    ),
+    "a raster of 24 bits": (
+        lambda: ks.rasters.plan_raster((64, 64), 3, 16, itemsize=3),
+        "itemsize must 1, 2, 4 or 8 3",
+    ),
+    "a Space of no preset": (
+        lambda: write_space("space", "setr_pub"),
+        "source folder built-in hf:// 'setr_pub'",
+    ),
+    "a decoder of another code": (
+        lambda: ks.checkpoints.decoder_arguments("pup", "paddle", "ade20k"),
+        "variant 'paper' 'authors' 'paddle'",
+    ),
+    "a recipe at no size": (
+        lambda: next(iter(ks.recipes.values())).scaled(0),
+        "factor must above 0 0",
+    ),
+    "a test at several scales, in words": (
+        lambda: next(iter(ks.recipes.values())).test_options("yes"),
+        "multi_scale True or False 'yes'",
+    ),
+    "batch -1": (
+        lambda: _pairs(drop_remainder=False).position.plan.batch(-1),
+        "step must at least 0 -1",
+    ),
+    "classes that all weigh nothing": (
+        lambda: MODEL.fit(IMAGE[None], LABELS[None], class_weight=[0] * 5),
+        "class_weight above 0 (0, 0, 0, 0, 0)",
+    ),
+    "an optimizer that is none": (
+        lambda: compile(optimizer=object()),
+        "optimizer 'adamw' keras.Optimizer <object",
+    ),
+    "arrays for files": (
+        lambda: ks.segment_files(MODEL, [IMAGE], print),
+        "files a path [array(",
+    ),
+    "a stride in words": (
+        lambda: tiny.resnet(output_stride="8"),
+        "output_stride must 8, 16 or 32 '8'.",
+    ),
+    "everything left out": (
+        lambda: encoder(drop_path_rate=1.0),
+        "drop_path_rate below 1 1.0",
+    ),
+    "a score of words": (
+        lambda: metrics.mean_iou([["a", "b"], ["c", "d"]]),
+        "confusion must pixel counts [['a', 'b']",
+    ),
+    "masks that none can be read": (
+        lambda: _folder((LABELS / 2).astype("float32"), None).num_classes,
+        "num_classes none can read masks/a.tif mode 'F'",
+    ),
+    "colours of masks of values": (
+        lambda: _folder(colors=[(0, 0, 0), (1, 1, 1)])[0],
+        "masks/a.png must hold colours colors= values",
+    ),
+    "images that are their masks": (
+        lambda: _folder(images="images", masks="images"),
+        "images masks two folders 'images'",
+    ),
+    "tensors in a pipe": (
+        lambda: ks.checkpoints.read_file(pipe("a.safetensors")),
+        "a.safetensors is a pipe must be a file",
+    ),
+    "tensors in a folder": (
+        lambda: ks.checkpoints.read_file(folder("a.pth")),
+        "a folder, where a file is wanted: 'a.pth'",
+    ),
+    "the hash of a pipe": (
+        lambda: ks.checkpoints.hash_file(pipe("a.pth")),
+        "a.pth is a pipe must be a file",
+    ),
+    "fitting on NumPy": (
+        lambda: tiny.build("naive").fit(IMAGE[None], LABELS[None], verbose=0),
+        "tensorflow, jax, torch numpy KERAS_BACKEND",
+    ),
+    "a step on NumPy": (
+        lambda: tiny.build("naive").train_on_batch(IMAGE[None], LABELS[None]),
+        "tensorflow, jax, torch numpy KERAS_BACKEND",
+    ),
+}
+
+
+def pipe(name):
+    os.mkfifo(name)
+    return name
+
+
+def folder(name):
+    pathlib.Path(name).mkdir()
+    return name
+
+
+def _folder(mask=LABELS + 1, number=5, **options):
     """A folder of two pairs, in the current folder."""
-    for name in ("images/a.png", "images/b.png", "masks/a.png", "masks/b.png"):
-        path = pathlib.Path(name)
-        path.parent.mkdir(exist_ok=True)
-        image = IMAGE if path.parent.name == "images" else LABELS + 1
-        Image.fromarray(image).save(path)
-    return ks.data.SegmentationFolder(".", num_classes=5)
+    for name in ("a", "b"):
+        for folder, image in (("images", IMAGE), ("masks", mask)):
+            kind = "tif" if image.dtype.kind == "f" else "png"
+            path = pathlib.Path(folder, f"{name}.{kind}")
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(image).save(path)
+    return ks.data.SegmentationFolder(".", num_classes=number, **options)
 
 
 def _pairs(**options):

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Sequence
 
 from keras_setr.arguments import checked
-from keras_setr.arguments import path
+from keras_setr.arguments import folder
+from keras_setr.arguments import nearest
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
 from keras_setr.files.whole import folder_written_whole
@@ -41,7 +42,7 @@ served by keras_setr {version}. On another machine:
 
 
 @checked(
-    directory=path(),
+    directory=folder(),
     source=string(),
     extras=sequence(string()),
     options=sequence(string()),
@@ -63,9 +64,20 @@ def write_space(
         options: sequence of str. Of `keras-setr app`.
 
     Raises:
+        ValueError: there is no such source.
         FileExistsError: the folder holds something.
     """
     model = pathlib.Path(source)
+    if "://" not in source and not model.exists():
+        # With it Keras is imported.
+        from keras_setr.checkpoints.presets import PRESETS
+
+        if source not in PRESETS:
+            raise ValueError(
+                "source must be a folder, a file, a built-in name or a handle "
+                f"such as hf://USER/NAME. Received: {source!r}. "
+                f"{nearest(source, PRESETS)}"
+            )
     name = pathlib.PurePosixPath(source).name
     with folder_written_whole(directory, replace=False) as partial:
         if model.exists():

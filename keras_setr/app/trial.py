@@ -10,8 +10,8 @@ from PIL import Image
 
 from keras_setr import visualization
 from keras_setr.arguments import checked
-from keras_setr.arguments import having
 from keras_setr.arguments import integer
+from keras_setr.arguments import segmenter
 from keras_setr.classes import Classes
 from keras_setr.files.images import image_size
 from keras_setr.files.images import save_labels
@@ -46,7 +46,7 @@ class Segmented:
 
 
 @checked(
-    model=having("a segmenter", "segment", "load_image", "num_classes"),
+    model=segmenter("load_image"),
     max_pixels=integer(1),
 )
 @dataclasses.dataclass(frozen=True)

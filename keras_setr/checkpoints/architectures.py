@@ -2,14 +2,23 @@
 
 from typing import Any
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import choice
+from keras_setr.arguments import instance
 from keras_setr.checkpoints.presets import Preset
 from keras_setr.facts.datasets import DATASETS
+from keras_setr.facts.decoders import CLASSES
 from keras_setr.facts.decoders import published_layers
 from keras_setr.facts.encoders import FAMILIES
 from keras_setr.facts.encoders import RESNETS
 from keras_setr.facts.encoders import SIZES
 
 
+@checked(
+    decoder=choice(*CLASSES),
+    variant=choice("paper", "authors", "mmsegmentation"),
+    dataset=choice(*DATASETS),
+)
 def decoder_arguments(
     decoder: str, variant: str, dataset: str
 ) -> dict[str, Any]:
@@ -50,6 +59,7 @@ def decoder_arguments(
     }
 
 
+@checked(preset=instance("a Preset, such as of PRESETS", Preset))
 def architecture(preset: Preset) -> Any:
     """Arguments of `SETRBackbone` and of the model, without its file.
 

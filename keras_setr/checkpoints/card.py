@@ -10,6 +10,7 @@ import keras_hub
 from keras_setr.arguments import checked
 from keras_setr.arguments import having
 from keras_setr.arguments import optional
+from keras_setr.arguments import path
 from keras_setr.arguments import string
 from keras_setr.checkpoints.preset_folder import CARD
 from keras_setr.checkpoints.presets import PRESETS
@@ -157,12 +158,14 @@ def _yaml(text):
     )
 
 
+@checked(folder=path(), text=string())
 def write_model_card(folder: str | os.PathLike[str], text: str) -> None:
     """Put a card into a preset folder, whole or not at all."""
-    with written_whole(os.path.join(folder, CARD)) as path:
-        path.write_text(text, encoding="utf-8")
+    with written_whole(os.path.join(folder, CARD)) as card:
+        card.write_text(text, encoding="utf-8")
 
 
+@checked(uri=string(), folder=path())
 def upload_preset(uri: str, folder: str | os.PathLike[str]) -> None:
     """`keras_hub.upload_preset`, with the folder's own model card.
 

@@ -10,6 +10,9 @@ import urllib.request
 
 import keras
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import path as path_rule
+from keras_setr.files.decoding import check_regular
 from keras_setr.files.whole import written_in_parts
 
 _CHUNK = 1 << 20
@@ -108,8 +111,10 @@ def _fetch(url, part, path, verbose):
         time.sleep(min(2 ** (attempt - 1), 8) * 0.25)
 
 
+@checked(path=path_rule())
 def hash_file(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
+    check_regular(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

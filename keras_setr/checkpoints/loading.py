@@ -24,7 +24,7 @@ from keras_setr.checkpoints.plan import plan_model
 from keras_setr.checkpoints.plan import split_arguments
 from keras_setr.checkpoints.preset_folder import OwnLayout
 from keras_setr.checkpoints.presets import PRESETS
-from keras_setr.checkpoints.presets import presets_of
+from keras_setr.checkpoints.presets import loadable as presets_of
 from keras_setr.checkpoints.transfer import transfer
 from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import remove_partial

@@ -24,7 +24,6 @@ from keras_setr.checkpoints.transfer import TensorRule
 from keras_setr.files.whole import check_room
 from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import is_partial
-from keras_setr.files.whole import make_folder
 from keras_setr.files.whole import remove_partial
 from keras_setr.layers.initialization import values_follow
 from keras_setr.tables import counted
@@ -338,7 +337,6 @@ def save_whole(model, save, folder, max_shard_size):
             f"A preset is a folder. Received: {folder}, a file; name another."
         )
     finish_saving(folder)
-    make_folder(folder.parent)
     size = 2 if model.variable_dtype.endswith("16") else 4
     check_room(folder, model.count_params() * size + _BESIDE_WEIGHTS)
     if is_partial(folder):  # KerasHub saves parts of parts by themselves

@@ -17,12 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from keras_setr.arguments import checked
+from keras_setr.arguments import path as path_rule
 from keras_setr.checkpoints import hub
 from keras_setr.checkpoints.metadata import metadata_of
 from keras_setr.checkpoints.torch_files import StoredTensor
 from keras_setr.checkpoints.torch_files import numpy_dtype
 from keras_setr.checkpoints.torch_files import read_bytes
 from keras_setr.checkpoints.torch_files import read_torch_file
+from keras_setr.files.decoding import check_regular
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES = (*TORCH_SUFFIXES, ".safetensors", ".npz")
@@ -87,6 +90,7 @@ class Checkpoint:
         return self.tensors[name].shape
 
 
+@checked(path=path_rule())
 def read_file(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a file of tensors.
 
@@ -102,8 +106,9 @@ def read_file(path: str | os.PathLike[str]) -> Checkpoint:
             of another kind, damaged, or not safe to read.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise FileNotFoundError(f"There is no file {path}.")
+    check_regular(path)
     suffix = os.path.splitext(path)[1].lower()
     if suffix in TORCH_SUFFIXES:
         return _read_torch(path)

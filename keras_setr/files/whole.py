@@ -7,6 +7,7 @@ file, and what a killed one left can be told from what a live one still writes.
 
 import contextlib
 import errno
+import io
 import os
 import pathlib
 import platform
@@ -61,16 +62,15 @@ def check_folder_of(path):
 def check_room(path, size):
     """Raise where a disk has not the room for what is to be written.
 
-    HDF5 does not raise on a full disk: it ends the process.
-
     Args:
-        path: path of a file or folder to write, in a folder that is there.
+        path: path of a file or folder to write.
         size: int. Bytes.
 
     Raises:
         OSError: ENOSPC; names the path.
     """
-    usage = shutil.disk_usage(os.path.dirname(os.path.realpath(path)))
+    folders = pathlib.Path(os.path.realpath(path)).parents
+    usage = shutil.disk_usage(next(f for f in folders if f.exists()))
     # Some file systems of networks tell nothing.
     if usage.total and size > usage.free:
         raise OSError(
@@ -79,6 +79,62 @@ def check_room(path, size):
             "are free",
             str(path),
         )
+
+
+class RaisingFile(io.BytesIO):
+    """A new file for HDF5 to write to, whose errors are Python's.
+
+    On a full disk, or one that is gone, HDF5's own files end the process when
+    they are closed. Here it is an `OSError`; what HDF5 still wants to write
+    after it goes nowhere.
+
+    Args:
+        path: path. Of what Keras writes, its end counts.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self._path = path
+        self._file = open(path, "w+b", buffering=0)
+        self._failed = False
+
+    def __str__(self):
+        return str(self._path)
+
+    def _do(self, method, *args):
+        if self._failed:
+            return 0
+        try:
+            return getattr(self._file, method)(*args)
+        except OSError:
+            self._failed = True
+            raise
+
+    def write(self, data):
+        data = memoryview(data).cast("B")
+        done = 0
+        while done < len(data) and not self._failed:
+            done += self._do("write", data[done:])
+        return len(data)
+
+    def readinto(self, buffer):
+        return self._do("readinto", buffer)
+
+    def seek(self, *args):
+        return self._do("seek", *args)
+
+    def tell(self):
+        return self._do("tell")
+
+    def truncate(self, *args):
+        return self._do("truncate", *args)
+
+    def flush(self):
+        pass  # Nothing is kept back.
+
+    def close(self):
+        self._failed = True
+        self._file.close()
 
 
 @contextlib.contextmanager

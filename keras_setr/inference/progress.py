@@ -5,10 +5,13 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
+from keras_setr.arguments import optional
+from keras_setr.arguments import string
 
 # The rule for `verbose`, as in Keras.
 VERBOSE = either(choice("auto"), integer(0, 2), flag())
@@ -27,6 +30,7 @@ class ImageProgress:
         unit: str. What is counted.
     """
 
+    @checked(total=optional(integer(0)), verbose=VERBOSE, unit=string())
     def __init__(
         self, total: int | None, verbose: bool | int | str, unit: str = "image"
     ) -> None:

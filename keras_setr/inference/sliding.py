@@ -11,6 +11,7 @@ import numpy as np
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
+from keras_setr.arguments import function
 from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
@@ -118,6 +119,7 @@ class _Batches:
 
 
 @checked(
+    forward=function(),
     views=instance("Views", Views),
     batch_size=integer(1),
     output=choice(*OUTPUTS),

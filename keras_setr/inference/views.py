@@ -16,16 +16,19 @@ from keras_setr.arguments import choice
 from keras_setr.arguments import either
 from keras_setr.arguments import flag
 from keras_setr.arguments import instance
+from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.arguments import sequence
+from keras_setr.arguments import string
 
 # "multi-scale image scaling with factors (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 # and random horizontal flip" (paper, section 4.1).
 PAPER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
+@checked(length=integer(1), window=integer(1), stride=integer(1))
 def window_starts(length: int, window: int, stride: int) -> list[int]:
     """Where windows begin along one axis; each lies within `length`."""
     count = max(length - window + stride - 1, 0) // stride + 1
@@ -34,6 +37,13 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     ]
 
 
+@checked(
+    size=pair(1),
+    window_size=pair(1),
+    stride=pair(1),
+    flip=flag(),
+    weight=integer(1),
+)
 @dataclasses.dataclass(frozen=True)
 class View:
     """One scaled, perhaps mirrored look at an image.
@@ -88,6 +98,7 @@ def _fit(image_size, sides):
     )
 
 
+@checked(image_size=pair(1), window_size=pair(1), factor=number(above=0))
 def covering_size(
     image_size: tuple[int, int],
     window_size: tuple[int, int],
@@ -107,6 +118,12 @@ def covering_size(
     )
 
 
+@checked(
+    name=string(),
+    scales_of=choice("base", "image"),
+    enlarges=flag(),
+    source=string(),
+)
 @dataclasses.dataclass(frozen=True)
 class Protocol:
     """How one published code scales its test images.
@@ -136,6 +153,12 @@ class Protocol:
     enlarges: bool
     source: str
 
+    @checked(
+        image_size=pair(1),
+        window_size=pair(1),
+        scale=optional(number(above=0)),
+        base_scale=optional(pair(1)),
+    )
     def view_size(
         self,
         image_size: tuple[int, int],
@@ -259,6 +282,7 @@ class Views:
             if (value := getattr(self, field.name)) != field.default
         }
 
+    @checked(image_size=pair(1))
     def of(self, image_size: tuple[int, int]) -> list[View]:
         """The different `View`s of an image; equal ones are run once.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_setr.arrays import ValueRange
+from keras_setr.classes import check_labels
 from keras_setr.inference.images import as_given
 from keras_setr.inference.images import count_images
 from keras_setr.inference.images import is_single
@@ -99,6 +100,13 @@ class Windowed:
         dtype = np.uint8 if self.num_classes < 2**8 else np.int32
         for given, label in samples:
             (image,) = self._images([given])
+            label = np.asarray(label)
+            if label.shape != image.shape[:2]:
+                raise ValueError(
+                    "samples must be images (H, W, C) with labels (H, W). "
+                    f"Received: {image.shape} with {label.shape}."
+                )
+            check_labels(label, self.num_classes, ignore_class, "a label map")
             # Labels of 8 bits do not hold every K.
             truth = label.astype(np.int32)
             truth[label == ignore_class] = self.num_classes

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
+from keras_setr.arguments import dropped
 from keras_setr.arguments import flag
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
@@ -137,7 +138,7 @@ class PatchEmbedding(keras.layers.Layer):
     use_class_token=flag(),
     num_register_tokens=SPECIAL_TOKENS,
     interpolation=choice(*INTERPOLATIONS),
-    dropout_rate=number(0, 1),
+    dropout_rate=dropped(),
 )
 class TokenEmbedding(keras.layers.Layer):
     """Flatten patch embeddings to Z^0: add positions, prepend special tokens.

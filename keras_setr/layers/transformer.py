@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_setr.arguments import checked
+from keras_setr.arguments import dropped
 from keras_setr.arguments import flag
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
@@ -43,8 +44,8 @@ def _turn(x, rotations):
     num_heads=WIDTH,
     use_bias=flag(),
     use_key_bias=flag(),
-    dropout_rate=number(0, 1),
-    output_dropout_rate=number(0, 1),
+    dropout_rate=dropped(),
+    output_dropout_rate=dropped(),
 )
 class SelfAttention(keras.layers.Layer):
     """Multi-head self-attention, `(B, N, D)` to `(B, N, D)`.
@@ -174,7 +175,7 @@ class SelfAttention(keras.layers.Layer):
     *KERAS_ARGUMENTS,
     mlp_dim=MLP_WIDTH,
     use_gate=flag(),
-    dropout_rate=number(0, 1),
+    dropout_rate=dropped(),
 )
 class MLP(keras.layers.Layer):
     """Two dense layers with an exact GELU between, `(B, N, D)` kept.
@@ -302,9 +303,9 @@ BLOCK_RULES = {
     "use_key_bias": flag(),
     "use_gated_mlp": flag(),
     "layer_scale_init": optional(number()),
-    "dropout_rate": number(0, 1),
-    "attention_dropout_rate": number(0, 1),
-    "drop_path_rate": number(0, 1),
+    "dropout_rate": dropped(),
+    "attention_dropout_rate": dropped(),
+    "drop_path_rate": dropped(),
     "layer_norm_epsilon": number(0),
     "rematerialize": flag(),
 }

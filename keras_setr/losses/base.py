@@ -8,10 +8,12 @@ import numpy as np
 from keras import ops
 
 from keras_setr.arguments import Rule
+from keras_setr.arguments import checked
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import sequence
+from keras_setr.arguments import shown
 from keras_setr.arguments import string
 from keras_setr.arrays import differ
 from keras_setr.layers.constructor import config_of
@@ -67,6 +69,7 @@ class PixelLoss(keras.losses.Loss):
     # Whether `of_resized` holds no logits of the labels' size.
     works_in_parts = False
 
+    @checked(**COMMON)
     def __init__(
         self,
         ignore_class: int | None,
@@ -167,17 +170,18 @@ class PixelLoss(keras.losses.Loss):
     def _checked(self, y_true, y_pred):
         """Labels `(B, H, W)` int32 and logits `(B, H, W, K)` float32."""
         labels = label_maps(y_true)
-        logits = ops.convert_to_tensor(y_pred)
+        logits = numbers("y_pred", y_pred)
         if (
             len(labels.shape) != 3
             or len(logits.shape) != 4
             or differ(labels.shape, logits.shape)
             or logits.shape[-1] == 1
+            or 0 in (*labels.shape, *logits.shape)
         ):
             raise ValueError(
                 f"{type(self).__name__} takes y_true (B, H, W) or (B, H, W, "
-                "1) and y_pred (B, H, W, K), K > 1, of the same B, H, W. "
-                "Received: "
+                "1) and y_pred (B, H, W, K), K > 1, of the same B, H, W, none "
+                "of them 0. Received: "
                 f"y_true {tuple(labels.shape)}, y_pred {tuple(logits.shape)}."
             )
         self._check_class_weights(logits.shape[-1])
@@ -201,9 +205,27 @@ def nan_where(condition, loss):
     return ops.where(condition, float("nan"), loss)
 
 
+def numbers(name, value):
+    """A value as a tensor.
+
+    Raises:
+        ValueError: it is None or a string, or holds such.
+    """
+    try:
+        tensor = ops.convert_to_tensor(value)
+        if keras.backend.standardize_dtype(tensor.dtype) != "string":
+            return tensor
+    except (RuntimeError, TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"{name} must be an array or tensor of numbers. Received: "
+        f"{shown(value)}."
+    )
+
+
 def label_maps(y_true):
     """`(B, H, W)` int32 of these or of `(B, H, W, 1)`."""
-    labels = ops.convert_to_tensor(y_true)
+    labels = numbers("y_true", y_true)
     if len(labels.shape) == 4 and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, -1)
     # uint8 holds no negative ignore_class.
@@ -219,7 +241,7 @@ def resized_logits(y_true, y_pred, align_corners):
 
 def per_pixel(sample_weight, labels):
     """`(B,)`, `(B, H, W)` or `(B, H, W, 1)` to what scales `(B, H, W)`."""
-    weight = ops.convert_to_tensor(sample_weight, "float32")
+    weight = ops.cast(numbers("sample_weight", sample_weight), "float32")
     if len(weight.shape) == 4 and weight.shape[-1] == 1:
         weight = ops.squeeze(weight, -1)
     if len(weight.shape) not in (1, 3) or differ(weight.shape, labels.shape):

@@ -414,6 +414,10 @@ class SETRBackbone(Encoder):
             mode: `"int8"`.
             config: `keras.quantizers.Int8QuantizationConfig`, or None.
         """
+        if self.is_quantized:
+            raise ValueError(
+                "quantize can be called once. Received: an encoder of int8."
+            )
         for block in self.blocks:
             attention, mlp = block.attention, block.mlp
             for layer in (

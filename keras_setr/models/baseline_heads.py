@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from keras_setr.arguments import checked
+from keras_setr.arguments import dropped
 from keras_setr.arguments import flag
 from keras_setr.arguments import integer
-from keras_setr.arguments import number
 from keras_setr.layers.constructor import DEPTH
 from keras_setr.layers.constructor import FACTOR
 from keras_setr.layers.constructor import KERAS_ARGUMENTS
@@ -38,7 +38,7 @@ def _dropout(rate, dtype):
     num_convolutions=DEPTH,
     dilation_rate=FACTOR,
     concatenate_input=flag(),
-    dropout_rate=number(0, below=1),
+    dropout_rate=dropped(),
     use_batch_norm=flag(),
 )
 class FCNHead(keras.layers.Layer):
@@ -178,7 +178,7 @@ class FeaturePyramid(keras.layers.Layer):
     *KERAS_ARGUMENTS,
     num_classes=integer(1),
     filters=WIDTH,
-    dropout_rate=number(0, below=1),
+    dropout_rate=dropped(),
     use_batch_norm=flag(),
 )
 class SemanticFPNHead(keras.layers.Layer):

@@ -16,6 +16,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.checkpoints import loading
 from keras_setr.checkpoints.preset_folder import save_whole
+from keras_setr.models import weight_files
 
 
 def _image_shape(value):
@@ -211,6 +212,15 @@ class Encoder(keras_hub.models.Backbone):
             loading.LoadOptions(file, load_weights, skip_mismatch, verbose),
             kwargs,
         )
+
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """As in Keras, whole or not at all."""
+        if weight_files.is_written_here(
+            filepath, ".weights.h5", overwrite, shards=max_shard_size
+        ):
+            weight_files.save_weights(self, filepath)
+        else:
+            super().save_weights(filepath, overwrite, max_shard_size)
 
     @checked(preset_dir=path(), max_shard_size=optional(number(above=0)))
     def save_to_preset(

@@ -34,6 +34,7 @@ from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
 from keras_setr.export.quantizing import FLOAT_PARTS
 from keras_setr.export.quantizing import Int8Report
+from keras_setr.files.whole import written_whole
 from keras_setr.models import keras_internals
 from keras_setr.models import weight_files
 from keras_setr.models.backbone import SETRBackbone
@@ -321,18 +322,31 @@ class SETRSegmenter(PredictionVerbs):
 
         Raises:
             ValueError: the file is that of another model, or of a model for
-                images of another size.
+                images of another size, or is damaged.
+
+        Warns:
+            UserWarning: weights are NaN or infinite.
         """
         options = weight_files.read_options(self, filepath, kwargs)
-        super().load_weights(filepath, **options)
+        try:
+            super().load_weights(filepath, **options)
+        except ValueError as error:
+            raise ValueError(
+                f"{filepath} must hold weights of a {type(self).__name__} "
+                f"like this one. {error}"
+            ) from error
+        weight_files.warn_of_not_finite(self, filepath)
 
     def save(self, filepath, overwrite=True, **kwargs):
-        """As in Keras, to a `.keras` file.
+        """As in Keras, to a `.keras` file, whole or not at all.
 
         Args:
             filepath: path that ends in `.keras`.
             overwrite: bool. Whether to do so without asking.
             **kwargs: as in Keras.
+
+        Raises:
+            OSError: names the file; an older one stays.
         """
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(
@@ -340,7 +354,13 @@ class SETRSegmenter(PredictionVerbs):
                 f"Received: {filepath}. Save as {filepath}.keras, or the "
                 "weights alone by save_weights('model.weights.h5')."
             )
-        super().save(filepath, overwrite=overwrite, **kwargs)
+        if weight_files.is_written_here(
+            filepath, ".keras", overwrite, **kwargs
+        ):
+            with written_whole(filepath) as partial:
+                super().save(partial)
+        else:
+            super().save(filepath, overwrite=overwrite, **kwargs)
 
     @checked(
         filepath=path(),
@@ -445,10 +465,17 @@ class SETRSegmenter(PredictionVerbs):
             workers.say(report)
         return report
 
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """As in Keras, whole or not at all; as for `save`."""
+        if weight_files.is_written_here(
+            filepath, ".weights.h5", overwrite, shards=max_shard_size
+        ):
+            weight_files.save_weights(self, filepath)
+        else:
+            super().save_weights(filepath, overwrite, max_shard_size)
+
     def save_task_weights(self, filepath):
-        keras.saving.save_weights(
-            self, filepath, objects_to_skip=self._outside_task_weights()
-        )
+        weight_files.save_weights(self, filepath, self._outside_task_weights())
 
     def load_task_weights(self, filepath):
         keras.saving.load_weights(

@@ -1,8 +1,48 @@
-"""Files of weights alone, `.weights.h5`: a look at them before Keras reads."""
+"""Files that Keras writes and reads: whole, and looked at before."""
 
 import os
+import warnings
 
 import h5py
+import keras
+import numpy as np
+
+from keras_setr.files.decoding import check_regular
+from keras_setr.files.whole import RaisingFile
+from keras_setr.files.whole import written_whole
+from keras_setr.tables import counted
+
+
+def save_weights(model, path, skipped=()):
+    """`keras.saving.save_weights`, whole or not at all.
+
+    Args:
+        model: `keras.Model`.
+        path: path that ends in `.weights.h5`.
+        skipped: sequence of layers and optimizers that are left out.
+
+    Raises:
+        OSError: names the path; an older file stays.
+    """
+    with written_whole(path) as partial, RaisingFile(partial) as file:
+        keras.saving.save_weights(model, file, objects_to_skip=skipped)
+
+
+def is_written_here(path, end, overwrite, **options):
+    """Whether `save` or `save_weights` are asked for just a file of ours.
+
+    Keras itself writes to other machines, writes parts and folders, asks
+    before it overwrites, and refuses other names.
+
+    Args:
+        path: path that was given.
+        end: str. What it should end in.
+        overwrite: bool. Whether it may be there.
+        **options: those that change what is written; None where not given.
+    """
+    fits = str(path).endswith(end) and "://" not in str(path)
+    given = [value for value in options.values() if value is not None]
+    return fits and not given and (overwrite or not os.path.exists(path))
 
 
 def read_options(model, path, options):
@@ -21,20 +61,48 @@ def read_options(model, path, options):
             no HDF5 at all.
     """
     # What is not there, Keras names.
-    if not (str(path).endswith(".weights.h5") and os.path.isfile(path)):
+    if not (str(path).endswith(".weights.h5") and os.path.exists(path)):
         return options
-    if not h5py.is_hdf5(path):
+    check_regular(path)
+    try:
+        with h5py.File(path) as file:
+            if not options.get("skip_mismatch"):
+                _check_positions(model.backbone, file, path)
+            if "optimizer" not in file:
+                # Keras would warn that it finds none.
+                return {"objects_to_skip": [model.optimizer], **options}
+    except OSError as error:
         raise ValueError(
             f"{path} must hold weights as save_weights writes them. Received: "
-            "a file that is no HDF5, or damaged; copy or save it again."
-        )
-    with h5py.File(path) as file:
-        if not options.get("skip_mismatch"):
-            _check_positions(model.backbone, file, path)
-        if "optimizer" not in file:
-            # Keras would warn that it finds none.
-            return {"objects_to_skip": [model.optimizer], **options}
+            f"a file that is no HDF5, or damaged; copy or save it again. "
+            f"({error})"
+        ) from error
     return options
+
+
+def warn_of_not_finite(model, path):
+    """Warn of weights that no training leaves, once they are loaded.
+
+    Args:
+        model: `keras.Model`.
+        path: path that they come from.
+    """
+    wrong = [
+        variable.path
+        for variable in model.weights
+        if not np.isfinite(_float32(variable)).all()
+    ]
+    if wrong:
+        warnings.warn(
+            f"{path} holds values that are NaN or infinite in "
+            f"{counted(len(wrong), 'variable')}, the first: {wrong[0]}. The "
+            "training that it comes from has failed.",
+            stacklevel=4,
+        )
+
+
+def _float32(variable):
+    return keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
 
 
 def _check_positions(backbone, file, path):

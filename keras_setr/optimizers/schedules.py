@@ -39,6 +39,7 @@ class Decay(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: int. W, less than T.
     """
 
+    @checked(**_OF_DECAYS)
     def __init__(
         self,
         initial_learning_rate: float,

@@ -321,7 +321,7 @@ def _bytes(count):
     stride=optional(pair(1)),
     flip=flag(),
     channels=integer(1),
-    itemsize=integer(1),
+    itemsize=choice(1, 2, 4, 8),
     output=choice(*OUTPUTS),
     memory=integer(1),
     batch_size=integer(1),
@@ -356,7 +356,7 @@ def plan_raster(
         stride: int or `(int, int)`. Defaults to two thirds of the window.
         flip: bool. Look at mirrored windows, too.
         channels: int. C.
-        itemsize: int. Bytes of a value of the raster.
+        itemsize: 1, 2, 4 or 8. Bytes of a value of the raster.
         output, memory, batch_size, shard: as for `segment_raster`.
         chunks: int or `(rows, columns)` that the sink keeps together.
 

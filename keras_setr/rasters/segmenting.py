@@ -13,11 +13,11 @@ from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import flag
-from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
+from keras_setr.arguments import segmenter
 from keras_setr.arguments import sequence
 from keras_setr.arguments import shown
 from keras_setr.inference import VERBOSE
@@ -51,7 +51,7 @@ _NODATA = Rule("a number or NaN", _number_or_nan)
 
 @checked(
     *VIEW_OPTIONS,
-    model=having("a segmenter", "windowed"),
+    model=segmenter("windowed"),
     output=choice(*OUTPUTS),
     bands=optional(sequence(integer(1), minimum_length=1)),
     nodata=optional(_NODATA),

@@ -20,6 +20,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
+from keras_setr.arguments import segmenter
 from keras_setr.arguments import sequence
 from keras_setr.visualization.drawing import INK
 from keras_setr.visualization.drawing import MARGIN
@@ -31,7 +32,6 @@ from keras_setr.visualization.drawing import draw_scale
 from keras_setr.visualization.drawing import font
 from keras_setr.visualization.drawing import scale_colors
 from keras_setr.visualization.drawing import stretched
-from keras_setr.visualization.looking import SEGMENTER
 from keras_setr.visualization.looking import Look
 from keras_setr.visualization.looking import check_numbers
 from keras_setr.visualization.looking import check_transformer
@@ -45,7 +45,7 @@ _TILES, _TILE = 12, 64
 
 
 @checked(
-    model=SEGMENTER,
+    model=segmenter("backbone", "load_image"),
     point=_POINT,
     layer=optional(integer()),
     heads=optional(sequence(integer(), minimum_length=1)),
@@ -110,7 +110,7 @@ def attention(
 
 
 @checked(
-    model=SEGMENTER,
+    model=segmenter("backbone", "load_image"),
     point=_POINT,
     layers=optional(sequence(integer(), minimum_length=1)),
     direction=_DIRECTION,
@@ -237,7 +237,7 @@ def _drawn(look, point, title, maps, columns, width, alpha, share=1.0):
     return draw_panels(cells, columns, below)
 
 
-@checked(model=SEGMENTER)
+@checked(model=segmenter("backbone", "load_image"))
 def position_similarity(model: Any) -> Image.Image:
     """How alike the learned positions are (paper, Figure 8).
 

@@ -14,6 +14,7 @@ from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.classes import Classes
+from keras_setr.classes import warn_of_unknown
 from keras_setr.tables import printable
 
 # A width in pixels; of larger pictures the memory may not be enough.
@@ -61,8 +62,12 @@ def color_map(labels: np.ndarray, classes: Classes) -> np.ndarray:
 
     Raises:
         ValueError: labels of another shape, or not integers.
+
+    Warns:
+        UserWarning: a label is no class, and neither 255 nor -1.
     """
     labels = checked_labels(labels)
+    warn_of_unknown(labels, classes)
     black = len(classes)
     palette = np.array([*(classes.palette or ()), (0, 0, 0)], "uint8")
     known = (labels >= 0) & (labels < len(classes))

@@ -10,11 +10,11 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
+from keras_setr.arguments import segmenter
 from keras_setr.arguments import sequence
 from keras_setr.visualization.drawing import WIDTH
 from keras_setr.visualization.drawing import draw_panels
 from keras_setr.visualization.drawing import stretched
-from keras_setr.visualization.looking import SEGMENTER
 from keras_setr.visualization.looking import Look
 from keras_setr.visualization.looking import check_numbers
 from keras_setr.visualization.looking import on_host
@@ -22,7 +22,7 @@ from keras_setr.visualization.looking import without_gradients
 
 
 @checked(
-    model=SEGMENTER,
+    model=segmenter("backbone", "load_image"),
     layers=optional(sequence(integer())),
     stages=optional(sequence(integer())),
     size=optional(pair(1)),

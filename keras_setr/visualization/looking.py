@@ -6,12 +6,9 @@ import os
 import numpy as np
 from PIL import Image
 
-from keras_setr.arguments import having
 from keras_setr.inference.resizing import resize_to
 from keras_setr.visualization.drawing import height_at
 from keras_setr.visualization.overlays import shown_image
-
-SEGMENTER = having("a segmenter", "backbone", "preprocessor", "load_image")
 
 
 class Look:

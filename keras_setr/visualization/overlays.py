@@ -17,6 +17,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import mapping
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
+from keras_setr.arguments import segmenter
 from keras_setr.arguments import sequence
 from keras_setr.arguments import shown
 from keras_setr.arguments import string
@@ -126,7 +127,7 @@ def comparison(
 
 
 @checked(
-    models=mapping(string(), having("a segmenter", "segment", "num_classes")),
+    models=mapping(string(), segmenter()),
     images=having("a sequence of images", "__len__", "__getitem__"),
     truths=optional(having("a sequence of labels", "__len__", "__getitem__")),
     classes=optional(_CLASSES),

@@ -11,6 +11,7 @@ import pytest
 from keras_setr import inference
 from keras_setr import metrics
 from keras_setr.arrays import ValueRange
+from keras_setr.arrays import check_image
 from keras_setr.data import DATASETS
 from tests.goldens import mmsegmentation
 
@@ -519,3 +520,9 @@ def test_scores_are_those_of_mmsegmentations_code():
             golden["accuracy"],
             atol=1e-9,
         )
+
+
+@pytest.mark.parametrize("given", [open, None, "road"])
+def test_what_is_no_image_at_all_is_named(given):
+    with pytest.raises(ValueError, match="image 0 must be an image file or"):
+        check_image(given, 3, "image 0")

@@ -5,6 +5,7 @@ from PIL import Image
 from keras_setr import visualization
 from keras_setr.classes import Classes
 from keras_setr.evaluation import Evaluation
+from keras_setr.files.images import save_labels
 from keras_setr.visualization import charts
 from keras_setr.visualization import drawing
 
@@ -33,6 +34,22 @@ def test_color_map_paints_what_is_no_class_black():
         colors = visualization.color_map(labels, CLASSES)
         np.testing.assert_array_equal(colors, expected)
         assert colors.dtype == "uint8"
+
+
+@pytest.mark.parametrize("value", [3, 254, -2])
+def test_a_label_that_nobody_means_is_warned_about(value, tmp_path):
+    labels = np.array([[0, value, 255, 2]])
+    draw = {
+        "color_map": lambda: visualization.color_map(labels, CLASSES),
+        "overlay": lambda: visualization.overlay(
+            np.zeros((1, 4, 3), "uint8"), labels, CLASSES
+        ),
+    }
+    if value >= 0:
+        draw["save"] = lambda: save_labels(tmp_path / "a.png", labels, CLASSES)
+    for call in draw.values():
+        with pytest.warns(UserWarning, match=rf"{value} .*3 classes.* 1 of 4"):
+            call()
 
 
 def test_color_map_refuses_logits():

@@ -100,6 +100,7 @@ def batches_from(batches: Any, step: int) -> Any:
     return read(position.plan, position.reader, step)
 
 
+@checked(step=integer(0))
 def batch_files(batches: Any, step: int) -> Any:
     """The files that the images of a batch come from.
 

@@ -22,6 +22,7 @@ from keras_setr.data.batches.transforms import CROP_SIZE
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.tables import counted
 
+_STEPS = instance("a range of the numbers of batches", range)
 # Of the fields that have a default.
 OPTION_RULES = {
     "shuffle": flag(),
@@ -181,6 +182,7 @@ class BatchPlan:
         _, indices = self.pairs(range(step, step + 1))
         return tuple(self._file_name(int(index)) for index in indices)
 
+    @checked(steps=_STEPS)
     def pairs(self, steps: Any) -> Any:
         """The pairs of the batches `steps` of one pass.
 
@@ -208,6 +210,7 @@ class BatchPlan:
         start = first - epochs[0] * size
         return epochs, np.concatenate(orders)[start : start + len(epochs)]
 
+    @checked(steps=_STEPS)
     def pairs_to_read(self, steps: Any) -> Any:
         """The same, with index -1 for pairs that other workers read."""
         epochs, indices = self.pairs(steps)
@@ -220,10 +223,12 @@ class BatchPlan:
         own = workers.computes_row(row, size, *self.shard)
         return epochs, np.where(own, indices, -1)
 
+    @checked(step=integer(0))
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `step`, read in this thread: `(images, labels)`."""
         return stack(self.samples(step))
 
+    @checked(step=integer(0), map=function())
     def samples(self, step: int, map: Callable[..., Any] = map) -> Any:
         """An iterator of the samples of batch `step`.
 
@@ -233,6 +238,7 @@ class BatchPlan:
         """
         return map(self.sample, *self.pairs_to_read(range(step, step + 1)))
 
+    @checked(epoch=integer(0), index=integer(-1))
     def sample(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pair `index` as epoch `epoch` shows it.
 

@@ -90,6 +90,12 @@ class FolderContents:
     def num_classes(self):
         number = self.found_num_classes
         if number < 2:
+            errors = [e for s in self.scan(self.pairs) for e in s.errors]
+            if errors and not self.raw_values():
+                raise ValueError(
+                    "num_classes is told by the masks, and none of them can "
+                    f"be read. The first problem: {errors[0]}"
+                )
             raise ValueError(too_few_classes(self))
         return number
 
@@ -175,6 +181,11 @@ class FolderContents:
             path: where it came from, for errors.
         """
         if mask.ndim == 2:
+            if self.labels.colors is not None:
+                raise ValueError(
+                    f"{path} must hold colours, as colors= say what they "
+                    "mean. Received: a mask of values; leave colors out."
+                )
             return mask, ()
         if self.holds_grey:
             return np.ascontiguousarray(mask[..., 0]), ()

@@ -12,6 +12,7 @@ import numpy as np
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
+from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import mapping
 from keras_setr.arguments import number
@@ -19,6 +20,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
+from keras_setr.classes import COLOR
 from keras_setr.classes import Classes
 from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.folder.class_names import read_class_names
@@ -115,6 +117,8 @@ class SegmentationFolder(SegmentationSource):
         class_names=optional(
             either(path(), sequence(string(), minimum_length=1))
         ),
+        palette=optional(sequence(COLOR)),
+        colors=optional(sequence(COLOR)),
         num_classes=optional(integer(2, UNLABELLED)),
         channels=integer(1),
         image_dtype=choice("uint8", "uint16"),
@@ -205,6 +209,7 @@ class SegmentationFolder(SegmentationSource):
         limit = labels.num_classes or UNLABELLED
         return image, labels.rule.labels(mask, pair.mask, limit, colors)
 
+    @checked(index=integer())
     def file_name(self, index: int) -> str:
         """The path of image `index`."""
         return self._pair(index).image
@@ -395,6 +400,7 @@ class SegmentationFolder(SegmentationSource):
         pairs = subset_of(self.pairs, name, self.directory)
         return self._part(pairs, training=pairs[0].subset == "train")
 
+    @checked(classes=instance("a keras_setr.Classes", Classes))
     def read_as(self, classes: Classes) -> "SegmentationFolder":
         """The same pairs, their masks read as those that classes come from.
 

@@ -185,6 +185,11 @@ def _find_pairs(directory, images, masks, problems):
             f"{images!r}, masks={masks!r}; pass both, or neither to have the "
             "layout found."
         )
+    if images is not None and str(images) == str(masks):
+        raise ValueError(
+            "images and masks must lie in two folders, or have names that two "
+            f"templates tell apart. Received: {str(images)!r} for both."
+        )
     if images is not None:
         return _find_by_template(directory, str(images), str(masks), problems)
     pairs = []

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
+from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.arguments import string
@@ -202,6 +203,7 @@ class PublishedDataset(SegmentationSource):
     def _name(self, example):
         return example[self._names.file_name].decode("utf-8")
 
+    @checked(index=integer())
     def file_name(self, index: int) -> str:
         """The name of image `index` in the official archive.
 
@@ -209,6 +211,7 @@ class PublishedDataset(SegmentationSource):
         """
         return self._name(self._source[index])
 
+    @checked(index=integer())
     def original_size(self, index: int) -> tuple[int, ...] | None:
         """`(H, W)` of image `index`."""
         if self.facts.image_size is not None:

@@ -274,6 +274,11 @@ def _check_optimizer(optimizer):
     if isinstance(optimizer, str):
         known = ("auto", "adamw", "adam", "sgd", "rmsprop", "lion")
         _check_name(keras.optimizers.get, "optimizer", optimizer, known)
+    elif not isinstance(optimizer, (keras.optimizers.Optimizer, dict)):
+        raise ValueError(
+            "optimizer must be 'auto', 'adamw', another name or a "
+            f"keras.Optimizer. Received: {shown(optimizer)}."
+        )
 
 
 def _is_function(loss):

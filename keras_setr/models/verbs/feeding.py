@@ -103,6 +103,8 @@ class Data:
     """
 
     keras_shuffles = False
+    # Whether a pass has no end.
+    is_endless = False
     # What its batches are checked against as they come.
     _expected = None
 
@@ -272,6 +274,11 @@ def _common_seed():
 
 class TensorFlowDataset(Data):
     """A `tf.data.Dataset`, which is prepared in its own graph."""
+
+    @property
+    def is_endless(self):
+        # TensorFlow's INFINITE_CARDINALITY.
+        return self.position is None and int(self.given.cardinality()) == -1
 
     @property
     def num_batches(self):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr import backends
 from keras_setr.models import keras_internals
 from keras_setr.models.verbs import feeding
 from keras_setr.models.verbs import preparing
@@ -178,6 +179,16 @@ def fit(
     if validation is not None:
         validation.set_batch_size(validation_batch_size or size)
         validation.check_repeats(validation_steps, epochs - initial_epoch)
+    if data.num_batches == 0:
+        raise ValueError(
+            f"x must give a batch at least. Received: a {type(x).__name__} of "
+            "length 0."
+        )
+    if data.is_endless and steps_per_epoch is None:
+        raise ValueError(
+            "steps_per_epoch must say where an epoch of a dataset ends that "
+            "repeats for ever. Received: None."
+        )
     run = Run(
         data, validation, callbacks, epochs, initial_epoch, steps_per_epoch
     )
@@ -191,6 +202,7 @@ def fit(
     try:
         # What a callback silences is heard again after the fit.
         with warnings.catch_warnings():
+            backends.check_computes()
             history = keras.Model.fit(
                 model,
                 data.feed(weigh),
@@ -220,6 +232,7 @@ def evaluate(model, x, y, sample_weight, batch_size, **options):
     data.set_batch_size(_BATCH_SIZE if batch_size is None else batch_size)
     prepare = functools.partial(preparing.prepare, model)
     fed = data.feed(prepare, again=False)
+    backends.check_computes()
     return keras.Model.evaluate(model, fed, **options)
 
 
@@ -274,6 +287,11 @@ def class_weights_of(model, class_weight):
         )
     else:
         weights[:] = class_weight
+    if not weights.any():
+        raise ValueError(
+            "class_weight must leave a class above 0, or there is no loss. "
+            f"Received: {class_weight}."
+        )
     return weights
 
 

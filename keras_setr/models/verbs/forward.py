@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_setr import backends
 from keras_setr.inference.devices import build_device
 from keras_setr.models.verbs.division import batch_divisor
 
@@ -158,10 +159,5 @@ def compile_forward(model, logits=None):
         return logits(batch)
 
     build = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
-    backend = keras.config.backend()
-    if backend not in build:
-        raise ValueError(
-            f"Models run on {', '.join(build)}. Received: Keras on {backend}; "
-            "set KERAS_BACKEND before Keras is imported."
-        )
-    return build[backend](step, model)
+    backends.check_computes()
+    return build[keras.config.backend()](step, model)

@@ -39,10 +39,10 @@ class Expected:
             prefix: str. Before the names of the three in messages.
         """
         name = f"{prefix}x"
-        if x.ndim != 4:
+        if x is None or x.ndim != 4:
             raise ValueError(
                 f"{name} must have shape (batch, height, width, channels). "
-                f"Received: {x.shape}."
+                f"Received: {None if x is None else x.shape}."
             )
         if not len(x):
             raise ValueError(f"{name} is empty: its shape is {x.shape}.")

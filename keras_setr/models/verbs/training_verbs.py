@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import keras_hub
 
+from keras_setr import backends
 from keras_setr import inference
 from keras_setr.arguments import Rule
 from keras_setr.arguments import checked
@@ -338,6 +339,7 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
         """One step on one batch, as in Keras; its arguments as for `fit`."""
         fitting.refuse_folded(self)
         batch = fitting.single_batch(self, x, y, sample_weight, class_weight)
+        backends.check_computes()
         return keras.Model.train_on_batch(
             self, *batch, return_dict=flag().check("return_dict", return_dict)
         )
@@ -375,6 +377,7 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
             )
 
     def make_test_function(self, force: bool = False) -> None:
+        backends.check_computes()
         self._forget_outdated()
         before = self.test_function
         super().make_test_function(force)
@@ -384,6 +387,7 @@ class TrainingVerbs(keras_hub.models.ImageSegmenter):
             )
 
     def make_predict_function(self, force: bool = False) -> None:
+        backends.check_computes()
         self._forget_outdated()
         super().make_predict_function(force)
 

@@ -8,9 +8,9 @@ import keras
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
+from keras_setr.arguments import folder
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
-from keras_setr.arguments import path
 from keras_setr.evaluation import WHOLE_IMAGES
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.training.callbacks import logs
@@ -21,7 +21,7 @@ from keras_setr.training.resume.callback import Checkpoints
 
 @checked(
     *VIEW_OPTIONS,
-    directory=path(),
+    directory=folder(),
     validation=optional(WHOLE_IMAGES),
     validate_every=integer(1),
     checkpoint_every=integer(1),

@@ -63,10 +63,10 @@ class CSVLog(keras.callbacks.Callback):
     replaced, so that each epoch has one row. The file is always whole.
 
     Args:
-        path: path.
+        path: path that ends in `.csv`.
     """
 
-    @checked(path=path())
+    @checked(path=path(".csv"))
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         self.path = pathlib.Path(path)

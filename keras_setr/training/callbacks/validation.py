@@ -12,6 +12,7 @@ from keras_setr import visualization
 from keras_setr import workers
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
+from keras_setr.arguments import folder
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
@@ -25,6 +26,7 @@ from keras_setr.files.whole import written_whole
 from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import Views
+from keras_setr.models.weight_files import save_weights
 from keras_setr.visualization.overlays import as_rgb
 
 
@@ -126,7 +128,7 @@ class SlidingWindowValidation(_OfWholeImages):
 
 @checked(
     *VIEW_OPTIONS,
-    directory=path(),
+    directory=folder(),
     dataset=optional(WHOLE_IMAGES),
     count=integer(1),
     every=integer(1),
@@ -202,7 +204,9 @@ class BestWeights(keras.callbacks.Callback):
         UserWarning: no epoch had what is monitored.
     """
 
-    @checked(path=path(), monitor=string(), mode=choice("max", "min"))
+    @checked(
+        path=path(".weights.h5"), monitor=string(), mode=choice("max", "min")
+    )
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -211,10 +215,6 @@ class BestWeights(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.path = pathlib.Path(path)
-        if not self.path.name.endswith(".weights.h5"):
-            raise ValueError(
-                f"path must end in .weights.h5. Received: {self.path}."
-            )
         self.monitor = monitor
         self.mode = mode
 
@@ -249,10 +249,7 @@ class BestWeights(keras.callbacks.Callback):
         model = self.model
         with model.averaged_weights():
             if workers.is_chief():
-                with written_whole(self.path) as partial:
-                    keras.saving.save_weights(
-                        model, partial, objects_to_skip=[model.optimizer]
-                    )
+                save_weights(model, self.path, [model.optimizer])
 
     def _is_better(self, score):
         """Whether it is an improvement; the first that is a number is."""

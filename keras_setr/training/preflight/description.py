@@ -10,11 +10,11 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
+from keras_setr.arguments import segmenter
 from keras_setr.models.verbs.division import batch_divisor
 from keras_setr.optimizers import schedule_of
 from keras_setr.optimizers import unwrapped
 from keras_setr.tables import counted
-from keras_setr.training.preflight.memory import SEGMENTER
 from keras_setr.training.preflight.memory import TOLERANCE
 from keras_setr.training.preflight.memory import MemoryEstimate
 from keras_setr.training.preflight.memory import available_memory
@@ -88,7 +88,7 @@ class RunDescription:
 
 
 @checked(
-    model=SEGMENTER,
+    model=segmenter("backbone", "optimizer"),
     batch_size=integer(1),
     image_size=optional(pair(1)),
     available=optional(integer(0)),

@@ -8,10 +8,10 @@ import numpy as np
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
-from keras_setr.arguments import having
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
+from keras_setr.arguments import segmenter
 from keras_setr.layers.attention import LONG
 from keras_setr.layers.residual import Bottleneck
 from keras_setr.layers.residual import ResNetStem
@@ -26,8 +26,6 @@ from keras_setr.models.heads import UpsamplingHead
 from keras_setr.models.verbs.division import batch_divisor
 from keras_setr.optimizers import unwrapped
 from keras_setr.training.preflight.free import free_memory
-
-SEGMENTER = having("a segmenter", "backbone", "segment", "optimizer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +97,7 @@ class MemoryEstimate:
         """Their sum; measured peaks lie within 30 % of it."""
         return sum(dataclasses.astuple(self))
 
+    @checked(batch_size=integer(1), memory=integer(0))
     def largest_batch(self, batch_size: int, memory: int) -> int:
         """How many of `batch_size` images fit into `memory`; 0 if none does."""
         fixed = self.weights + self.optimizer + self.gradients
@@ -107,7 +106,7 @@ class MemoryEstimate:
 
 
 @checked(
-    model=SEGMENTER,
+    model=segmenter("backbone", "optimizer"),
     batch_size=integer(1),
     image_size=optional(pair(1)),
     rematerialize=optional(flag()),
@@ -318,7 +317,7 @@ class MemoryPlan:
 
 
 @checked(
-    model=SEGMENTER,
+    model=segmenter("backbone", "optimizer"),
     batch_size=integer(1),
     image_size=optional(pair(1)),
     available=optional(integer(0)),

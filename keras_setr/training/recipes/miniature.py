@@ -120,6 +120,7 @@ class GeneratedImages(SegmentationSource):
     def __len__(self) -> int:
         return self._num_images
 
+    @checked(index=integer())
     def file_name(self, index: int) -> str:
         return f"generated {index}"
 

@@ -19,6 +19,7 @@ from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
 from keras_setr.arguments import path
+from keras_setr.arguments import segmenter
 from keras_setr.arguments import sequence
 from keras_setr.arguments import string
 from keras_setr.data.batches.transforms import TrainingTransform
@@ -35,6 +36,7 @@ from keras_setr.training.recipes.reading import load_data
 # Sides of crops are multiples of this where there are no patches.
 _CROP = 16
 _MIOU = instance("a dict of source -> percent", dict)
+_SOURCE = having("a SegmentationSource", "training", "batches")
 _CODES = ("authors", "mmsegmentation")
 
 
@@ -275,6 +277,7 @@ class Recipe:
             f"--out runs/{self.name}"
         )
 
+    @checked(factor=number(above=0))
     def scaled(self, factor: float) -> "Recipe":
         """The recipe on images of `factor` times the published size.
 
@@ -295,7 +298,8 @@ class Recipe:
 
     # === What a training needs ===
 
-    def build_model(self, weights: Any = True, **overrides: Any) -> Any:
+    @checked(weights=flag())
+    def build_model(self, weights: bool = True, **overrides: Any) -> Any:
         """The model, its encoder pretrained and its decoder new.
 
         Args:
@@ -305,7 +309,7 @@ class Recipe:
         """
         return build_model(self, weights, overrides)
 
-    @checked(model=having("a segmenter", "backbone", "segment", "compile"))
+    @checked(model=segmenter("backbone", "compile"))
     def compile(self, model: keras.Model, **overrides: Any) -> None:
         """`model.compile` with the learning rate and its decay.
 
@@ -322,6 +326,11 @@ class Recipe:
         }
         model.compile(**{**arguments, **overrides})
 
+    @checked(
+        data_dir=optional(path()),
+        manual_dir=optional(path()),
+        image_dir=optional(path()),
+    )
     def load_data(
         self,
         data_dir: str | os.PathLike[str] | None = None,
@@ -347,7 +356,7 @@ class Recipe:
         """The augmentation of the training images."""
         return TrainingTransform(self.crop_size, base_scale=self.base_scale)
 
-    @checked(source=having("a SegmentationSource", "training", "batches"))
+    @checked(source=_SOURCE)
     def batches(self, source: Any, **options: Any) -> Any:
         """Batches to train on, or of middle crops where `source` is not.
 
@@ -362,6 +371,7 @@ class Recipe:
         return source.batches(self.batch_size, **options)
 
     @checked(
+        source=_SOURCE,
         interval=optional(integer(1)),
         accumulate=integer(1),
     )
@@ -414,6 +424,7 @@ class Recipe:
             "epochs": steps // interval,
         }
 
+    @checked(multi_scale=flag())
     def test_options(self, multi_scale: bool = False) -> dict[str, Any]:
         """Arguments of `keras_setr.evaluate` for the published test."""
         window, stride = self.crop_size, self.stride

@@ -9,8 +9,8 @@ import numpy as np
 from keras_setr import workers
 from keras_setr.arguments import checked
 from keras_setr.arguments import flag
+from keras_setr.arguments import folder
 from keras_setr.arguments import integer
-from keras_setr.arguments import path
 from keras_setr.files.lock import only_process
 from keras_setr.tables import counted
 from keras_setr.training.callbacks.stopping import not_finite_error
@@ -52,7 +52,7 @@ class Checkpoints(keras.callbacks.Callback):
         FloatingPointError: a weight turned NaN or infinite.
     """
 
-    @checked(directory=path(), every=integer(1), resume=flag())
+    @checked(directory=folder(), every=integer(1), resume=flag())
     def __init__(
         self,
         directory: str | os.PathLike[str],

@@ -215,9 +215,9 @@ def test_a_cosine_with_warm_up_is_spread_over_a_fit(optimizer):
 
 
 def test_a_fit_of_unknown_length_asks_for_the_number_of_steps(untrained):
-    endless = dataset(tiny.images(), tiny.labels()).repeat()
+    unknown = iter([(tiny.images(), tiny.labels())])
     with pytest.raises(ValueError, match="steps_per_epoch.*total_steps"):
-        untrained.fit(endless, verbose=0)
+        untrained.fit(unknown, verbose=0)
 
 
 @pytest.mark.no_backend
@@ -341,3 +341,34 @@ def test_another_fit_takes_the_step_that_was_compiled():
     # Nothing is left of the second fit's three steps.
     rate = model.optimizer.learning_rate
     np.testing.assert_allclose(ops.convert_to_numpy(rate), 1e-4, rtol=1e-5)
+
+
+class _Given(keras.utils.PyDataset):
+    """Batches of one kind."""
+
+    def __init__(self, count, batch):
+        super().__init__()
+        self.count, self.batch = count, batch
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (lambda: _Given(0, None), "x must give a batch"),
+        (lambda: _Given(1, None), "x must have shape .* Received: None"),
+        (
+            lambda: dataset(tiny.images(2), tiny.labels(2)).repeat(),
+            "steps_per_epoch must .* for ever",
+        ),
+    ],
+)
+def test_data_without_a_batch_or_an_end_is_named(data, words, untrained):
+    with pytest.raises(ValueError, match=words):
+        untrained.fit(data(), verbose=0)

@@ -466,3 +466,18 @@ def test_a_model_that_gives_nan_segments_nothing(blend):
         model.segment(image, blend=blend)
     with pytest.raises(ValueError, match=match):
         ks.evaluate(model, [(image, image[..., 0] % 2)])
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (np.zeros((8, 24), int), "samples .* labels .*(16, 24, 3) .*(8, 24)"),
+        (np.full((16, 24), 9), "label 9 .* 384 of 384 .*num_classes=5"),
+        (np.full((16, 24), 300), "label 300 .* 384 of 384"),
+    ],
+)
+def test_labels_that_cannot_be_counted_are_named(label, words, shared):
+    sample = np.zeros((16, 24, 3), "uint8"), label
+    words = words.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ValueError, match=words):
+        list(shared("naive").count_pixels([sample]))
