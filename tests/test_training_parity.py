@@ -35,12 +35,11 @@ def load(head, tmp_path):
         pytest.param("naive", "labelled", marks=pytest.mark.backends("torch")),
         ("naive", "ignored_valid"),
         # That a decoder trains alike on all is seen in test_parity.py.
-        pytest.param(
-            *("pup", "ignored_all"),
-            marks=pytest.mark.backends("tensorflow", "torch"),
-        ),
-        pytest.param(
-            *("mla", "ignored_all"), marks=pytest.mark.backends("jax", "torch")
+        *(
+            pytest.param(
+                *(head, "ignored_all"), marks=pytest.mark.backends("torch")
+            )
+            for head in ("pup", "mla")
         ),
     ],
 )
