@@ -94,6 +94,7 @@ def main(args):
     import numpy as np
 
     import keras_setr as ks
+    from keras_setr.arrays import spread
     from keras_setr.files.whole import written_whole
     from keras_setr.tables import counted
 
@@ -169,12 +170,10 @@ def main(args):
         # === Evaluation ===
         result = ks.evaluate(model, val, base_scale=base_scale)
         say(result)
-        count = min(4, len(val))
-        shown = [val[n * len(val) // count] for n in range(count)]
         picture = ks.visualization.comparison(
             [
                 (image, label, model.segment(image, base_scale=base_scale))
-                for image, label in shown
+                for image, label in spread(val, 4)
             ],
             model.classes,
         )

@@ -26,6 +26,8 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import TypeVar
 
+from keras_setr.tables import counted
+
 # What `checked` decorates keeps its type.
 T = TypeVar("T")
 
@@ -204,6 +206,20 @@ def sequence(
     return Rule(f"a sequence{count}, each {rule.text}{distinct}", take)
 
 
+def shard():
+    """Which of several workers this one is."""
+    rule = sequence(integer(0), length=2)
+
+    def take(value):
+        worker, num_workers = rule.take(value)
+        _require(worker < num_workers)
+        return worker, num_workers
+
+    return Rule(
+        "(worker, num_workers), integers with worker in 0..num_workers-1", take
+    )
+
+
 def mapping(key, value):
     """A dict whose keys and values follow a rule each."""
 
@@ -348,6 +364,27 @@ def nearest(name, known):
         str(name), list(dict.fromkeys(map(str, known))), n=2, cutoff=0.6
     )
     return f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def index_of(index, size, noun):
+    """An index, from the end where it is negative, as one of `0..size-1`.
+
+    Args:
+        index: int.
+        size: int. Of the sequence.
+        noun: str. What it holds, in the singular.
+
+    Raises:
+        ValueError: it is no integer.
+        IndexError: there is no such item.
+    """
+    index = integer().check("index", index)
+    if not -size <= index < size:
+        raise IndexError(
+            f"index must be in {-size}..{size - 1}, that of one of "
+            f"{counted(size, noun)}. Received: {index}."
+        )
+    return index % size
 
 
 # What Keras takes in constructors, and looks at late or not at all.

@@ -52,6 +52,12 @@ def to_array(x, name="x"):
         ) from None
 
 
+def spread(items, count):
+    """List of `count` of a sequence's items at equal distances, at most all."""
+    count = min(count, len(items))
+    return [items[n * len(items) // count] for n in range(count)]
+
+
 def differ(one, other):
     """Whether two shapes have other sides where both are known."""
     return any(

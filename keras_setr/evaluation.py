@@ -21,6 +21,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import segmenter
+from keras_setr.arrays import spread
 from keras_setr.classes import Classes
 from keras_setr.classes import check_labels
 from keras_setr.inference import VERBOSE
@@ -74,9 +75,7 @@ def few_samples(dataset, count):
         count: int.
     """
     if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
-        count = min(count, len(dataset))
-        places = [n * len(dataset) // count for n in range(count)]
-        dataset = [dataset[place] for place in places]
+        dataset = spread(dataset, count)
     samples = itertools.islice(
         (sample for _, group in _groups(dataset, 1) for sample in group), count
     )

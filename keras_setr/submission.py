@@ -23,6 +23,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
 from keras_setr.arguments import segmenter
 from keras_setr.arguments import sequence
+from keras_setr.arguments import shard as shard_rule
 from keras_setr.arguments import string
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.images import load_image
@@ -121,7 +122,7 @@ class FolderRun:
     verbose=VERBOSE,
     confidence=flag(),
     entropy=flag(),
-    shard=optional(sequence(integer(0), length=2)),
+    shard=optional(shard_rule()),
 )
 def segment_files(
     model: Any,
@@ -175,11 +176,6 @@ def segment_files(
     files = list(files)
     if shard is not None:
         worker, num_workers = shard
-        if worker >= num_workers:
-            raise ValueError(
-                "shard must be (worker, num_workers) with worker in "
-                f"0..num_workers-1. Received: {shard}."
-            )
         files = files[worker::num_workers]
     left = [path for path in files if done is None or not done(path)]
 

@@ -158,6 +158,25 @@ def test_a_record_checks_itself_when_it_is_made_and_replaced():
         Position(stop=1)
 
 
+@pytest.mark.parametrize("given", [(2, 2), (-1, 2), (0,), 1, (0, 2.0)])
+def test_a_shard_is_one_of_some_workers(given):
+    rule = arguments.optional(arguments.shard())
+    assert rule.check("shard", np.array([1, 2])) == (1, 2)
+    message = r"\(worker, num_workers\), .* in 0\.\.num_workers-1, or None"
+    with pytest.raises(ValueError, match=message):
+        rule.check("shard", given)
+
+
+def test_an_index_counts_from_either_end():
+    places = [arguments.index_of(index, 3, "box") for index in range(-3, 3)]
+    assert places == [0, 1, 2, 0, 1, 2]
+    for index in (-4, 3):
+        with pytest.raises(IndexError, match=f"-3..2.*3 boxes.*{index}"):
+            arguments.index_of(index, 3, "box")
+    with pytest.raises(ValueError, match="index must be an integer.*1.0"):
+        arguments.index_of(1.0, 3, "box")
+
+
 def test_a_rule_without_an_argument_is_a_mistake_of_ours():
     with pytest.raises(TypeError, match="has no {'b'}"):
         checked(b=arguments.flag())(lambda a: a)

@@ -30,7 +30,7 @@ BOTTOM = (
     "workers",
 )
 FLOORS = {
-    "arguments": (),
+    "arguments": ("tables",),
     "arrays": ("tables",),
     "backends": (),
     "opencv": (),

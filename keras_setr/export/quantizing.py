@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_setr.arrays import spread
 from keras_setr.confusion import count_pixels
 from keras_setr.confusion import mean_iou
 from keras_setr.export.formats import FORMATS
@@ -132,10 +133,10 @@ def read_samples(given: Any, record: ExportRecord, load: Callable) -> Samples:
                 f"{folder}, which is no folder."
             )
         files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-        given = _readable(_spread(files), load)
+        given = _readable(spread(files, MOST_IMAGES), load)
     elif hasattr(given, "__getitem__") and hasattr(given, "__len__"):
-        sequence = given
-        given = (sequence[place] for place in _spread(range(len(sequence))))
+        places = spread(range(len(given)), MOST_IMAGES)
+        given = map(given.__getitem__, places)
     found = []
     for element in given:
         pair = isinstance(element, (tuple, list)) and len(element) == 2
@@ -156,12 +157,6 @@ def read_samples(given: Any, record: ExportRecord, load: Callable) -> Samples:
         [im for n, (im, _) in enumerate(found) if n % _KEPT_FOR_TEST],
         found[::_KEPT_FOR_TEST],
     )
-
-
-def _spread(items):
-    """As many as are used, at equal distances."""
-    count = min(MOST_IMAGES, len(items))
-    return [items[n * len(items) // count] for n in range(count)]
 
 
 def _readable(files, load):

@@ -20,7 +20,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import num_classes as num_classes_rule
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
-from keras_setr.arguments import sequence
+from keras_setr.arguments import shard as shard_rule
 from keras_setr.inference import View
 from keras_setr.inference import Views
 
@@ -28,7 +28,6 @@ OUTPUTS = ("labels", "probabilities", "entropy")
 # Bands of pixels that are held: one in use, one ready, one being read.
 _READ_AHEAD = 3
 _FLOAT = 4
-SHARD = optional(sequence(integer(0), length=2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +88,7 @@ class Band:
         return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
 
 
+@checked(shard=shard_rule())
 @dataclasses.dataclass(frozen=True)
 class RasterPlan:
     """The bands of a raster, and what they take.
@@ -123,12 +123,6 @@ class RasterPlan:
     shard: tuple[int, int] = (0, 1)
 
     def __post_init__(self):
-        worker, num_workers = self.shard
-        if worker >= num_workers:
-            raise ValueError(
-                "shard must be (worker, num_workers) with worker in "
-                f"0..num_workers-1. Received: {self.shard}."
-            )
         least = min(max(self.view.window_size[1], self.chunks[1]), self.size[1])
         if self.bytes_of(least) > self.memory:
             raise ValueError(
@@ -326,7 +320,7 @@ def _bytes(count):
     memory=integer(1),
     batch_size=integer(1),
     chunks=pair(1),
-    shard=SHARD,
+    shard=optional(shard_rule()),
 )
 def plan_raster(
     size: Any,

@@ -19,6 +19,7 @@ from keras_setr.arguments import optional
 from keras_setr.arguments import path as path_rule
 from keras_setr.arguments import segmenter
 from keras_setr.arguments import sequence
+from keras_setr.arguments import shard as shard_rule
 from keras_setr.arguments import shown
 from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
@@ -31,7 +32,6 @@ from keras_setr.rasters.adapters import read
 from keras_setr.rasters.paths import PathSink
 from keras_setr.rasters.paths import opened
 from keras_setr.rasters.plan import OUTPUTS
-from keras_setr.rasters.plan import SHARD
 from keras_setr.rasters.plan import RasterPlan
 from keras_setr.rasters.plan import dtype_of
 from keras_setr.rasters.plan import views_of
@@ -57,7 +57,7 @@ _NODATA = Rule("a number or NaN", _number_or_nan)
     nodata=optional(_NODATA),
     memory=integer(1),
     resume=optional(path_rule()),
-    shard=SHARD,
+    shard=optional(shard_rule()),
     dry_run=flag(),
     batch_size=optional(integer(1)),
     verbose=VERBOSE,

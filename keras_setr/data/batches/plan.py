@@ -16,7 +16,7 @@ from keras_setr.arguments import having
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
-from keras_setr.arguments import sequence
+from keras_setr.arguments import shard
 from keras_setr.data.batches.mixing import Mixing
 from keras_setr.data.batches.transforms import CROP_SIZE
 from keras_setr.facts.label_rule import UNLABELLED
@@ -30,7 +30,7 @@ OPTION_RULES = {
     "steps_per_epoch": optional(integer(1)),
     "drop_remainder": flag(),
     "cache": flag(),
-    "shard": optional(sequence(integer(0), length=2)),
+    "shard": optional(shard()),
     "mixing": optional(instance("a keras_setr.data.Mixing", Mixing)),
 }
 
@@ -117,11 +117,6 @@ class BatchPlan:
                 f"drop_remainder=True. Received: batch_size={self.batch_size} "
                 f"for {counted(self.num_pairs, 'pair')}; pass batch_size="
                 f"{self.num_pairs} or drop_remainder=False."
-            )
-        if self.shard and self.shard[0] >= self.shard[1]:
-            raise ValueError(
-                "shard must be (worker, num_workers) with worker in "
-                f"0..num_workers-1. Received: {self.shard}."
             )
         read = _Memory(self.source) if self.cache else self.source.__getitem__
         object.__setattr__(self, "_read_pair", read)

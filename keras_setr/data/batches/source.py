@@ -3,7 +3,6 @@
 import bisect
 import dataclasses
 import itertools
-import operator
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -18,9 +17,11 @@ from keras_setr.arguments import checked
 from keras_setr.arguments import either
 from keras_setr.arguments import flag
 from keras_setr.arguments import function
+from keras_setr.arguments import index_of
 from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
+from keras_setr.arrays import spread
 from keras_setr.data.batches.batches import read
 from keras_setr.data.batches.plan import OPTION_RULES
 from keras_setr.data.batches.plan import BatchPlan
@@ -326,7 +327,7 @@ class SegmentationSource:
                 f"count={count} of {counted(len(self), 'pair')}, "
                 f"columns={columns}."
             )
-        pairs = (self[n * len(self) // count] for n in range(count))
+        pairs = map(self.__getitem__, spread(range(len(self)), count))
         return visualization.sheet(pairs, self.classes, columns, width, alpha)
 
 
@@ -395,13 +396,7 @@ class JoinedSources(SegmentationSource):
 
     def _locate(self, index):
         """The source that holds pair `index`, and its number there."""
-        index, size = operator.index(index), len(self)
-        if not -size <= index < size:
-            raise IndexError(
-                f"pair {index} of {size}: the index must lie in "
-                f"{-size}..{size - 1}."
-            )
-        index %= size
+        index = index_of(index, len(self), "pair")
         number = bisect.bisect_right(self._ends, index)
         return self.sources[number], index - ([0] + self._ends)[number]
 

@@ -12,6 +12,7 @@ import numpy as np
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
 from keras_setr.arguments import either
+from keras_setr.arguments import index_of
 from keras_setr.arguments import instance
 from keras_setr.arguments import integer
 from keras_setr.arguments import mapping
@@ -215,13 +216,7 @@ class SegmentationFolder(SegmentationSource):
         return self._pair(index).image
 
     def _pair(self, index):
-        index = integer().check("index", index)
-        if not -len(self.pairs) <= index < len(self.pairs):
-            raise IndexError(
-                f"index must be that of one of {counted(len(self), 'pair')}. "
-                f"Received: {index}."
-            )
-        return self.pairs[index]
+        return self.pairs[index_of(index, len(self), "pair")]
 
     @property
     def num_classes(self) -> int:

@@ -1,7 +1,6 @@
 """The published datasets, prepared by TFDS and read without TensorFlow."""
 
 import dataclasses
-import operator
 import os
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
+from keras_setr.arguments import index_of
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
@@ -187,11 +187,7 @@ class PublishedDataset(SegmentationSource):
         return len(self._source)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        index = operator.index(index)
-        size = len(self)
-        if not -size <= index < size:
-            raise IndexError(f"pair {index} of {size}")
-        example = self._source[index % size]
+        example = self._example(index)
         name = self._name(example)
         file = ImageBytes(example[self._names.image], name)
         image = load_image(file, complete=True)
@@ -199,6 +195,9 @@ class PublishedDataset(SegmentationSource):
         file = ImageBytes(example[self._names.label], label_name)
         mask = load_mask(file, complete=True)
         return image, self._rule.labels(mask, label_name, self.num_classes)
+
+    def _example(self, index):
+        return self._source[index_of(index, len(self), "pair")]
 
     def _name(self, example):
         return example[self._names.file_name].decode("utf-8")
@@ -209,11 +208,12 @@ class PublishedDataset(SegmentationSource):
 
         Of Cityscapes, the part before `_leftImg8bit.png`.
         """
-        return self._name(self._source[index])
+        return self._name(self._example(index))
 
     @checked(index=integer())
-    def original_size(self, index: int) -> tuple[int, ...] | None:
+    def original_size(self, index: int) -> tuple[int, ...]:
         """`(H, W)` of image `index`."""
+        index = index_of(index, len(self), "pair")
         if self.facts.image_size is not None:
             return self.facts.image_size
         return tuple(int(side) for side in self._source[index]["size"])

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from keras_setr.arguments import checked
+from keras_setr.arguments import index_of
 from keras_setr.arguments import integer
 from keras_setr.arguments import optional
 from keras_setr.arguments import pair
@@ -103,13 +104,8 @@ class StreetScenes:
         return self.num_scenes
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        index = operator.index(index)
-        if not -self.num_scenes <= index < self.num_scenes:
-            raise IndexError(
-                f"scene {index} of {self.num_scenes}: the index must lie in "
-                f"0..{self.num_scenes - 1}."
-            )
-        return _draw_scene(self.image_size, self.seed, index % self.num_scenes)
+        index = index_of(index, self.num_scenes, "scene")
+        return _draw_scene(self.image_size, self.seed, index)
 
     @checked(directory=path(), subset=optional(string()))
     def write(

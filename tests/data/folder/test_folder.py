@@ -52,8 +52,9 @@ def test_pairs_are_read_in_order(folder_of_three):
     assert label.dtype == np.uint8
     assert [label.shape for _, label in folder] == [(2, 3), (2, 3), (4, 2)]
     assert folder[-1][1].shape == (4, 2)
-    with pytest.raises(IndexError):
-        folder[3]
+    for read in (folder.__getitem__, folder.file_name):
+        with pytest.raises(IndexError, match=r"-3\.\.2.*3 pairs.*3"):
+            read(3)
 
 
 @pytest.mark.parametrize(

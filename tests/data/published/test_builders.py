@@ -92,6 +92,9 @@ def test_ade20k_counts_from_0_and_other_objects_are_void(tmp_path, packed):
     assert label.tolist() == [[255, 0, 1], [149, 0, 255]]
     assert label.dtype == np.uint8
     assert train.original_size(index) == (2, 3)
+    for read in (train.__getitem__, train.file_name, train.original_size):
+        with pytest.raises(IndexError, match=r"-2\.\.1.*2 pairs.*-3"):
+            read(-3)
     assert train.original_size(shown["ADE_train_00000002.jpg"]) == (4, 2)
     assert train.classes.names[149] == "flag"
     # Prepared once; the archive is not asked for again.
