@@ -8,7 +8,6 @@ import zlib
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
@@ -22,13 +21,12 @@ from keras_setr.arrays import ValueRange
 from keras_setr.classes import Classes
 from keras_setr.export.record import ExportRecord
 from keras_setr.export.sessions import open_session
-from keras_setr.files.images import load_image
+from keras_setr.files.images import image_of
 from keras_setr.inference import OUTPUTS
 from keras_setr.inference import VERBOSE
 from keras_setr.inference import VIEW_OPTIONS
 from keras_setr.inference import Views
 from keras_setr.inference import Windowed
-from keras_setr.inference.images import pillow_to_array
 from keras_setr.tables import brief
 
 # A processor runs several windows no faster than one after another, and the
@@ -188,9 +186,7 @@ class ExportedSegmenter:
         dtype: str | None = self.record.image_dtype
         if dtype == "float32":
             dtype = "uint8" if channels == 3 else None
-        if isinstance(path, Image.Image):
-            return pillow_to_array(path, channels, dtype)
-        return load_image(path, channels, dtype)
+        return image_of(path, channels, dtype)
 
     def _resolve_views(self, views):
         record = self.record

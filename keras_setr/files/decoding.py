@@ -323,7 +323,7 @@ def raw_mode(image):
     Pillow opens 16-bit RGB as mode "RGB" and grey of 4 bits as "L"; only the
     decoder's own description of the samples still tells.
     """
-    if not image.tile:
+    if not getattr(image, "tile", None):
         return image.mode
     arguments = image.tile[0][3]
     return str(arguments if isinstance(arguments, str) else arguments[0])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL import ImageOps
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
@@ -89,37 +90,61 @@ def load_image(
         return _load_samples(path, channels, dtype, complete)
     with open_pillow(path) as image:
         check_one_page(image, path)
-        mode = image.mode
-        sixteen = is_sixteen_bit(image)
-        if sixteen or mode not in _IMAGE_MODES + _OPACITY_MODES:
-            raise ValueError(
-                f"{path} has mode {_shown(mode, sixteen)!r}; an image must be "
-                f"8-bit RGB or one of {', '.join(_IMAGE_MODES[1:])}. Scale its "
-                "values to 0..255 and save it as 8-bit RGB."
-            )
-        if mode == "P" and image.has_transparency_data:
-            raise ValueError(
-                f"{path} has mode 'P' with transparency; an image must be "
-                "opaque. Decide what stands behind the transparent pixels "
-                "and save as RGB."
-            )
-        if mode in _OPACITY_MODES:
-            loaded = load_pillow(image, path, complete)
-            if not _is_opaque(loaded):
-                raise ValueError(
-                    f"{path} has mode {mode!r} with transparent pixels; an "
-                    "image must be opaque. Decide what stands behind them and "
-                    "save as RGB, for instance with "
-                    "Image.open(path).convert('RGB').save(path)."
-                )
-            return np.array(loaded.convert("RGB"))
+        _check_mode(image, path)
         pixels = decode_quickly(image, path, complete)
         if pixels is None:
-            whole = load_pillow(image, path, complete)
-            return np.array(whole.convert("RGB"))
-        if mode == "L":
+            return _as_rgb(load_pillow(image, path, complete), path)
+        if image.mode == "L":
             pixels = np.repeat(pixels[..., None], 3, axis=-1)
         return pixels
+
+
+def image_of(
+    x: str | os.PathLike[str] | Image.Image, channels: int, dtype: str | None
+) -> np.ndarray:
+    """`load_image` of a path, and of a Pillow image what its file would give.
+
+    Args:
+        x: path, or Pillow image.
+        channels, dtype: as of `load_image`.
+    """
+    if not isinstance(x, Image.Image):
+        return load_image(x, channels, dtype)
+    upright = ImageOps.exif_transpose(x)
+    if channels == 3 and dtype == "uint8":
+        _check_mode(x, repr(x))
+        return _as_rgb(upright, repr(x))
+    pixels = np.asarray(upright)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _check_mode(image, name):
+    """Raise where an image's mode has no single meaning as RGB."""
+    mode, sixteen = image.mode, is_sixteen_bit(image)
+    if sixteen or mode not in _IMAGE_MODES + _OPACITY_MODES:
+        raise ValueError(
+            f"{name} has mode {_shown(mode, sixteen)!r}; an image must be "
+            f"8-bit RGB or one of {', '.join(_IMAGE_MODES[1:])}. Scale its "
+            "values to 0..255 and save it as 8-bit RGB."
+        )
+    if mode == "P" and image.has_transparency_data:
+        raise ValueError(
+            f"{name} has mode 'P' with transparency; an image must be "
+            "opaque. Decide what stands behind the transparent pixels "
+            "and save as RGB."
+        )
+
+
+def _as_rgb(image, name):
+    """`(H, W, 3)` of a decoded image, if it is opaque."""
+    if image.mode in _OPACITY_MODES and not _is_opaque(image):
+        raise ValueError(
+            f"{name} has mode {image.mode!r} with transparent pixels; an "
+            "image must be opaque. Decide what stands behind them and "
+            "save as RGB, for instance with "
+            "Image.open(path).convert('RGB').save(path)."
+        )
+    return np.array(image.convert("RGB"))
 
 
 def _shown(mode, sixteen):

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
-from PIL import ImageOps
 
 from keras_setr.arguments import shown
 from keras_setr.arrays import check_image
@@ -17,32 +16,6 @@ from keras_setr.tables import counted
 
 def is_path(x):
     return isinstance(x, (str, os.PathLike))
-
-
-# Modes of Pillow that say the same in RGB.
-_OPAQUE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
-
-
-def pillow_to_array(image, channels, dtype):
-    """A Pillow image `(H, W, C)`, upright, as its file would be read.
-
-    Args:
-        image: `PIL.Image.Image`.
-        channels: int.
-        dtype: `"uint8"`, `"uint16"` or None.
-    """
-    image = ImageOps.exif_transpose(image)
-    if channels != 3 or dtype != "uint8":
-        pixels = np.asarray(image)
-        return pixels[..., None] if pixels.ndim == 2 else pixels
-    if image.mode not in _OPAQUE_MODES or image.has_transparency_data:
-        raise ValueError(
-            "A Pillow image must have one of the modes "
-            f"{', '.join(_OPAQUE_MODES)}, without transparency. Received: "
-            f"{image!r}. Pass image.convert('RGB') once it is decided what "
-            "its values or its transparent pixels mean."
-        )
-    return np.asarray(image.convert("RGB"))
 
 
 def iterate_images(x, channels, value_range, load):

@@ -13,6 +13,7 @@ from PIL import ImageOps
 
 from keras_setr.classes import Classes
 from keras_setr.files import decoding
+from keras_setr.files.images import image_of
 from keras_setr.files.images import image_size
 from keras_setr.files.images import load_image
 from keras_setr.files.images import load_mask
@@ -116,6 +117,32 @@ def test_modes_without_one_meaning_are_errors(tmp_path, image, mode):
             load(path)
         assert str(path) in str(error.value)
         assert f"mode '{mode}" in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "CMYK", "RGBA", "LA"])
+def test_a_pillow_image_is_read_as_its_file_is(tmp_path, mode):
+    path = tmp_path / "a.tif"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(GREY).convert("RGBA").convert(mode)
+    image.save(path, exif=exif)
+    with Image.open(path) as opened:
+        found = image_of(opened, 3, "uint8")
+    assert (found == load_image(path)).all() and found.shape == (3, 2, 3)
+    assert (image_of(path, 3, "uint8") == found).all()
+    image.getexif()[0x0112] = 6
+    assert (image_of(image, 3, "uint8") == found).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "F"])
+def test_pillow_images_without_one_meaning_are_errors(mode):
+    with pytest.raises(ValueError, match=f"<PIL.*has mode '{mode}'.*an image"):
+        image_of(Image.new(mode, (3, 2)), 3, "uint8")
+
+
+def test_samples_of_a_pillow_image_are_not_converted():
+    image = Image.new("I;16", (3, 2), 300)
+    assert (image_of(image, 1, "uint16") == np.full((2, 3, 1), 300)).all()
 
 
 def test_sixteen_bit_rgb_is_an_error_although_pillow_opens_it(tmp_path):

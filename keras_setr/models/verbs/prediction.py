@@ -7,11 +7,9 @@ import zlib
 import keras
 import numpy as np
 from keras import ops
-from PIL import Image
 
 from keras_setr import inference
-from keras_setr.files.images import load_image
-from keras_setr.inference.images import pillow_to_array
+from keras_setr.files.images import image_of
 from keras_setr.inference.on_device import Blending
 from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.resampling import upsample_bilinear
@@ -80,9 +78,7 @@ class Predictor:
         converter = getattr(self._model.preprocessor, "image_converter", None)
         usual = "uint8" if channels == 3 else None
         dtype = getattr(converter, "image_dtype", usual)
-        if isinstance(path, Image.Image):
-            return pillow_to_array(path, channels, dtype)
-        return load_image(path, channels, dtype)
+        return image_of(path, channels, dtype)
 
     def _begin(self):
         """Compile anew where the encoder got other variables since.
