@@ -500,7 +500,7 @@ CALLS = {
     ),
     "a size that the model has not": (
         lambda: draw.features(MODEL, IMAGE, size=(17, 24)),
-        "size (16, 24) (17, 24)",
+        "size multiples patch_size=8 (17, 24) (24, 24)",
     ),
     "a point outside": (
         lambda: draw.attention(MODEL, IMAGE, (99, 0)),
@@ -835,7 +835,7 @@ CALLS |= {
     ),
     "crops of another model": (
         lambda: _pairs(crop_size=(32, 24), model=MODEL),
-        "crop_size the model, (16, 24) (32, 24) image_shape=(32, 24, 3)",
+        "crop_size the model's (16, 24). (32, 24) image_shape=(32, 24, 3)",
     ),
     "an augmentation's class": (
         lambda: _pairs(augment=ks.data.TrainingTransform),

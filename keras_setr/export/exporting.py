@@ -36,7 +36,6 @@ from keras_setr.files.whole import check_folder_of
 from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import written_whole
 from keras_setr.inference import Views
-from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.on_cpu import plain_operations
 from keras_setr.tables import brief
 
@@ -278,15 +277,7 @@ def _resolve_size(model, image_size):
             )
         return tuple(backbone.native_size)
     size = tuple(image_size or backbone.native_size)
-    check_multiple_of_patch(*size, backbone.size_multiple, "image_size")
-    fixed = backbone.image_shape[:2]
-    if any(f not in (None, s) for f, s in zip(fixed, size)):
-        raise ValueError(
-            f"image_size must be the model's, {tuple(fixed)}. Received: "
-            f"{size}. Load it by from_preset(.., image_shape="
-            f"{(*size, backbone.image_shape[-1])}), which resamples its "
-            "positions."
-        )
+    backbone.check_size(size, "image_size")
     return size
 
 

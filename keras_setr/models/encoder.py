@@ -14,8 +14,10 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import number
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
+from keras_setr.arrays import differ
 from keras_setr.checkpoints import loading
 from keras_setr.checkpoints.preset_folder import save_whole
+from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.models import weight_files
 
 
@@ -123,6 +125,22 @@ class Encoder(keras_hub.models.Backbone):
     @property
     def native_size(self) -> tuple[int, ...]:
         raise NotImplementedError
+
+    def check_size(self, size: tuple[int, ...], argument: str) -> None:
+        """Raise where images of a size are none that it takes.
+
+        Args:
+            size: `(H, W)`.
+            argument: str. What says it, for the error.
+        """
+        check_multiple_of_patch(*size, self.size_multiple, argument)
+        *fixed, channels = self.image_shape
+        if differ(fixed, size):
+            raise ValueError(
+                f"{argument} must be the model's image size, {tuple(fixed)}. "
+                f"Received: {tuple(size)}; build or load the model with "
+                f"image_shape={(*size, channels)} for it."
+            )
 
     @property
     def rematerialize(self) -> bool:

@@ -41,7 +41,8 @@ class Look:
                 f"{channels}), as the model has {channels} input channels. "
                 f"Received: an array {image.shape}."
             )
-        size = _size_for(model.backbone, size)
+        size = size or tuple(model.backbone.native_size)
+        model.backbone.check_size(size, "size")
         self.shown = shown_image(image)
         self.note = ""
         if image.shape[:2] != size:
@@ -57,25 +58,6 @@ class Look:
         """An array `(h, w, 3)` uint8 with the image's aspect, `PIL.Image`."""
         size = width, height_at(width, self.shown)
         return Image.fromarray(array).resize(size, resampling)
-
-
-def _size_for(backbone, size):
-    fixed = tuple(backbone.image_shape[:2])
-    if size is None:
-        return tuple(backbone.native_size)
-    multiple = backbone.size_multiple
-    if any(f not in (None, s) for f, s in zip(fixed, size)):
-        raise ValueError(
-            f"size must be the model's image size {fixed}. Received: {size}. "
-            "Build or load the model with image_shape=(None, None, 3) for "
-            "other sizes."
-        )
-    if any(s % multiple for s in size):
-        raise ValueError(
-            f"size must be multiples of {multiple}, as the patches are. "
-            f"Received: {size}."
-        )
-    return size
 
 
 @contextlib.contextmanager

@@ -106,7 +106,7 @@ def test_features_name_what_there_is_not():
         ({"layers": (0, 1)}, r"layers .* 1\.\.3.*\[0, 1\]"),
         ({"layers": (4,)}, r"layers .* 1\.\.3.*\[4\]"),
         ({"stages": (3,)}, r"stages .* 1\.\.2.*\[3\]"),
-        ({"size": (24, 24)}, r"image size \(16, 24\).*\(24, 24\)"),
+        ({"size": (24, 24)}, r"image size, \(16, 24\).*\(24, 24\)"),
     ):
         with pytest.raises(ValueError, match=message):
             visualization.features(model, image, **options)

@@ -36,8 +36,7 @@ _LARGEST_CROP = 512
 
 def _model(value):
     # Its class lies on a floor above.
-    backbone = getattr(value, "backbone", None)
-    if hasattr(backbone, "image_shape") and hasattr(backbone, "size_multiple"):
+    if hasattr(getattr(value, "backbone", None), "check_size"):
         return value
     raise TypeError
 
@@ -54,23 +53,6 @@ def _augment(value):
 _AUGMENT = Rule(
     "True, False or a callable (image, label, rng) -> (image, label)", _augment
 )
-
-
-def _check_fits(transform, model):
-    """Raise where crops have another size than a model takes."""
-    crop, backbone = tuple(transform.crop_size), model.backbone
-    *fixed, channels = backbone.image_shape
-    multiple = backbone.size_multiple
-    if all(own in (None, side) for own, side in zip(fixed, crop)):
-        if not any(side % multiple for side in crop):
-            return
-    size = f"that of the model, {tuple(fixed)}"
-    if None in fixed:
-        size = f"multiples of the model's patches, {multiple}"
-    raise ValueError(
-        f"crop_size must be {size}. Received: {crop}; leave it out, or build "
-        f"the model with image_shape={(*crop, channels)}."
-    )
 
 
 # None stands for a default that only the source can tell.
@@ -244,7 +226,7 @@ class SegmentationSource:
             self[0]
         transform = self._transform(augment, crop_size, model)
         if model is not None:
-            _check_fits(transform, model)
+            model.backbone.check_size(transform.crop_size, "crop_size")
         if balanced_crops is not None:
             transform = self._balanced(transform, balanced_crops)
         plan = BatchPlan(self, batch_size, transform, **options)

@@ -11,7 +11,6 @@ from keras import ops
 from keras_setr import inference
 from keras_setr.files.images import image_of
 from keras_setr.inference.on_device import Blending
-from keras_setr.layers.embedding import check_multiple_of_patch
 from keras_setr.layers.resampling import upsample_bilinear
 from keras_setr.models.preprocessor import value_range_of
 from keras_setr.models.preprocessor import zero_of
@@ -95,16 +94,7 @@ class Predictor:
         """The views with a window that the model takes."""
         backbone = self._model.backbone
         window = views.window_size or tuple(backbone.native_size)
-        check_multiple_of_patch(
-            *window, backbone.size_multiple, argument="window_size"
-        )
-        fixed = backbone.image_shape[:2]
-        if any(f not in (None, w) for f, w in zip(fixed, window)):
-            raise ValueError(
-                "window_size must be the model's image size "
-                f"{fixed}. Received: {window}. Build the backbone with "
-                "image_shape=(None, None, 3) for other windows."
-            )
+        backbone.check_size(window, "window_size")
         return dataclasses.replace(views, window_size=window)
 
     def resolve_batch_size(self, batch_size, window_size):

@@ -186,7 +186,9 @@ def test_sources_that_differ_are_not_joined(other, message):
 def test_batches_for_a_model_have_its_size():
     def size(patch_size, image_shape=(None, None, 3)):
         backbone = types.SimpleNamespace(
-            size_multiple=patch_size, image_shape=image_shape
+            size_multiple=patch_size,
+            image_shape=image_shape,
+            check_size=lambda *size_and_argument: None,
         )
         model = types.SimpleNamespace(backbone=backbone)
         batches = Numbers(0, 5).batches(2, model=model, reader="threads")
