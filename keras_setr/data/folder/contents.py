@@ -195,9 +195,7 @@ class FolderContents:
         """Set of raw values that form areas in one mask; see `PairScan`."""
         if scan.colors is None:
             return scan.areas
-        return self.raw_counts(
-            dataclasses.replace(scan, colors=dict.fromkeys(scan.areas, 0))
-        ).keys()
+        return self._by_value(dict.fromkeys(scan.areas)).keys()
 
     def was_read(self, pair):
         """Whether a scan has found both of its files to be whole."""
@@ -215,17 +213,17 @@ class FolderContents:
         """Dict of raw value -> pixels of one mask; unknown colours left out."""
         if scan.colors is None:
             return scan.values or {}
+        return self._by_value(scan.colors)
+
+    def _by_value(self, colors):
+        """A dict of colour -> anything with raw values for its keys."""
         if self.holds_grey:
-            return {red: pixels for (red, *_), pixels in scan.colors.items()}
+            return {red: of for (red, *_), of in colors.items()}
         if len(self.color_table) > MAX_COLORS:
             # No table of classes, which is a problem of its own.
             return {}
         index = {color: value for value, color in enumerate(self.color_table)}
-        return {
-            index[color]: pixels
-            for color, pixels in scan.colors.items()
-            if color in index
-        }
+        return {index[c]: of for c, of in colors.items() if c in index}
 
     def label_counts(self, scan):
         """Counter of label -> pixels of one mask, 255 for unlabelled."""

@@ -265,11 +265,7 @@ class SegmentationFolder(SegmentationSource):
         Returns:
             `(K,)` int64 array.
         """
-        counts = np.zeros(256, "int64")
-        for scan in self.scan():
-            for label, count in self._contents.label_counts(scan).items():
-                counts[label] += count
-        return counts[: self.num_classes]
+        return self._label_counts().sum(axis=0)
 
     def class_weights(self) -> tuple[float, ...]:
         """A weight per class, from the shares of the pixels.
@@ -282,20 +278,22 @@ class SegmentationFolder(SegmentationSource):
         Returns:
             tuple of `num_classes` floats.
         """
-        number = self.num_classes
-        pixels, shown_in = np.zeros(number), np.zeros(number)
-        for scan in self.scan():
-            counts = self._contents.label_counts(scan)
-            labelled = sum(n for label, n in counts.items() if label < number)
-            for label, count in counts.items():
-                if label < number:
-                    pixels[label] += count
-                    shown_in[label] += labelled
+        counts = self._label_counts()
+        labelled = counts.sum(axis=1, keepdims=True)
+        pixels, shown_in = counts.sum(0), ((counts > 0) * labelled).sum(0)
         found = pixels > 0
         frequency = pixels[found] / shown_in[found]
-        weights = np.zeros(number)
+        weights = np.zeros(self.num_classes)
         weights[found] = np.median(frequency) / frequency
         return tuple(float(weight) for weight in weights)
+
+    def _label_counts(self):
+        """`(len(self), K)` int64: the pixels of each class in each mask."""
+        counts = np.zeros((len(self), 256), "int64")
+        for row, scan in zip(counts, self.scan()):
+            for label, count in self._contents.label_counts(scan).items():
+                row[label] = count
+        return counts[:, : self.num_classes]
 
     def check(self) -> None:
         """Read every file and raise one error that names what is wrong.

@@ -136,12 +136,12 @@ def _stray_problem(contents, pair, values, stray):
         f"{pair.mask} holds value {listed(found)} in {pixels} of "
         f"{counted(sum(values.values()), 'pixel')}, far from all other labels; "
         f"correct the mask, or pass num_classes={highest + 1} if there are so "
-        f"many classes, label_map={_map_of(contents, stray)} if this is a "
+        f"many classes, label_map={_map_of(contents)} if this is a "
         "class, or ignore_values= with it if it means unlabelled"
     )
 
 
-def _map_of(contents, stray):
+def _map_of(contents):
     """A label map that numbers all values found without gaps, cut."""
     rule = contents.labels.rule
     values = sorted(
@@ -236,12 +236,12 @@ def too_few_classes(contents):
             "means unlabelled; if it is a class, pass "
             "label_map={0: 0, 255: 1}"
         )
-    if stray := contents.stray_values:
+    if contents.stray_values:
         return (
             f"the masks of {contents.directory} hold the values "
             f"{listed(sorted(contents.raw_values()), 8)}, which lie far from "
             "each other; if each is a class, pass "
-            f"label_map={_map_of(contents, stray)}"
+            f"label_map={_map_of(contents)}"
         )
     if contents.labels.names is not None:
         return (

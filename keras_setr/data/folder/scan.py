@@ -40,7 +40,7 @@ class PairScan:
     errors: tuple = ()
 
 
-def scan_pairs(pairs, channels=3, image_dtype="uint8"):
+def scan_pairs(pairs, channels, image_dtype):
     """`PairScan` of each pair, in order, read by a pool of threads.
 
     Args:
