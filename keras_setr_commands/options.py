@@ -182,7 +182,9 @@ def check_pairs(parser, given, least=1):
 
     place = given["data"]
     try:
-        pairs = layouts.look_up(place, given.get("images"), given.get("masks"))
+        pairs, _ = layouts.find_pairs(
+            place, given.get("images"), given.get("masks")
+        )
         if "subset" in given:
             layouts.subset_of(pairs, given["subset"], place)
         count = sum(pair.subset != "test" for pair in pairs)

@@ -145,9 +145,8 @@ class SegmentationFolder(SegmentationSource):
     ) -> None:
         self.directory = pathlib.Path(directory)
         rule = LabelRule(ignore_values, label_map, reduce_zero_label)
-        problems: list[str] = []
         notes: list[str] = []
-        pairs = find_pairs(directory, images, masks, problems)
+        pairs, problems = find_pairs(directory, images, masks)
         if lists is not None:
             pairs = assign_subsets(
                 pairs, lists, self.directory, problems, notes

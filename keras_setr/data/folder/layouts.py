@@ -93,8 +93,8 @@ class Pair:
     subset: str | None = None
 
 
-def find_pairs(directory, images=None, masks=None, problems=None):
-    """All pairs in `directory`, as a tuple sorted by subset and name.
+def find_pairs(directory, images=None, masks=None):
+    """All pairs in `directory`, and what is wrong with its files.
 
     Args:
         directory: path of the folder.
@@ -102,48 +102,43 @@ def find_pairs(directory, images=None, masks=None, problems=None):
             `directory`, with `{name}` for what an image and its mask have in
             common (it may contain folders) and optionally `{split}`; or as
             folders. Default to whatever accepted layout is found.
-        problems: optional list, to which a sentence is added for all files
-            that pair up with none or with several, and for every link that
-            leads in a circle. Without it, they are errors.
+
+    Returns:
+        `(pairs, problems)`: a tuple of `Pair`, sorted by subset and name, and
+        a list of sentences on all files that pair up with none or with
+        several, and on every link that leads in a circle.
 
     Raises:
         FileNotFoundError, NotADirectoryError: `directory` is no folder.
-        ValueError: no or several layouts fit, or the files do not pair up.
+        ValueError: no or several layouts fit, or there are no pairs.
     """
-    place = _place(directory, images, masks)
-    pairs, found = _looked_up.pop(place, (None, []))
-    if pairs is None:
-        pairs = _find_pairs(directory, images, masks, found)
-    if problems is not None:
-        # A folder that is walked through twice tells of its links twice.
-        problems.extend(dict.fromkeys(found))
-    if not pairs or (found and problems is None):
-        raise ValueError("\n".join(dict.fromkeys(found)))
-    return pairs
-
-
-# What `look_up` has found, until it is asked for.
-_looked_up: dict = {}
-
-
-def look_up(directory, images=None, masks=None):
-    """The pairs of `find_pairs`, which its next call has at once.
-
-    For who looks before Keras is there, and asks for a folder after: to list
-    many files twice takes its time.
-
-    Raises:
-        FileNotFoundError, NotADirectoryError, ValueError: as of `find_pairs`.
-    """
-    place, found = _place(directory, images, masks), []
-    _looked_up.pop(place, None)
-    pairs = find_pairs(directory, images, masks, found)
-    _looked_up[place] = pairs, found
-    return pairs
-
-
-def _place(directory, images, masks):
-    return os.path.abspath(directory), str(images), str(masks)
+    directory = pathlib.Path(directory)
+    if not directory.exists():
+        raise FileNotFoundError(
+            f"directory must exist. Received: {directory}, looked up as "
+            f"{directory.absolute()}."
+        )
+    if not directory.is_dir():
+        raise NotADirectoryError(
+            f"directory must be a folder. Received: {directory}, a file."
+        )
+    if (images is None) != (masks is None):
+        raise ValueError(
+            "images and masks must be given together. Received: images="
+            f"{images!r}, masks={masks!r}; pass both, or neither to have the "
+            "layout found."
+        )
+    search = _Search(directory)
+    if images is None:
+        pairs = search.by_layout()
+    else:
+        pairs = search.by_template(str(images), str(masks))
+    # A folder that is walked through twice tells of its links twice.
+    problems = list(dict.fromkeys(search.problems))
+    if not pairs:
+        raise ValueError("\n".join(problems))
+    pairs.sort(key=lambda pair: (pair.subset or "", pair.image))
+    return tuple(pairs), problems
 
 
 def subset_of(pairs, name, directory):
@@ -168,47 +163,6 @@ def subset_of(pairs, name, directory):
     return chosen
 
 
-def _find_pairs(directory, images, masks, problems):
-    directory = pathlib.Path(directory)
-    if not directory.exists():
-        raise FileNotFoundError(
-            f"directory must exist. Received: {directory}, looked up as "
-            f"{directory.absolute()}."
-        )
-    if not directory.is_dir():
-        raise NotADirectoryError(
-            f"directory must be a folder. Received: {directory}, a file."
-        )
-    if (images is None) != (masks is None):
-        raise ValueError(
-            "images and masks must be given together. Received: images="
-            f"{images!r}, masks={masks!r}; pass both, or neither to have the "
-            "layout found."
-        )
-    if images is not None and str(images) == str(masks):
-        raise ValueError(
-            "images and masks must lie in two folders, or have names that two "
-            f"templates tell apart. Received: {str(images)!r} for both."
-        )
-    if images is not None:
-        return _find_by_template(directory, str(images), str(masks), problems)
-    pairs = []
-    for image_folder, mask_folder, subset in _find_folders(directory, problems):
-        found = _match(
-            _files_by_key(image_folder, problems, subset),
-            _files_by_key(mask_folder, problems, subset),
-            image_folder,
-            mask_folder,
-            problems,
-        )
-        pairs.extend(found)
-    return _sorted(pairs)
-
-
-def _sorted(pairs):
-    return tuple(sorted(pairs, key=lambda p: (p.subset or "", p.image)))
-
-
 def _folders(directory):
     """Visible folders in `directory`, by lower-case name."""
     return {
@@ -223,7 +177,7 @@ def _hidden(name):
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _find_folders(directory, problems):
+def _find_folders(directory):
     """List of `(image folder, mask folder, subset or None)`."""
     folders = _folders(directory)
     found = _images_beside_masks(directory, folders, None)
@@ -253,22 +207,26 @@ def _find_folders(directory, problems):
             f"images both in {outer[0]} and in {inner[0]}; pass images= and "
             "masks= to say which are meant."
         )
-    if inner:
-        subsets = {subset for *_, subset in found}
-        problems += _subsets_without_masks(folders, subsets)
     return found
 
 
-def _subsets_without_masks(folders, found):
+def _subsets_without_masks(directory, found):
+    """A sentence on each subset that has images alone, where others have all.
+
+    Args:
+        found: from `_find_folders`.
+    """
+    subsets = {subset for *_, subset in found} - {None}
+    folders = _folders(directory) if subsets else {}
     for name, subset in SUBSETS.items():
         # Where no test image has a mask, the test labels are not public.
-        if name in folders and subset not in found and subset != "test":
-            images = list(_image_files(folders[name], []).values())
+        if name in folders and subset not in subsets and subset != "test":
+            images = list(_image_files(folders[name])[0].values())
             if images:
                 yield (
                     f"{folders[name]} holds {counted(len(images), 'image')} "
                     f"({listed(images, 2)}) but has no folder of masks, "
-                    f"while {' and '.join(sorted(found))} has. Add the masks "
+                    f"while {' and '.join(sorted(subsets))} has. Add the masks "
                     "or move the folder away."
                 )
 
@@ -284,9 +242,7 @@ def _images_beside_masks(directory, folders, subset):
 def _only(candidates, directory):
     if len(candidates) > 1:
         # `labels/` may hold text files beside `masks/`.
-        candidates = [
-            c for c in candidates if _image_files(c, [])
-        ] or candidates
+        candidates = [c for c in candidates if _image_files(c)[0]] or candidates
     if len(candidates) > 1:
         names = " and ".join(folder.name for folder in candidates)
         raise ValueError(
@@ -322,160 +278,48 @@ def _contents(directory):
     return listed(names, 8)
 
 
-def _image_files(folder, problems):
-    """Relative POSIX path -> path, of every visible image below `folder`."""
-    files = {}
-    _walk(pathlib.Path(folder), (), folder, files, problems)
-    return files
+def _image_files(top):
+    """Every visible image below a folder, and what is wrong there.
 
+    Returns:
+        `(files, problems)`: dict of relative POSIX path -> path, list of str.
+    """
+    files, problems = {}, []
 
-def _walk(folder, above, top, files, problems):
-    """Add the images below `folder`, which lies in the folders `above`."""
-    # Links are followed: data sets are often linked into place.
-    identity = os.stat(folder)
-    identity = (identity.st_dev, identity.st_ino)
-    if identity in above:
-        problems.append(
-            f"{folder} is a link that leads back to a folder it lies in, so "
-            "that its files would be read without end. Remove the link."
-        )
-        return
-    try:
-        entries = sorted(folder.iterdir())
-    except PermissionError:
-        problems.append(
-            f"{folder} may not be read. Give yourself the right to, or move "
-            "the folder away."
-        )
-        return
-    for path in entries:
-        if _hidden(path.name):
-            continue
-        if path.is_dir():
-            _walk(path, (*above, identity), top, files, problems)
-        elif path.suffix.lower() in IMAGE_EXTENSIONS:
-            files[path.relative_to(top).as_posix()] = path
+    def walk(folder, above):
+        # Links are followed: data sets are often linked into place.
+        status = os.stat(folder)
+        identity = status.st_dev, status.st_ino
+        if identity in above:
+            problems.append(
+                f"{folder} is a link that leads back to a folder it lies in, "
+                "so that its files would be read without end. Remove the link."
+            )
+            return
+        try:
+            entries = sorted(folder.iterdir())
+        except PermissionError:
+            problems.append(
+                f"{folder} may not be read. Give yourself the right to, or "
+                "move the folder away."
+            )
+            return
+        for path in entries:
+            if _hidden(path.name):
+                continue
+            if path.is_dir():
+                walk(path, (*above, identity))
+            elif path.suffix.lower() in IMAGE_EXTENSIONS:
+                files[path.relative_to(top).as_posix()] = path
+
+    walk(pathlib.Path(top), ())
+    return files, problems
 
 
 def _key(subset, name):
     # One form for both sides: macOS stores "ü" as "u" and two dots, and an
     # archive may carry images and masks from different systems.
     return subset, unicodedata.normalize("NFC", name)
-
-
-def _files_by_key(folder, problems, subset=None):
-    """`(subset, name without extension)` -> path; the name holds folders."""
-    files = {}
-    for relative, path in _image_files(folder, problems).items():
-        name = relative[: -len(path.suffix)]
-        first, _, rest = name.partition("/")
-        if subset is None and rest and first.lower() in SUBSETS:
-            key = _key(SUBSETS[first.lower()], rest)
-        else:
-            key = _key(subset, name)
-        _add(files, key, path, problems)
-    return files
-
-
-def _add(files, key, path, problems):
-    if key in files:
-        problems.append(
-            f"{files[key]} and {path} have the same name, so that either "
-            "could be meant by its pair. Remove or rename one."
-        )
-    files.setdefault(key, path)
-
-
-def _find_by_template(directory, images, masks, problems):
-    if ("{split}" in images) != ("{split}" in masks):
-        raise ValueError(
-            "images and masks must both contain {split}, or neither. "
-            f"Received: images={images!r}, masks={masks!r}."
-        )
-    image_files = _files_by_template(directory, images, "images", problems)
-    mask_files = _files_by_template(directory, masks, "masks", problems)
-    # "{name}.png" also fits the masks "{name}_mask.png" of the same folder.
-    taken = set(mask_files.values())
-    image_files = {k: p for k, p in image_files.items() if p not in taken}
-    return _sorted(_match(image_files, mask_files, images, masks, problems))
-
-
-def _files_by_template(directory, template, argument, problems):
-    if "{" not in template:
-        folder = directory / template
-        if not folder.is_dir():
-            raise ValueError(
-                f"{argument} must be a folder in {directory}, or a template "
-                f"with {{name}}. Received: {template!r}; {directory} holds "
-                f"{_contents(directory)}."
-            )
-        return _files_by_key(folder, problems)
-    fields = re.findall(r"{(.*?)}", template)
-    if fields.count("name") != 1 or not {"name", "split"}.issuperset(fields):
-        raise ValueError(
-            f"{argument} must contain {{name}} once and may contain {{split}}. "
-            f"Received: {template!r}."
-        )
-    pattern = re.escape(template.removeprefix("./"))
-    pattern = pattern.replace(re.escape("{name}"), "(?P<name>.+)")
-    pattern = pattern.replace(re.escape("{split}"), "(?P<split>[^/]+)", 1)
-    pattern = pattern.replace(re.escape("{split}"), "(?P=split)")
-    files = {}
-    for relative, path in _image_files(directory, problems).items():
-        match = re.fullmatch(pattern, relative)
-        if match is not None:
-            fields = match.groupdict()
-            subset = fields.get("split")
-            subset = subset and SUBSETS.get(subset.lower(), subset)
-            _add(files, _key(subset, fields["name"]), path, problems)
-    return files
-
-
-def _match(images, masks, image_place, mask_place, problems):
-    """Pairs of two `{(subset, name): path}`; what is left over is a problem."""
-    for files, kind, place in (
-        (images, "images", image_place),
-        (masks, "masks", mask_place),
-    ):
-        if not files:
-            raise ValueError(
-                f"{place} must hold {kind}, files that end in "
-                f"{', '.join(IMAGE_EXTENSIONS)}. Received: none."
-            )
-    by_image = {}
-    without_image = []
-    for key, path in masks.items():
-        image_key = _image_key(key, images)
-        if image_key is None:
-            without_image.append(path)
-        else:
-            _add(by_image, image_key, path, problems)
-    # Where no test image has a mask, the test labels are not public.
-    masked_subsets = {subset for subset, _ in by_image}
-    without_mask = [
-        path
-        for key, path in images.items()
-        if key not in by_image
-        and not (key[0] == "test" and "test" not in masked_subsets)
-    ]
-    if without_mask or without_image:
-        parts = []
-        if without_mask:
-            parts.append(
-                f"{len(without_mask)} of {counted(len(images), 'image')} "
-                f"without a mask in {mask_place}: {listed(without_mask)}"
-            )
-        if without_image:
-            parts.append(
-                f"{len(without_image)} of {counted(len(masks), 'mask')} "
-                f"without an image in {image_place}: {listed(without_image)}"
-            )
-        problems.append(
-            "Every image must have one mask of the same name, and every mask "
-            f"its image. {'; '.join(parts)}. Add or remove the files, or pass "
-            "images= and masks= templates if the names differ by a rule."
-        )
-    return [Pair(images[key], by_image[key], key[0]) for key in by_image]
 
 
 def _image_key(mask_key, images):
@@ -489,3 +333,152 @@ def _image_key(mask_key, images):
             if key in images:
                 return key
     return None
+
+
+def _pattern(template, argument):
+    """The regular expression of a template."""
+    fields = re.findall(r"{(.*?)}", template)
+    if fields.count("name") != 1 or not {"name", "split"}.issuperset(fields):
+        raise ValueError(
+            f"{argument} must contain {{name}} once and may contain {{split}}. "
+            f"Received: {template!r}."
+        )
+    pattern = re.escape(template.removeprefix("./"))
+    pattern = pattern.replace(re.escape("{name}"), "(?P<name>.+)")
+    pattern = pattern.replace(re.escape("{split}"), "(?P<split>[^/]+)", 1)
+    return pattern.replace(re.escape("{split}"), "(?P=split)")
+
+
+class _Search:
+    """The pairs of a folder, and sentences on what pairs up with nothing.
+
+    Attributes:
+        problems: list of str.
+    """
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.problems = []
+
+    def by_layout(self):
+        """List of `Pair` of the accepted layout that is found."""
+        found = _find_folders(self.directory)
+        self.problems += _subsets_without_masks(self.directory, found)
+        pairs = []
+        for images, masks, subset in found:
+            pairs += self._match(
+                self._files_by_key(images, subset),
+                self._files_by_key(masks, subset),
+                images,
+                masks,
+            )
+        return pairs
+
+    def by_template(self, images, masks):
+        """List of `Pair` of two templates or folders."""
+        if ("{split}" in images) != ("{split}" in masks):
+            raise ValueError(
+                "images and masks must both contain {split}, or neither. "
+                f"Received: images={images!r}, masks={masks!r}."
+            )
+        image_files = self._files_by_template(images, "images")
+        mask_files = self._files_by_template(masks, "masks")
+        # "{name}.png" also fits the masks "{name}_mask.png" of the same folder.
+        taken = set(mask_files.values())
+        image_files = {k: p for k, p in image_files.items() if p not in taken}
+        return self._match(image_files, mask_files, images, masks)
+
+    def _image_files(self, folder):
+        files, problems = _image_files(folder)
+        self.problems += problems
+        return files
+
+    def _files_by_key(self, folder, subset=None):
+        """`(subset, name without extension)` -> path of each image."""
+        files = {}
+        for relative, path in self._image_files(folder).items():
+            name = relative[: -len(path.suffix)]
+            first, _, rest = name.partition("/")
+            if subset is None and rest and first.lower() in SUBSETS:
+                key = _key(SUBSETS[first.lower()], rest)
+            else:
+                key = _key(subset, name)
+            self._add(files, key, path)
+        return files
+
+    def _add(self, files, key, path):
+        if key in files:
+            self.problems.append(
+                f"{files[key]} and {path} have the same name, so that either "
+                "could be meant by its pair. Remove or rename one."
+            )
+        files.setdefault(key, path)
+
+    def _files_by_template(self, template, argument):
+        """The same of the images that a template fits, or below a folder."""
+        if "{" not in template:
+            folder = self.directory / template
+            if not folder.is_dir():
+                raise ValueError(
+                    f"{argument} must be a folder in {self.directory}, or a "
+                    f"template with {{name}}. Received: {template!r}; "
+                    f"{self.directory} holds {_contents(self.directory)}."
+                )
+            return self._files_by_key(folder)
+        pattern = _pattern(template, argument)
+        files = {}
+        for relative, path in self._image_files(self.directory).items():
+            match = re.fullmatch(pattern, relative)
+            if match is not None:
+                fields = match.groupdict()
+                subset = fields.get("split")
+                subset = subset and SUBSETS.get(subset.lower(), subset)
+                self._add(files, _key(subset, fields["name"]), path)
+        return files
+
+    def _match(self, images, masks, image_place, mask_place):
+        """List of `Pair` of two `{(subset, name): path}`."""
+        for files, kind, place in (
+            (images, "images", image_place),
+            (masks, "masks", mask_place),
+        ):
+            if not files:
+                raise ValueError(
+                    f"{place} must hold {kind}, files that end in "
+                    f"{', '.join(IMAGE_EXTENSIONS)}. Received: none."
+                )
+        by_image = {}
+        without_image = []
+        for key, path in masks.items():
+            image_key = _image_key(key, images)
+            if image_key is None:
+                without_image.append(path)
+            else:
+                self._add(by_image, image_key, path)
+        # Where no test image has a mask, the test labels are not public.
+        masked_subsets = {subset for subset, _ in by_image}
+        without_mask = [
+            path
+            for key, path in images.items()
+            if key not in by_image
+            and not (key[0] == "test" and "test" not in masked_subsets)
+        ]
+        left = []
+        if without_mask:
+            left.append(
+                f"{len(without_mask)} of {counted(len(images), 'image')} "
+                f"without a mask in {mask_place}: {listed(without_mask)}"
+            )
+        if without_image:
+            left.append(
+                f"{len(without_image)} of {counted(len(masks), 'mask')} "
+                f"without an image in {image_place}: {listed(without_image)}"
+            )
+        if left:
+            self.problems.append(
+                "Every image must have one mask of the same name, and every "
+                f"mask its image. {'; '.join(left)}. Add or remove the files, "
+                "or pass images= and masks= templates if the names differ by "
+                "a rule."
+            )
+        return [Pair(images[key], by_image[key], key[0]) for key in by_image]
