@@ -72,12 +72,8 @@ def _acquire(path, doing):
             ) from None
         # The one before may have removed the file that this one has opened.
         with contextlib.suppress(FileNotFoundError):
-            if os.path.sameopenfile(
-                descriptor, probe := os.open(path, os.O_RDONLY)
-            ):
-                os.close(probe)
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
-            os.close(probe)
         os.close(descriptor)
 
 
