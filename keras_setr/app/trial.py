@@ -22,8 +22,6 @@ from keras_setr.visualization.overlays import shown_image
 _SHOWN = 1280
 # Pixels of a map that stands alone beside the image.
 _WIDE = 480
-# The reader speaks to those who own a folder of pairs.
-_OF_PAIRS = ", or remove it together with its pair"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Trial:
         except (ValueError, OSError) as error:
             # Where the server keeps its files is no matter of its visitors.
             text = str(error).replace(str(path), path.name)
-            raise ValueError(text.replace(_OF_PAIRS, "")) from error
+            raise ValueError(text) from error
         labels = self.model.segment(image)
         picture = Image.fromarray(shown_image(image))
         picture.thumbnail((_SHOWN, _SHOWN))

@@ -60,6 +60,7 @@ _SUBFILE_TYPE, _NO_IMAGE = 254, 0b101
 # Pillow's modes whose samples are those of the file.
 _EIGHT_BIT = ("L", "LA", "RGB", "RGBA")
 _INFLATED_AT_A_TIME = 1 << 20
+_DAMAGED = "The file is truncated or damaged; copy or export it again."
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -110,7 +111,7 @@ def open_pillow(path):
                 reason = _what_else(file.read(32))
             raise ValueError(
                 f"{path} is not an image that can be read: {reason}. Export "
-                "it again as PNG or JPEG, or remove it together with its pair."
+                "it again as PNG or JPEG."
             ) from error
         yield image
 
@@ -132,10 +133,7 @@ def _what_else(beginning):
 
 def empty_file(path):
     """What is wrong with a file of no bytes."""
-    return (
-        f"{path} is empty (0 bytes). Copy or export it again, or remove it "
-        "together with its pair."
-    )
+    return f"{path} is empty (0 bytes). Copy or export it again."
 
 
 def _too_large(path, reason):
@@ -299,22 +297,31 @@ def load_pillow(image, path, complete=False):
     if image.format == "PNG" and not complete:
         image.fp.seek(0)
         _check_rows(image.fp.read(), path)
-    try:
+    with damage_told(path):
         image.load()
         # After loading, because Pillow itself turns TIFF files then.
         return image if _is_upright(image) else ImageOps.exif_transpose(image)
-    # Pillow's decoders meet damage with OSError, SyntaxError, EOFError,
-    # struct.error, zlib.error and more.
+
+
+@contextlib.contextmanager
+def damage_told(path, way_out=_DAMAGED):
+    """What decoders raise names `path`, if it does not, and says what to do.
+
+    They meet damage with OSError, SyntaxError, EOFError, struct.error,
+    zlib.error, those of OpenCV and more.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
     except Exception as error:
-        raise _damaged(path, error) from error
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        raise _damaged(path, error, way_out) from error
 
 
-def _damaged(path, error):
-    return ValueError(
-        f"{path} cannot be decoded: {error}. The file is truncated or "
-        "damaged; copy or export it again, or remove it together with its "
-        "pair."
-    )
+def _damaged(path, reason, way_out=_DAMAGED):
+    return ValueError(f"{path} cannot be decoded: {reason}. {way_out}")
 
 
 def raw_mode(image):

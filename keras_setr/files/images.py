@@ -22,6 +22,7 @@ from keras_setr.classes import warn_of_unknown
 from keras_setr.files.decoding import ImageBytes
 from keras_setr.files.decoding import check_one_page
 from keras_setr.files.decoding import check_regular
+from keras_setr.files.decoding import damage_told
 from keras_setr.files.decoding import decode
 from keras_setr.files.decoding import decode_quickly
 from keras_setr.files.decoding import decode_samples
@@ -42,6 +43,10 @@ _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
 _MASK_MODES = ("L", "P", "1", "RGB", "RGBA", "LA")
 _OPACITY_MODES = ("RGBA", "LA")
 _AS_LABELS = "Save the labels as 8-bit grey PNG, one value in 0..255 per class."
+_AS_NPY = "It must be a complete .npy file of numbers; save it again."
+_AS_SAMPLES = (
+    "It must be a complete PNG, TIFF or .npy file; copy or export it again."
+)
 # How far Pillow stretches grey values of fewer than 8 bits.
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
@@ -181,7 +186,7 @@ def _open_npy(path):
         check_regular(path)
         if not os.path.getsize(path):
             raise ValueError(empty_file(path))
-    try:
+    with damage_told(path, _AS_NPY):
         if in_memory:
             array = np.load(io.BytesIO(path.content), allow_pickle=False)
         else:
@@ -189,15 +194,6 @@ def _open_npy(path):
         if not isinstance(array, np.ndarray):
             raise ValueError("it is an archive of arrays, as .npz files are")
         return array
-    except FileNotFoundError:
-        raise
-    # NumPy meets damage with errors of many kinds.
-    except Exception as error:
-        raise ValueError(
-            f"{path} cannot be decoded: {error}. It must be a complete .npy "
-            "file of numbers; save it again, or remove it together with its "
-            "pair."
-        ) from error
 
 
 def _load_samples(path, channels, dtype, complete):
@@ -206,18 +202,8 @@ def _load_samples(path, channels, dtype, complete):
         samples = _open_npy(path)
     else:
         content = _content(path)
-        try:
+        with damage_told(path, _AS_SAMPLES):
             samples = decode_samples(content, path, complete)
-        # OpenCV and Pillow meet damage with errors of many kinds.
-        except Exception as error:
-            reason = str(error)
-            if isinstance(error, ValueError) and reason.startswith(str(path)):
-                raise
-            raise ValueError(
-                f"{path} cannot be decoded: {reason}. It must be a complete "
-                "PNG, TIFF or .npy file; copy or export it again, or remove "
-                "it together with its pair."
-            ) from error
     shape = samples.shape
     if samples.ndim == 2:
         samples = samples[..., None]
@@ -247,14 +233,8 @@ def image_size(path, channels=3, dtype="uint8"):
         return (*_open_npy(path).shape, 0, 0)[:2]
     if channels != 3 or dtype != "uint8":
         content = _content(path)
-        try:
+        with damage_told(path, _AS_SAMPLES):
             return samples_size(content, path)
-        except Exception as error:
-            if isinstance(error, ValueError) and str(error).startswith(
-                str(path)
-            ):
-                raise
-            raise ValueError(f"{path} cannot be decoded: {error}.") from error
     with open_pillow(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for EXIF data behind the pixels,

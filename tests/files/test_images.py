@@ -318,9 +318,12 @@ def test_damaged_files_of_many_channels_are_named(tmp_path, name, content):
         cv2.imwrite(str(path), np.zeros((40, 50, 4), "uint8"))
         content = path.read_bytes()[:-20]
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="cannot be decoded") as error:
-        load_image(path, channels=4)
-    assert str(path) in str(error.value)
+    # The header of the PNG file is whole.
+    for load in (load_image, image_size)[: 1 + (name != "a.png")]:
+        match = "cannot be decoded.*It must be a complete.* again"
+        with pytest.raises(ValueError, match=match) as error:
+            load(path, channels=4)
+        assert str(error.value).count(str(path)) == 1
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="is empty"):
         load_image(path, channels=4)

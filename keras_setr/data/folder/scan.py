@@ -88,11 +88,13 @@ def _scan_pair(pair, channels, image_dtype):
 def _sentence(error, path):
     """What is wrong with a file, and what to do about it."""
     if isinstance(error, ValueError):
-        return str(error)
-    return (
-        f"{path} cannot be opened: {error.strerror or error}. Copy it again, "
-        "give yourself the right to read it, or remove it with its pair."
-    )
+        text = str(error)
+    else:
+        text = (
+            f"{path} cannot be opened: {error.strerror or error}. Copy it "
+            "again, or give yourself the right to read it."
+        )
+    return f"{text} Otherwise remove it together with its pair."
 
 
 def _bands(mask):

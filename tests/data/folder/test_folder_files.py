@@ -66,6 +66,9 @@ def test_the_report_lists_all_that_is_wrong_at_once(tmp_path):
     for path, what in expected:
         told = [line for line in problems if str(path) in line]
         assert any(what in line for line in told), (path, told)
+    # What is wrong with a file alone is said where nobody knows of pairs.
+    end = "Otherwise remove it together with its pair."
+    assert sum(line.endswith(end) for line in problems) == 5
     assert len(problems) == len(expected)
     assert f"{len(expected)} problems:" in str(folder.report())
     with pytest.raises(ValueError, match=f"has {len(expected)} problems"):
