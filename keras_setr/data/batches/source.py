@@ -383,4 +383,4 @@ class JoinedSources(SegmentationSource):
         return self.sources[number], index - ([0] + self._ends)[number]
 
     def _image_sizes(self):
-        return self.sources[0]._image_sizes()
+        return [s for source in self.sources for s in source._image_sizes()]

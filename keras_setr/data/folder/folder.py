@@ -31,8 +31,8 @@ from keras_setr.data.folder.layouts import find_pairs
 from keras_setr.data.folder.layouts import subset_of
 from keras_setr.data.folder.lists import assign_subsets
 from keras_setr.data.folder.problems import find_problems
-from keras_setr.data.folder.problems import fold
 from keras_setr.data.folder.problems import size_problem
+from keras_setr.data.folder.problems import told_once
 from keras_setr.data.folder.problems import without_problems
 from keras_setr.data.folder.report import FolderReport
 from keras_setr.facts.label_rule import UNLABELLED
@@ -302,7 +302,7 @@ class SegmentationFolder(SegmentationSource):
         """
         problems = list(find_problems(self._contents, self.pairs))
         if problems:
-            lines = "\n".join(f"- {line}" for line in fold(problems))
+            lines = "\n".join(f"- {line}" for line in told_once(problems))
             if any(problem.pair for problem in problems):
                 lines += (
                     "\nreport().problems lists each by itself, and "

@@ -45,7 +45,7 @@ class Problem:
         return found[0].rpartition("/")[2] if found else "the folder"
 
 
-def fold(problems):
+def told_once(problems):
     """Lines on problems, those of one kind told once.
 
     Args:
@@ -115,7 +115,7 @@ def without_problems(contents):
         if not problems:
             return contents
         bad = {problem.pair for problem in problems}
-        lines = fold(problems)
+        lines = told_once(problems)
         if len(bad) == len(contents.pairs):
             raise ValueError(
                 f"No pair of {contents.directory} is without a problem:\n"

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 
 from keras_setr.data.folder.problems import find_problems
-from keras_setr.data.folder.problems import fold
+from keras_setr.data.folder.problems import told_once
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.tables import counted
 from keras_setr.tables import percent
@@ -68,7 +68,7 @@ class FolderReport:
             unlabelled=pixels[UNLABELLED],
             colors=colors,
             problems=tuple(map(str, problems)),
-            folded=tuple(fold(problems)),
+            folded=tuple(told_once(problems)),
             notes=tuple(contents.notes),
         )
 

@@ -5,7 +5,6 @@ import numpy as np
 # Labels, in the order of the classes of `StreetScenes`.
 ROAD, SIDEWALK, BUILDING, SKY, VEGETATION = range(5)
 TERRAIN, POLE, SIGN, CAR, PERSON = range(5, 10)
-IGNORED = 255
 
 
 class Draws:
@@ -104,21 +103,21 @@ class Canvas:
 class Street:
     """Where things stand: the vanishing point and what leads to it."""
 
-    def __init__(self, random, height, width):
-        self.horizon = height * random.between(0.36, 0.46)
-        self.center = width * random.between(0.35, 0.65)
+    def __init__(self, draws, height, width):
+        self.horizon = height * draws.between(0.36, 0.46)
+        self.center = width * draws.between(0.35, 0.65)
         self.depth = height - self.horizon
         self.road = (
-            width * random.between(-0.30, 0.08),
-            width * random.between(0.92, 1.30),
+            width * draws.between(-0.30, 0.08),
+            width * draws.between(0.92, 1.30),
         )
         # Rows between the horizon and the far end of the street.
         self.verge = 0.03 * height
-        pavement = width * random.between(0.35, 0.55)
+        pavement = width * draws.between(0.35, 0.55)
         self.pavement = (self.road[0] - pavement, self.road[1] + pavement)
         # Rows per column by which the foot of the houses falls sideways: up to
         # 0.4 H over the width of any picture.
-        self.slope = random.between(0.12, 0.36) * height / width
+        self.slope = draws.between(0.12, 0.36) * height / width
 
     def foot(self, x):
         """Row in which the house front at column x stands on the ground."""

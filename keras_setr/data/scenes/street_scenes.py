@@ -27,10 +27,10 @@ from keras_setr.arguments import path
 from keras_setr.arguments import string
 from keras_setr.classes import Classes
 from keras_setr.data.scenes import painters
-from keras_setr.data.scenes.canvas import IGNORED
 from keras_setr.data.scenes.canvas import Canvas
 from keras_setr.data.scenes.canvas import Draws
 from keras_setr.data.scenes.canvas import Street
+from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.files.images import save_labels
 from keras_setr.files.whole import written_whole
 from keras_setr.tables import counted
@@ -87,7 +87,7 @@ class StreetScenes:
 
     classes = _CLASSES
     num_classes = len(_CLASSES)
-    ignore_class = IGNORED
+    ignore_class = UNLABELLED
 
     @checked(num_scenes=integer(1), image_size=pair(64), seed=integer(0))
     def __init__(
@@ -158,19 +158,19 @@ class StreetScenes:
 
 def _draw_scene(image_size, seed, index):
     height, width = image_size
-    random = Draws(seed, index)
+    draws = Draws(seed, index)
     canvas = Canvas(height, width)
-    street = Street(random, height, width)
-    painters.sky(canvas, random, street)
-    painters.houses(canvas, random, street)
-    painters.ground(canvas, random, street)
+    street = Street(draws, height, width)
+    painters.sky(canvas, draws, street)
+    painters.houses(canvas, draws, street)
+    painters.ground(canvas, draws, street)
     # From far to near, so that near things hide far ones.
-    things = painters.things(random)
+    things = painters.things(draws)
     for nearness, _, thing in sorted(things, key=operator.itemgetter(0, 1)):
-        thing(canvas, random, street, nearness)
-    painters.light(canvas, random, street)
-    painters.own_car(canvas, random)
+        thing(canvas, draws, street, nearness)
+    painters.light(canvas, draws, street)
+    painters.own_car(canvas, draws)
     # Noise of the sensor, +-7 grey levels.
-    noisy = canvas.image + (14 * random.grain((height, width, 3)) - 7)
+    noisy = canvas.image + (14 * draws.grain((height, width, 3)) - 7)
     image = np.clip(noisy, 0, 255).astype("uint8")
     return image, canvas.label

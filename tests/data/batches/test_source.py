@@ -183,6 +183,13 @@ def test_sources_that_differ_are_not_joined(other, message):
         JoinedSources([Numbers(0, 2), other])
 
 
+def test_the_sizes_of_joined_sources_are_those_of_all():
+    large = Numbers(2, 3)
+    large._image_sizes = lambda: [(32, 48)] * 2
+    joined = JoinedSources([Numbers(0, 2), large])
+    assert joined.median_size() == (32, 48)
+
+
 def test_batches_for_a_model_have_its_size():
     def size(patch_size, image_shape=(None, None, 3)):
         backbone = types.SimpleNamespace(

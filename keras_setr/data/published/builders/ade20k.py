@@ -4,6 +4,7 @@ from keras_setr.data.published.builders.archives import open_archive
 from keras_setr.data.published.builders.examples import PairBuilder
 
 _ARCHIVE = "ADEChallengeData2016.zip"
+_NAMES = (_ARCHIVE, _ARCHIVE.removesuffix(".zip"))
 _SOURCE = "http://sceneparsing.csail.mit.edu"
 
 
@@ -24,7 +25,7 @@ class ADE20K(PairBuilder):
     def _split_generators(self, dl_manager):
         manual_dir = dl_manager.manual_dir
         # Opened here, so that a missing file is told before any work.
-        open_archive(manual_dir, self._names(), _SOURCE).__exit__()
+        open_archive(manual_dir, _NAMES, _SOURCE).__exit__()
         return {
             "train": self._generate_examples(manual_dir, "train", "training"),
             "validation": self._generate_examples(
@@ -32,11 +33,8 @@ class ADE20K(PairBuilder):
             ),
         }
 
-    def _names(self):
-        return (_ARCHIVE, _ARCHIVE.removesuffix(".zip"))
-
     def _generate_examples(self, manual_dir, split, folder):
-        with open_archive(manual_dir, self._names(), _SOURCE) as archive:
+        with open_archive(manual_dir, _NAMES, _SOURCE) as archive:
             top = "" if archive.path.is_dir() else "ADEChallengeData2016/"
             yield from self._pairs(
                 archive,
