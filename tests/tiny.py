@@ -58,32 +58,24 @@ HYBRID = {
         "deep_stem": True,
     }
 }
+
+
+def _decoder(cls, **own):
+    return lambda backbone, **k: cls(backbone, CLASSES, **{**own, **k})
+
+
+_NAIVE = _decoder(ks.SETRNaive, filters=8, auxiliary_filters=7)
+_PUP = _decoder(ks.SETRPUP, filters=8, auxiliary_filters=7)
 MODELS = {
-    "naive": lambda backbone, **k: ks.SETRNaive(
-        backbone, CLASSES, filters=8, auxiliary_filters=7, **k
+    "naive": _NAIVE,
+    "pup": _PUP,
+    "hybrid": _NAIVE,
+    "mla": _decoder(ks.SETRMLA, auxiliary_filters=7),
+    "fcn": _decoder(ks.FCN, filters=8, auxiliary_filters=7, dropout_rate=0.0),
+    "semantic_fpn": _decoder(
+        ks.SemanticFPN, neck_filters=8, filters=7, dropout_rate=0.0
     ),
-    "pup": lambda backbone, **k: ks.SETRPUP(
-        backbone, CLASSES, filters=8, auxiliary_filters=7, **k
-    ),
-    "hybrid": lambda backbone, **k: ks.SETRNaive(
-        backbone, CLASSES, filters=8, auxiliary_filters=7, **k
-    ),
-    "mla": lambda backbone, **k: ks.SETRMLA(
-        backbone, CLASSES, auxiliary_filters=7, **k
-    ),
-    "fcn": lambda backbone, **k: ks.FCN(
-        backbone,
-        CLASSES,
-        **{"filters": 8, "auxiliary_filters": 7, "dropout_rate": 0.0, **k},
-    ),
-    "semantic_fpn": lambda backbone, **k: ks.SemanticFPN(
-        backbone,
-        CLASSES,
-        **{"neck_filters": 8, "filters": 7, "dropout_rate": 0.0, **k},
-    ),
-    "pup_dinov3": lambda backbone, **k: ks.SETRPUP(
-        backbone, CLASSES, filters=8, auxiliary_filters=7, **k
-    ),
+    "pup_dinov3": _PUP,
 }
 
 

@@ -10,30 +10,17 @@ from keras_setr.classes import Classes
 from keras_setr.data.batches.transforms import TrainingTransform
 from keras_setr.data.folder.contents import FolderContents
 from keras_setr.data.folder.folder import SegmentationFolder
+from tests.pairs import write_pairs
 
 pytestmark = pytest.mark.no_backend
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 150, 0), (0, 0, 90)
 
 
-def write(directory, pairs, images="images", masks="masks"):
-    """One image per mask, of the mask's size unless another is given."""
-    for name, mask in pairs.items():
-        mask = np.array(mask, "uint8")
-        for folder, pixels in (
-            (images, np.full((*mask.shape[:2], 3), 99, "uint8")),
-            (masks, mask),
-        ):
-            path = directory / folder / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return directory
-
-
 @pytest.fixture
 def folder_of_three(tmp_path):
     """Sizes 2x3, 2x3 and 4x2; labels 0, 1, 2 and 255."""
-    return write(
+    return write_pairs(
         tmp_path,
         {
             "a": [[0, 0, 1], [0, 0, 255]],
@@ -84,11 +71,11 @@ def test_classes_remember_how_masks_were_read(folder_of_three, told):
 
 def test_a_colour_that_is_missing_moves_no_other(tmp_path):
     mask = np.array([[RED, GREEN, BLUE]], "uint8")
-    folder = SegmentationFolder(write(tmp_path / "a", {"a": mask}))
+    folder = SegmentationFolder(write_pairs(tmp_path / "a", {"a": mask}))
     classes = folder.classes
     assert folder.read_as(classes) is folder
     # Sorted: blue 0, green 1, red 2.
-    other = SegmentationFolder(write(tmp_path / "b", {"b": mask[:, :2]}))
+    other = SegmentationFolder(write_pairs(tmp_path / "b", {"b": mask[:, :2]}))
     assert other[0][1].tolist() == [[1, 0]]
     assert other.read_as(classes)[0][1].tolist() == [[2, 1]]
 
@@ -161,7 +148,7 @@ def test_a_value_that_the_label_map_leaves_out_is_named(folder_of_three):
 
 
 def test_black_and_white_masks_are_explained(tmp_path):
-    write(tmp_path, {"a": [[0, 255, 255]], "b": [[0, 0, 255]]})
+    write_pairs(tmp_path, {"a": [[0, 255, 255]], "b": [[0, 0, 255]]})
     fix = r"only 0 and 255.*pass label_map=\{0: 0, 255: 1\}"
     with pytest.raises(ValueError, match=fix):
         SegmentationFolder(tmp_path).num_classes
@@ -175,13 +162,13 @@ def test_black_and_white_masks_are_explained(tmp_path):
 
 
 def test_one_class_alone_is_an_error(tmp_path):
-    write(tmp_path, {"a": [[0, 0, 7]]})
+    write_pairs(tmp_path, {"a": [[0, 0, 7]]})
     with pytest.raises(ValueError, match=r"at least 2.*give 1.*\[0, 7\]"):
         SegmentationFolder(tmp_path, ignore_values=7).num_classes
 
 
 def test_rgb_masks_give_a_sorted_table_of_their_colours(tmp_path):
-    write(tmp_path, {"a": [[RED, BLUE, BLUE]], "b": [[GREEN, RED, RED]]})
+    write_pairs(tmp_path, {"a": [[RED, BLUE, BLUE]], "b": [[GREEN, RED, RED]]})
     folder = SegmentationFolder(tmp_path)
     # Sorted: (0, 0, 90), (0, 150, 0), (200, 0, 0).
     assert folder.colors == (BLUE, GREEN, RED)
@@ -194,7 +181,7 @@ def test_rgb_masks_give_a_sorted_table_of_their_colours(tmp_path):
 
 
 def test_the_index_of_a_given_colour_is_the_raw_value(tmp_path):
-    write(tmp_path, {"a": [[RED, BLUE, GREEN]]})
+    write_pairs(tmp_path, {"a": [[RED, BLUE, GREEN]]})
     folder = SegmentationFolder(
         tmp_path, colors=[GREEN, RED, BLUE, (9, 9, 9)], ignore_values=2
     )
@@ -217,10 +204,10 @@ def test_more_than_256_colours_are_an_error(tmp_path):
     ramp = np.zeros((10, 30, 3), "uint8")
     ramp[..., 0] = np.arange(10)[:, None]
     ramp[..., 1] = np.arange(30)
-    write(tmp_path / "one", {"a": ramp})
+    write_pairs(tmp_path / "one", {"a": ramp})
     with pytest.raises(ValueError, match="a.png holds 300 colours"):
         SegmentationFolder(tmp_path / "one").check()
-    write(tmp_path / "two", {"a": ramp[:5], "b": ramp[5:]})
+    write_pairs(tmp_path / "two", {"a": ramp[:5], "b": ramp[5:]})
     folder = SegmentationFolder(tmp_path / "two")
     with pytest.raises(ValueError, match="300 different colours"):
         folder.check()
@@ -229,15 +216,15 @@ def test_more_than_256_colours_are_an_error(tmp_path):
 
 
 def test_masks_of_colours_and_of_values_do_not_mix(tmp_path):
-    write(tmp_path, {"a": [[RED, BLUE]], "b": [[0, 1]]})
+    write_pairs(tmp_path, {"a": [[RED, BLUE]], "b": [[0, 1]]})
     message = "RGB colours in 1 mask, as .*a.png, and values in 1, as .*b"
     with pytest.raises(ValueError, match=message):
         SegmentationFolder(tmp_path).check()
 
 
 def test_all_problems_are_listed_by_file(tmp_path):
-    write(tmp_path, {str(n): [[0, 1, 1]] for n in range(15)})
-    write(tmp_path, {"17": [[0, 21, 1]], "18": [[30, 21, 255]]})
+    write_pairs(tmp_path, {str(n): [[0, 1, 1]] for n in range(15)})
+    write_pairs(tmp_path, {"17": [[0, 21, 1]], "18": [[30, 21, 255]]})
     (tmp_path / "images" / "3.png").write_bytes(b"")
     (tmp_path / "masks" / "4.png").write_bytes(b"hello")
     turned = Image.fromarray(np.zeros((3, 1), "uint8"))
@@ -268,7 +255,7 @@ def test_all_problems_are_listed_by_file(tmp_path):
 
 
 def test_problems_of_one_kind_are_told_once_and_counted(tmp_path):
-    write(tmp_path, {f"{n:02}": [[0, 1, n + 2]] for n in range(13)})
+    write_pairs(tmp_path, {f"{n:02}": [[0, 1, n + 2]] for n in range(13)})
     (tmp_path / "masks" / "04.png").write_bytes(b"")
     folder = SegmentationFolder(tmp_path, num_classes=2)
     with pytest.raises(ValueError, match="13 problems") as error:
@@ -290,7 +277,7 @@ def test_problems_of_one_kind_are_told_once_and_counted(tmp_path):
 
 def test_a_split_is_seeded_complete_and_keeps_the_classes(tmp_path):
     pairs = {str(n): [[0, 1]] for n in range(9)}
-    write(tmp_path, {**pairs, "9": [[0, 5]]})
+    write_pairs(tmp_path, {**pairs, "9": [[0, 5]]})
     folder = SegmentationFolder(tmp_path)
     train, val = folder.split(0.3, seed=1)
     assert (len(train), len(val)) == (7, 3)
@@ -306,7 +293,7 @@ def test_a_split_is_seeded_complete_and_keeps_the_classes(tmp_path):
 
 
 def test_folds_validate_with_every_pair_once(tmp_path):
-    write(tmp_path, {str(n): [[0, 1]] for n in range(10)})
+    write_pairs(tmp_path, {str(n): [[0, 1]] for n in range(10)})
     folder = SegmentationFolder(tmp_path)
     folds = folder.folds(3, seed=1)
     assert sorted(len(val) for _, val in folds) == [3, 3, 4]
@@ -330,14 +317,14 @@ def test_a_fraction_must_lie_between_0_and_1(folder_of_three, fraction):
 
 
 def test_one_pair_cannot_be_split(tmp_path):
-    write(tmp_path, {"a": [[0, 1]]})
+    write_pairs(tmp_path, {"a": [[0, 1]]})
     with pytest.raises(ValueError, match="at least 2 pairs.*Received: 1"):
         SegmentationFolder(tmp_path).split(0.5)
 
 
 def test_own_subsets_are_used_and_test_is_left_out(tmp_path):
     for subset, count in (("training", 4), ("validation", 2), ("test", 3)):
-        write(
+        write_pairs(
             tmp_path,
             {f"{subset}{n}": [[0, 1]] for n in range(count)},
             f"images/{subset}",
@@ -379,7 +366,7 @@ def test_a_check_looks_at_each_pair_a_few_times(tmp_path, monkeypatch):
     monkeypatch.setattr(FolderContents, "raw_counts", counted)
     for number in (5, 10):
         masks = {f"{i}": [[0, 0, 1], [0, 0, 1]] for i in range(number)}
-        folder = SegmentationFolder(write(tmp_path / f"{number}", masks))
+        folder = SegmentationFolder(write_pairs(tmp_path / f"{number}", masks))
         folder.check()
     few, many = looks.values()
     assert many == 2 * few
@@ -440,7 +427,7 @@ class TestBatches:
         rows = np.arange(20)[:, None] // 10
         columns = np.arange(37)[None] // 10
         mask = (rows + columns) % 3
-        write(tmp_path, {str(n): mask for n in range(10)})
+        write_pairs(tmp_path, {str(n): mask for n in range(10)})
         self.mask = mask
         self.folder = SegmentationFolder(tmp_path)
         self.train, self.val = self.folder.split(0.3)
@@ -492,7 +479,7 @@ class TestBatches:
         # Median of 500, 600, 530 is 530, of 100, 100, 33 is 100.
         sizes = {"a": (500, 100), "b": (600, 100), "c": (530, 33)}
         masks = {name: np.indices(size)[0] % 2 for name, size in sizes.items()}
-        folder = SegmentationFolder(write(tmp_path / "tall", masks))
+        folder = SegmentationFolder(write_pairs(tmp_path / "tall", masks))
         for check in (False, True):
             dataset = folder.batches(1, check=check, reader="tf.data")
             images, _ = dataset.element_spec

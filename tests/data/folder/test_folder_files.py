@@ -9,23 +9,15 @@ from PIL import Image
 
 from keras_setr.data.folder import scan
 from keras_setr.data.folder.folder import SegmentationFolder
+from tests.pairs import write_pair
 
 pytestmark = pytest.mark.no_backend
-
-
-def write(directory, name, mask, images="images", masks="masks"):
-    mask = np.array(mask, "uint8")
-    pixels = np.full((*mask.shape[:2], 3), 99, "uint8")
-    for folder, array in ((images, pixels), (masks, mask)):
-        path = directory / folder / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(array).save(path)
 
 
 @pytest.mark.filterwarnings("ignore:.*has 3 problems")
 def test_the_report_lists_all_that_is_wrong_at_once(tmp_path):
     for name in ("a", "b", "c", "d", "e", "f", "g h", "ü", "twice"):
-        write(tmp_path, name, [[0, 1, 1]] * 40)
+        write_pair(tmp_path, name, [[0, 1, 1]] * 40)
     images, masks = tmp_path / "images", tmp_path / "masks"
     noise = np.random.default_rng(0).integers(0, 256, (40, 3, 3), "uint8")
     # A truncated JPEG, a truncated PNG, and text in the place of an image.
@@ -76,8 +68,8 @@ def test_the_report_lists_all_that_is_wrong_at_once(tmp_path):
 
 
 def test_a_folder_with_files_left_over_says_so_at_once(tmp_path):
-    write(tmp_path, "a", [[0, 1]])
-    write(tmp_path, "b", [[0, 1]])
+    write_pair(tmp_path, "a", [[0, 1]])
+    write_pair(tmp_path, "b", [[0, 1]])
     (tmp_path / "masks" / "b.png").unlink()
     with pytest.warns(UserWarning, match="1 problem, .*1 of 2 images without"):
         folder = SegmentationFolder(tmp_path)
@@ -90,7 +82,7 @@ def test_a_folder_with_files_left_over_says_so_at_once(tmp_path):
     sys.platform != "linux", reason="only Linux allows any bytes in a name"
 )
 def test_a_name_that_is_no_text_can_be_reported(tmp_path):
-    write(tmp_path, "a", [[0, 5]])
+    write_pair(tmp_path, "a", [[0, 5]])
     for folder in ("images", "masks"):
         path = os.fsencode(tmp_path / folder)
         try:
@@ -103,7 +95,7 @@ def test_a_name_that_is_no_text_can_be_reported(tmp_path):
 
 
 def test_links_to_folders_are_followed_when_they_lead_elsewhere(tmp_path):
-    write(tmp_path / "store", "a", [[0, 1]])
+    write_pair(tmp_path / "store", "a", [[0, 1]])
     data = tmp_path / "data"
     data.mkdir()
     for name in ("images", "masks"):
@@ -112,7 +104,7 @@ def test_links_to_folders_are_followed_when_they_lead_elsewhere(tmp_path):
 
 
 def test_reduce_zero_label_is_a_choice(tmp_path):
-    write(tmp_path, "a", [[0, 1, 2], [255, 2, 0]])
+    write_pair(tmp_path, "a", [[0, 1, 2], [255, 2, 0]])
     plain = SegmentationFolder(tmp_path)
     assert plain.num_classes == 3
     assert plain[0][1].tolist() == [[0, 1, 2], [255, 2, 0]]
@@ -123,7 +115,7 @@ def test_reduce_zero_label_is_a_choice(tmp_path):
         tmp_path, reduce_zero_label=True, class_names=["road", "sky"]
     )
     assert named.report().pixels == (1, 2)
-    write(tmp_path, "b", [[3, 1]])
+    write_pair(tmp_path, "b", [[3, 1]])
     fits = "holds value 3, but num_classes=2 with .* allows 1..2, and 0"
     with pytest.raises(ValueError, match=f"b.png {fits}"):
         SegmentationFolder(
@@ -137,7 +129,7 @@ def test_reduce_zero_label_is_a_choice(tmp_path):
 
 def test_reduced_colours_count_from_the_second(tmp_path):
     black, red, blue = (0, 0, 0), (200, 0, 0), (0, 0, 90)
-    write(tmp_path, "a", [[black, red, blue]])
+    write_pair(tmp_path, "a", [[black, red, blue]])
     folder = SegmentationFolder(
         tmp_path, colors=[black, red, blue], reduce_zero_label=True
     )
@@ -147,7 +139,7 @@ def test_reduced_colours_count_from_the_second(tmp_path):
 
 def test_lists_choose_and_split_the_pairs(tmp_path):
     for name in ("ulm/1", "bonn/1", "two words", "b.c", "unused"):
-        write(tmp_path, name, [[0, 1]])
+        write_pair(tmp_path, name, [[0, 1]])
     # A path of another computer, a name, and SegNet's two columns.
     (tmp_path / "train.txt").write_text(
         "/data/images/ulm/1.png /data/masks/ulm/1.png\n\ntwo words\n"
@@ -169,7 +161,7 @@ def test_lists_choose_and_split_the_pairs(tmp_path):
 
 def test_lists_that_do_not_fit_are_named(tmp_path):
     for name in ("ulm/1", "bonn/1", "2"):
-        write(tmp_path, name, [[0, 1]])
+        write_pair(tmp_path, name, [[0, 1]])
     path = tmp_path / "train.txt"
     path.write_text("2\n3\n1\n")
     with pytest.warns(UserWarning, match="2 problems"):
@@ -194,8 +186,8 @@ def test_lists_that_do_not_fit_are_named(tmp_path):
 
 
 def test_class_weights_balance_by_the_median(tmp_path):
-    write(tmp_path, "a", [[0, 0, 0, 1, 1, 1, 255]])
-    write(tmp_path, "b", [[0, 0, 0, 1, 2, 2, 255]])
+    write_pair(tmp_path, "a", [[0, 0, 0, 1, 1, 1, 255]])
+    write_pair(tmp_path, "b", [[0, 0, 0, 1, 2, 2, 255]])
     folder = SegmentationFolder(tmp_path, num_classes=4)
     weights = folder.class_weights()
     # Shares in the images that show a class: 0 has 6 of 12 labelled pixels,
@@ -205,7 +197,7 @@ def test_class_weights_balance_by_the_median(tmp_path):
 
 def test_show_draws_overlays_and_names_their_classes(tmp_path):
     for name in ("a", "b", "c"):
-        write(tmp_path, name, np.full((6, 8), 1))
+        write_pair(tmp_path, name, np.full((6, 8), 1))
     palette = [(200, 0, 0), (0, 200, 0)]
     folder = SegmentationFolder(
         tmp_path, class_names=["road", "sky"], palette=palette
@@ -225,7 +217,7 @@ def test_images_of_five_channels_and_16_bits_reach_the_batches(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         mask = np.kron([[0, 1], [1, 0]], np.ones((10, 12)))
-        write(tmp_path, name, mask)
+        write_pair(tmp_path, name, mask)
         (tmp_path / "images" / f"{name}.png").unlink()
         image = rng.integers(0, 65536, (20, 24, 5)).astype("uint16")
         np.save(tmp_path / "images" / f"{name}.npy", image)
@@ -246,7 +238,7 @@ def test_images_of_five_channels_and_16_bits_reach_the_batches(tmp_path):
 
 
 def test_a_missing_file_of_names_is_looked_for_beside_the_masks(tmp_path):
-    write(tmp_path, "a", [[0, 1]])
+    write_pair(tmp_path, "a", [[0, 1]])
     (tmp_path / "names.txt").write_text("road\nsky\n")
     for name, hint in (
         ("names.txt", f"did you mean {tmp_path / 'names.txt'}"),
@@ -259,13 +251,13 @@ def test_a_missing_file_of_names_is_looked_for_beside_the_masks(tmp_path):
 
 
 def grey_as_rgb(directory, name, values):
-    write(directory, name, np.repeat(np.array(values)[..., None], 3, -1))
+    write_pair(directory, name, np.repeat(np.array(values)[..., None], 3, -1))
 
 
 def test_grey_values_in_three_channels_are_values(tmp_path):
     # Not their ranks: nothing shows class 1.
     grey_as_rgb(tmp_path, "a", [[0, 2], [3, 255]])
-    write(tmp_path, "b", [[0, 2, 3]])
+    write_pair(tmp_path, "b", [[0, 2, 3]])
     folder = SegmentationFolder(tmp_path, class_names=[*"pqrs"])
     assert folder[0][1].tolist() == [[0, 2], [3, 255]]
     assert folder.colors == () and folder.report().problems == ()
@@ -276,7 +268,7 @@ def test_one_colour_makes_colours_of_all(tmp_path):
     grey_as_rgb(tmp_path, "a", [[0, 0], [0, 0]])
     red = np.zeros((2, 2, 3))
     red[0] = (200, 0, 0)
-    write(tmp_path, "b", red)
+    write_pair(tmp_path, "b", red)
     folder = SegmentationFolder(tmp_path)
     assert folder.colors == ((0, 0, 0), (200, 0, 0))
     assert folder[0][1].tolist() == [[0, 0], [0, 0]]
@@ -289,7 +281,7 @@ def test_one_colour_makes_colours_of_all(tmp_path):
 
 def test_colours_of_masks_that_hold_values_are_a_problem(tmp_path):
     for name in "ab":
-        write(tmp_path, name, [[0, 0, 1], [0, 0, 1]])
+        write_pair(tmp_path, name, [[0, 0, 1], [0, 0, 1]])
     folder = SegmentationFolder(tmp_path, colors=[(0, 0, 0), (9, 0, 0)])
     with pytest.raises(ValueError, match="hold values.*no RGB.*colors="):
         folder.check()
@@ -297,10 +289,10 @@ def test_colours_of_masks_that_hold_values_are_a_problem(tmp_path):
 
 def test_a_stray_value_is_a_problem_and_no_class(tmp_path):
     labels = np.arange(6)[None].repeat(4, 0)
-    write(tmp_path, "a", labels)
+    write_pair(tmp_path, "a", labels)
     labels = labels.copy()
     labels[0, 0] = 200
-    write(tmp_path, "b", labels)
+    write_pair(tmp_path, "b", labels)
     folder = SegmentationFolder(tmp_path)
     assert folder.num_classes == 6
     (problem,) = folder.report().problems
@@ -314,13 +306,13 @@ def test_a_stray_value_is_a_problem_and_no_class(tmp_path):
 
 def test_some_of_many_classes_are_no_stray_values(tmp_path):
     labels = [0, 1, 3, 6, 7, 12, 20, 46, 81, 103]  # of ADE20K
-    write(tmp_path, "a", np.repeat([labels], 2, axis=0))
+    write_pair(tmp_path, "a", np.repeat([labels], 2, axis=0))
     assert SegmentationFolder(tmp_path).num_classes == 104
 
 
 @pytest.mark.parametrize("values", [(0, 127, 254), (0, 85, 170, 255), (0, 80)])
 def test_values_that_are_spread_to_be_seen_are_explained(tmp_path, values):
-    write(tmp_path, "a", np.repeat([values], 2, axis=0))
+    write_pair(tmp_path, "a", np.repeat([values], 2, axis=0))
     folder = SegmentationFolder(tmp_path)
     label_map = {v: n for n, v in enumerate(values) if v != 255}
     fix = f"pass label_map={label_map}"
@@ -342,16 +334,16 @@ def test_smoothed_edges_are_a_problem(tmp_path, colours):
     mask = np.array(mask)
     if colours:
         mask = np.dstack([mask, 2 * mask, mask // 2])
-    write(tmp_path, "a", mask)
+    write_pair(tmp_path, "a", mask)
     (problem, *_) = SegmentationFolder(tmp_path).report().problems
     assert "along edges only" in problem and "export them again" in problem
 
 
 def test_bad_pairs_can_be_left_out_by_choice(tmp_path):
     for name in ("a", "b", "c", "d"):
-        write(tmp_path, name, [[0, 1]])
+        write_pair(tmp_path, name, [[0, 1]])
     (tmp_path / "masks" / "b.png").write_bytes(b"")
-    write(tmp_path, "c", [[0, 200]])
+    write_pair(tmp_path, "c", [[0, 200]])
     (tmp_path / "masks" / "d.png").unlink()
     with pytest.warns(UserWarning) as warned:
         folder = SegmentationFolder(tmp_path, leave_out="problems")
@@ -373,7 +365,7 @@ def test_bad_pairs_can_be_left_out_by_choice(tmp_path):
 
 
 def test_masks_none_of_which_can_be_read_are_reported(tmp_path):
-    write(tmp_path, "a", [[0, 1]])
+    write_pair(tmp_path, "a", [[0, 1]])
     (tmp_path / "masks" / "a.png").write_bytes(b"no image")
     (problem,) = SegmentationFolder(tmp_path).report().problems
     assert "is not an image" in problem
@@ -381,13 +373,13 @@ def test_masks_none_of_which_can_be_read_are_reported(tmp_path):
 
 def test_a_large_mask_is_counted_in_bands(tmp_path, monkeypatch):
     labels = np.arange(6).repeat(50).reshape(15, 20)
-    write(tmp_path, "a", labels)
+    write_pair(tmp_path, "a", labels)
     monkeypatch.setattr(scan, "_BAND_PIXELS", 60)
     (found,) = SegmentationFolder(tmp_path).scan()
     assert found.values == dict.fromkeys(range(6), 50)
     assert found.areas == frozenset(range(6))
     colors = np.dstack([labels * 40, labels, labels])
-    write(tmp_path / "rgb", "a", colors)
+    write_pair(tmp_path / "rgb", "a", colors)
     (found,) = SegmentationFolder(tmp_path / "rgb").scan()
     assert found.colors == {(n * 40, n, n): 50 for n in range(6)}
     assert len(found.areas) == 6
