@@ -54,7 +54,9 @@ class Blend:
         return [(top, left) for left in self.lefts for top in self.bands[band]]
 
     def add(self, logits):
-        """The next window's `(h, w, K)` float32."""
+        """The next window's `(h, w, K)` float32, mirrored if the view is."""
+        if self.view.flip:
+            logits = logits[:, ::-1]
         # Behind the last one the generator ends and lets go of what it holds,
         # this object and with it the sink.
         with contextlib.suppress(StopIteration):

@@ -112,8 +112,7 @@ class _Batches:
             return
         logits = self.forward(self._batch)
         for index, (job, blend) in enumerate(self._targets):
-            one = logits[index]
-            blend.add(one[:, ::-1] if blend.view.flip else one)
+            blend.add(logits[index])
             job.pending -= 1
         self._targets.clear()
 

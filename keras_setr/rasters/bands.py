@@ -150,7 +150,7 @@ class Batches:
                 one = np.broadcast_to(np.float32(0), shape)
             else:
                 one = logits[index]
-            blend.add(one[:, ::-1] if blend.view.flip else one)
+            blend.add(one)
             self._count()
         self._waiting.clear()
         self._filled = 0
