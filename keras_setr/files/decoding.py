@@ -6,17 +6,15 @@ import errno
 import io
 import os
 import stat
-import zlib
 
 import numpy as np
 from PIL import ExifTags
 from PIL import Image
 from PIL import ImageOps
-from PIL import TiffImagePlugin
 from PIL import UnidentifiedImageError
 
+from keras_setr.files import png
 from keras_setr.opencv import cv2
-from keras_setr.tables import counted
 
 try:
     import kornia_rs
@@ -42,24 +40,8 @@ class ImageBytes:
         return self.name
 
 
-# EXIF's ways to lie -> the turns that put an array upright: whether height and
-# width are swapped first, then whether rows and columns are reversed.
-_UPRIGHT = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
-_SIDEWAYS = (5, 6, 7, 8)
-_TIFF = (b"II*\0", b"MM\0*")
 # Bits of a tag of TIFF: an overview, a mask of what is valid.
 _SUBFILE_TYPE, _NO_IMAGE = 254, 0b101
-# Pillow's modes whose samples are those of the file.
-_EIGHT_BIT = ("L", "LA", "RGB", "RGBA")
-_INFLATED_AT_A_TIME = 1 << 20
 _DAMAGED = "The file is truncated or damaged; copy or export it again."
 _HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
@@ -144,7 +126,7 @@ def _too_large(path, reason):
     )
 
 
-def _check_size(path, height, width):
+def check_size(path, height, width):
     """Raise where Pillow would, whoever decodes it."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > 2 * limit:
@@ -179,10 +161,11 @@ def check_one_page(image, path, what="an image", way_out=None):
     except Exception:
         return
     if another:
-        raise ValueError(_several_pages(path, pages, what, way_out))
+        raise ValueError(several_pages(path, pages, what, way_out))
 
 
-def _several_pages(path, pages, what="an image", way_out=None):
+def several_pages(path, pages, what="an image", way_out=None):
+    """What is wrong with a file of many pages; see `check_one_page`."""
     way_out = way_out or (
         "Save the one that is meant as PNG or JPEG, or each by itself."
     )
@@ -227,7 +210,7 @@ def decode_quickly(image, path, complete=False):
     if image.format == "JPEG":
         simple = content.endswith(b"\xff\xd9") and _is_upright(image)
     else:
-        simple = _is_plain(image, content)
+        simple = png.is_plain(image, content)
     if not simple:
         return None
     if kornia_rs is not None and (image.format, image.mode) == ("PNG", "L"):
@@ -240,7 +223,7 @@ def decode_quickly(image, path, complete=False):
             )
             return pixels[..., 0]
     if image.format == "PNG" and not complete:
-        _check_rows(content, path)
+        check_rows(content, path)
     flags = {"RGB": cv2.IMREAD_COLOR_RGB, "L": cv2.IMREAD_GRAYSCALE}
     return cv2.imdecode(
         np.frombuffer(content, np.uint8),
@@ -248,55 +231,32 @@ def decode_quickly(image, path, complete=False):
     )
 
 
-def _chunk_names(content):
-    """Names of the chunks that lie wholly in the content of a PNG file."""
-    names = [b""]
-    # 8 bytes of signature; then of each chunk 4 bytes of length, 4 of name,
-    # the data, and 4 of checksum.
-    position = 8
-    while position + 12 <= len(content):
-        length = int.from_bytes(content[position : position + 4], "big")
-        name = content[position + 4 : position + 8]
-        position += 12 + length
-        if position <= len(content):
-            names.append(name)
-    return names
-
-
-def _is_plain(image, content):
-    """Whether a PNG file is complete and shows its samples as they are.
-
-    Args:
-        image: the opened `PIL.Image`.
-        content: bytes of its file.
-    """
-    chunks = _chunk_names(content)
-    return (
-        image.tile[0][3] == image.mode
-        and chunks[-1] == b"IEND"
-        and b"eXIf" not in chunks
-    )
-
-
-def _orientation(image):
+def orientation_of(image):
+    """How an opened image lies by its EXIF data, 1..8; 1 is upright."""
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return orientation if orientation in _UPRIGHT else 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _is_upright(image):
-    return _orientation(image) == 1
+    return orientation_of(image) == 1
 
 
 def is_sideways(image):
     """Whether viewers swap height and width of an opened image."""
-    return _orientation(image) in _SIDEWAYS
+    return orientation_of(image) >= 5
+
+
+def check_rows(content, path):
+    """Raise if a PNG file holds fewer rows than it says."""
+    if reason := png.lacking_rows(content):
+        raise damaged(path, reason)
 
 
 def load_pillow(image, path, complete=False):
     """The decoded image, turned upright as viewers show it."""
     if image.format == "PNG" and not complete:
         image.fp.seek(0)
-        _check_rows(image.fp.read(), path)
+        check_rows(image.fp.read(), path)
     with damage_told(path):
         image.load()
         # After loading, because Pillow itself turns TIFF files then.
@@ -317,10 +277,11 @@ def damage_told(path, way_out=_DAMAGED):
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
-        raise _damaged(path, error, way_out) from error
+        raise damaged(path, error, way_out) from error
 
 
-def _damaged(path, reason, way_out=_DAMAGED):
+def damaged(path, reason, way_out=_DAMAGED):
+    """The error on a file that decoders make nothing of."""
     return ValueError(f"{path} cannot be decoded: {reason}. {way_out}")
 
 
@@ -377,136 +338,3 @@ def is_lossy(image, content_of):
     if image.format == "TIFF":
         return "jpeg" in str(image.info.get("compression"))
     return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF")
-
-
-def decode_samples(content, path, complete=False):
-    """`(H, W)` or `(H, W, C)` of 8 or 16 bits, upright, nothing converted.
-
-    The pages of a TIFF file of grey pages become channels. Palettes are
-    expanded.
-
-    Args:
-        content: bytes of the file.
-        path: for errors.
-        complete: bool. See `decode_quickly`.
-
-    Raises:
-        Exception: of any kind, where the file is damaged or something else.
-    """
-    is_png = content.startswith(b"\x89PNG")
-    if not is_png and content[:4] not in _TIFF:
-        return _pillow_samples(content, path, complete)
-    if is_png and _chunk_names(content)[-1] != b"IEND":
-        raise ValueError("the file is truncated")
-    height, width = samples_size(content, path)
-    _check_size(path, height, width)
-    plain, pages = False, 1
-    with contextlib.suppress(ValueError):
-        with open_pillow(ImageBytes(content, str(path))) as image:
-            # Of opacity of 8 bits in a TIFF file, OpenCV makes darker colours.
-            plain = image.mode in _EIGHT_BIT and not is_sixteen_bit(image)
-            pages = getattr(image, "n_frames", 1)
-    # Those of a TIFF file may be channels.
-    if is_png and pages > 1:
-        raise ValueError(_several_pages(path, pages))
-    with contextlib.suppress(ValueError):
-        if plain and pages == 1:
-            return _pillow_samples(content, path, complete)
-    if is_png and not complete:
-        _check_rows(content, path)
-    array = np.frombuffer(content, np.uint8)
-    complete, pages = cv2.imdecodemulti(array, cv2.IMREAD_UNCHANGED)
-    if not complete or not pages:
-        raise ValueError("OpenCV finds no image in it")
-    # Smaller ones are overviews.
-    pages = [page for page in pages if page.shape == pages[0].shape]
-    if len(pages) > 1:
-        return np.stack(pages, axis=-1)
-    (samples,) = pages
-    if samples.ndim == 3 and samples.shape[-1] in (3, 4):
-        # OpenCV gives blue, green, red (and opacity).
-        samples = samples[..., [2, 1, 0, 3][: samples.shape[-1]]]
-    if is_png:  # and of TIFF files, OpenCV turns all
-        samples = _turned(samples, _png_orientation(content))
-    return np.ascontiguousarray(samples)
-
-
-def samples_size(content, path):
-    """`(H, W)` of what `decode_samples` would give, from the header alone."""
-    if content.startswith(b"\x89PNG"):
-        # Signature, length and name of the first chunk, then both.
-        width = int.from_bytes(content[16:20], "big")
-        height = int.from_bytes(content[20:24], "big")
-        orientation = _png_orientation(content)
-    elif content[:4] in _TIFF:
-        # Pillow opens no file of many channels, but reads its tags.
-        file = io.BytesIO(content)
-        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
-        file.seek(tags.next)
-        tags.load(file)
-        width = int(tags[TiffImagePlugin.IMAGEWIDTH])
-        height = int(tags[TiffImagePlugin.IMAGELENGTH])
-        orientation = tags.get(ExifTags.Base.Orientation, 1)
-    else:
-        with open_pillow(ImageBytes(content, str(path))) as image:
-            width, height = image.size
-            orientation = _orientation(image)
-    return (width, height) if orientation in _SIDEWAYS else (height, width)
-
-
-def _pillow_samples(content, path, complete):
-    with open_pillow(ImageBytes(content, str(path))) as image:
-        check_one_page(image, path)
-        image = load_pillow(image, path, complete)
-        kept = image.mode in _EIGHT_BIT
-        return np.array(image if kept else image.convert("RGB"))
-
-
-def _check_rows(content, path):
-    """Raise if a PNG file holds fewer rows than it says.
-
-    Decoders make up what is missing. Interlaced files are not looked at, and
-    what is otherwise wrong is left for the decoders to say.
-    """
-    header = content[16:29]
-    width, height = (int.from_bytes(header[n : n + 4], "big") for n in (0, 4))
-    bits, kind, interlaced = header[8], header[9], header[12]
-    if interlaced:
-        return
-    samples = {2: 3, 4: 2, 6: 4}.get(kind, 1)
-    # A byte before each row says how it is filtered.
-    needed = height * (1 + -(-width * samples * bits // 8))
-    found, position, stream = 0, 8, zlib.decompressobj()
-    try:
-        while position + 12 <= len(content) and not stream.eof:
-            length = int.from_bytes(content[position : position + 4], "big")
-            if content[position + 4 : position + 8] == b"IDAT":
-                rest = content[position + 8 : position + 8 + length]
-                while rest and found <= needed:
-                    part = stream.decompress(rest, _INFLATED_AT_A_TIME)
-                    found += len(part)
-                    rest = stream.unconsumed_tail
-            position += 12 + length
-    except zlib.error:
-        return
-    if found < needed:
-        rows = found * height // needed
-        raise _damaged(path, f"it holds {rows} of its {counted(height, 'row')}")
-
-
-def _png_orientation(content):
-    if b"eXIf" not in _chunk_names(content):
-        return 1
-    with open_pillow(ImageBytes(content, "a PNG file")) as image:
-        image.load()
-        return _orientation(image)
-
-
-def _turned(samples, orientation):
-    """Samples as viewers show them."""
-    if orientation == 1:
-        return samples
-    swap, rows, columns = _UPRIGHT[orientation]
-    if swap:
-        samples = np.swapaxes(samples, 0, 1)
-    return samples[:: -1 if rows else 1, :: -1 if columns else 1]

@@ -1,6 +1,5 @@
 """Images and masks between disk and NumPy, with nothing changed in silence."""
 
-import io
 import os
 import pathlib
 from typing import Any
@@ -21,20 +20,20 @@ from keras_setr.classes import Classes
 from keras_setr.classes import warn_of_unknown
 from keras_setr.files.decoding import ImageBytes
 from keras_setr.files.decoding import check_one_page
-from keras_setr.files.decoding import check_regular
-from keras_setr.files.decoding import damage_told
 from keras_setr.files.decoding import decode
 from keras_setr.files.decoding import decode_quickly
-from keras_setr.files.decoding import decode_samples
-from keras_setr.files.decoding import empty_file
 from keras_setr.files.decoding import is_lossy
 from keras_setr.files.decoding import is_sideways
 from keras_setr.files.decoding import is_sixteen_bit
 from keras_setr.files.decoding import load_pillow
 from keras_setr.files.decoding import open_pillow
 from keras_setr.files.decoding import raw_mode
-from keras_setr.files.decoding import samples_size
 from keras_setr.files.decoding import stated_white
+from keras_setr.files.samples import content_of
+from keras_setr.files.samples import is_npy
+from keras_setr.files.samples import load_samples
+from keras_setr.files.samples import open_npy
+from keras_setr.files.samples import samples_size
 from keras_setr.files.whole import written_whole
 from keras_setr.tables import counted
 
@@ -43,14 +42,8 @@ _IMAGE_MODES = ("RGB", "L", "P", "1", "CMYK", "YCbCr")
 _MASK_MODES = ("L", "P", "1", "RGB", "RGBA", "LA")
 _OPACITY_MODES = ("RGBA", "LA")
 _AS_LABELS = "Save the labels as 8-bit grey PNG, one value in 0..255 per class."
-_AS_NPY = "It must be a complete .npy file of numbers; save it again."
-_AS_SAMPLES = (
-    "It must be a complete PNG, TIFF or .npy file; copy or export it again."
-)
 # How far Pillow stretches grey values of fewer than 8 bits.
 _STRETCHED = {"L;2": 85, "L;4": 17}
-
-
 _FILE = either(path(), instance("ImageBytes", ImageBytes))
 
 
@@ -91,8 +84,8 @@ def load_image(
             RGB, or it holds several pages or frames, or another number of
             channels or type than asked for.
     """
-    if _is_npy(path) or channels != 3 or dtype != "uint8":
-        return _load_samples(path, channels, dtype, complete)
+    if is_npy(path) or channels != 3 or dtype != "uint8":
+        return load_samples(path, channels, dtype, complete)
     with open_pillow(path) as image:
         check_one_page(image, path)
         _check_mode(image, path)
@@ -160,66 +153,6 @@ def _is_opaque(image):
     return image.getchannel("A").getextrema()[0] == 255
 
 
-def _is_npy(path):
-    return str(path).lower().endswith(".npy")
-
-
-def _content(path):
-    if isinstance(path, ImageBytes):
-        content = path.content
-    else:
-        check_regular(path)
-        content = pathlib.Path(path).read_bytes()
-    if not content:
-        raise ValueError(empty_file(path))
-    return content
-
-
-def _open_npy(path):
-    """The array of a `.npy` file, read when it is used.
-
-    Raises:
-        ValueError: the file is no such file, or shorter than it says.
-    """
-    in_memory = isinstance(path, ImageBytes)
-    if not in_memory:
-        check_regular(path)
-        if not os.path.getsize(path):
-            raise ValueError(empty_file(path))
-    with damage_told(path, _AS_NPY):
-        if in_memory:
-            array = np.load(io.BytesIO(path.content), allow_pickle=False)
-        else:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("it is an archive of arrays, as .npz files are")
-        return array
-
-
-def _load_samples(path, channels, dtype, complete):
-    """`(H, W, channels)` of the stored samples, nothing converted."""
-    if _is_npy(path):
-        samples = _open_npy(path)
-    else:
-        content = _content(path)
-        with damage_told(path, _AS_SAMPLES):
-            samples = decode_samples(content, path, complete)
-    shape = samples.shape
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    wanted = ("uint8", "uint16") if dtype is None else (str(dtype),)
-    found = samples.shape[-1] if samples.ndim == 3 else shape
-    if found != channels or samples.dtype.name not in wanted:
-        raise ValueError(
-            f"{path} must hold {counted(channels, 'channel')} of "
-            f"{' or '.join(wanted)}, (height, width, {channels}). Received: "
-            f"{found} of {samples.dtype.name}, shape {shape}; convert the "
-            "file, or pass its own channels and dtype if the model has that "
-            "many."
-        )
-    return np.array(samples)
-
-
 def image_size(path, channels=3, dtype="uint8"):
     """`(H, W)` as `load_image` would give it, read from the header alone.
 
@@ -229,12 +162,8 @@ def image_size(path, channels=3, dtype="uint8"):
         FileNotFoundError: there is no such file.
         ValueError: the file is not an image.
     """
-    if _is_npy(path):
-        return (*_open_npy(path).shape, 0, 0)[:2]
-    if channels != 3 or dtype != "uint8":
-        content = _content(path)
-        with damage_told(path, _AS_SAMPLES):
-            return samples_size(content, path)
+    if is_npy(path) or channels != 3 or dtype != "uint8":
+        return samples_size(path)
     with open_pillow(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for EXIF data behind the pixels,
@@ -269,11 +198,11 @@ def load_mask(
             no label values, or its compression (JPEG, lossy WebP) changes
             them.
     """
-    if _is_npy(path):
-        return _mask_of_array(_open_npy(path), path)
+    if is_npy(path):
+        return _mask_of_array(open_npy(path), path)
     with open_pillow(path) as mask:
         kind = "JPEG" if mask.format == "MPO" else mask.format
-        if is_lossy(mask, lambda: _content(path)):
+        if is_lossy(mask, lambda: content_of(path)):
             lossy = "lossy " if kind in ("WEBP", "TIFF") else ""
             raise ValueError(
                 f"{path} is a {lossy}{kind}, and a mask must be stored "

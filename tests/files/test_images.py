@@ -12,7 +12,7 @@ from PIL import Image
 from PIL import ImageOps
 
 from keras_setr.classes import Classes
-from keras_setr.files import decoding
+from keras_setr.files import png as png_chunks
 from keras_setr.files.images import image_of
 from keras_setr.files.images import image_size
 from keras_setr.files.images import load_image
@@ -572,7 +572,7 @@ def test_rows_of_a_file_that_was_read_before_are_not_counted_again(
         Image.new(mode, (3, 2)).save(path)
     counted = []
     monkeypatch.setattr(
-        decoding, "_check_rows", lambda content, path: counted.append(path)
+        png_chunks, "lacking_rows", lambda content: counted.append(content)
     )
     load(path, complete=True)
     assert not counted
