@@ -27,7 +27,7 @@ from keras_setr.arguments import shard as shard_rule
 from keras_setr.arguments import string
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.images import load_image
-from keras_setr.files.images import save_labels
+from keras_setr.files.masks import save_labels
 from keras_setr.files.whole import make_folder
 from keras_setr.files.whole import remove_partial
 from keras_setr.files.whole import written_whole

@@ -14,7 +14,7 @@ from keras_setr.arguments import integer
 from keras_setr.arguments import segmenter
 from keras_setr.classes import Classes
 from keras_setr.files.images import image_size
-from keras_setr.files.images import save_labels
+from keras_setr.files.masks import save_labels
 from keras_setr.visualization.overlays import shown_image
 
 # Pixels of the longer side of what is shown: a browser makes nothing of more,

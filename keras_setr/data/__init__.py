@@ -14,8 +14,8 @@ from keras_setr.data.scenes.street_scenes import StreetScenes
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.datasets import Dataset
 from keras_setr.files.images import load_image
-from keras_setr.files.images import load_mask
-from keras_setr.files.images import save_labels
+from keras_setr.files.masks import load_mask
+from keras_setr.files.masks import save_labels
 
 __all__ = [
     "BatchPlan",

@@ -13,6 +13,9 @@ from PIL import Image
 from PIL import ImageOps
 from PIL import UnidentifiedImageError
 
+from keras_setr.arguments import either
+from keras_setr.arguments import instance
+from keras_setr.arguments import path
 from keras_setr.files import png
 from keras_setr.opencv import cv2
 
@@ -40,6 +43,8 @@ class ImageBytes:
         return self.name
 
 
+FILE = either(path(), instance("ImageBytes", ImageBytes))
+OPACITY_MODES = ("RGBA", "LA")
 # Bits of a tag of TIFF: an overview, a mask of what is valid.
 _SUBFILE_TYPE, _NO_IMAGE = 254, 0b101
 _DAMAGED = "The file is truncated or damaged; copy or export it again."
@@ -311,6 +316,16 @@ def stated_white(image):
 def is_sixteen_bit(image):
     """Whether decoding would drop the low byte of every sample."""
     return ";16" in raw_mode(image)
+
+
+def shown_mode(image):
+    """The mode of an opened image as errors name it."""
+    return f"{image.mode}, 16 bit" if is_sixteen_bit(image) else image.mode
+
+
+def is_opaque(image):
+    """Whether no pixel of a mode of `OPACITY_MODES` lets others through."""
+    return image.getchannel("A").getextrema()[0] == 255
 
 
 def is_lossy(image, content_of):

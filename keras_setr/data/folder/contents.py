@@ -17,8 +17,8 @@ from keras_setr.data.folder.scan import MAX_COLORS
 from keras_setr.data.folder.scan import scan_pairs
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.files.images import image_size
-from keras_setr.files.images import load_mask
-from keras_setr.files.images import mask_to_labels
+from keras_setr.files.masks import load_mask
+from keras_setr.files.masks import mask_to_labels
 
 
 @dataclasses.dataclass(eq=False)

@@ -38,7 +38,7 @@ from keras_setr.data.folder.report import FolderReport
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.images import load_image
-from keras_setr.files.images import load_mask
+from keras_setr.files.masks import load_mask
 from keras_setr.tables import counted
 
 

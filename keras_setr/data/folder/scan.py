@@ -8,9 +8,9 @@ import os
 import numpy as np
 
 from keras_setr.files.images import load_image
-from keras_setr.files.images import load_mask
-from keras_setr.files.images import pack_colors
-from keras_setr.files.images import unpack_color
+from keras_setr.files.masks import load_mask
+from keras_setr.files.masks import pack_colors
+from keras_setr.files.masks import unpack_color
 
 # As many as there are label values of 8 bits.
 MAX_COLORS = 256

@@ -19,7 +19,7 @@ from keras_setr.facts.datasets import DATASETS
 from keras_setr.facts.label_rule import LabelRule
 from keras_setr.files.decoding import ImageBytes
 from keras_setr.files.images import load_image
-from keras_setr.files.images import load_mask
+from keras_setr.files.masks import load_mask
 from keras_setr.tables import counted
 
 

@@ -31,7 +31,7 @@ from keras_setr.data.scenes.canvas import Canvas
 from keras_setr.data.scenes.canvas import Draws
 from keras_setr.data.scenes.canvas import Street
 from keras_setr.facts.label_rule import UNLABELLED
-from keras_setr.files.images import save_labels
+from keras_setr.files.masks import save_labels
 from keras_setr.files.whole import written_whole
 from keras_setr.tables import counted
 from keras_setr.tables import listed

@@ -10,7 +10,7 @@ from PIL import Image
 from keras_setr.facts.datasets import DATASETS
 from keras_setr.files.decoding import ImageBytes
 from keras_setr.files.images import load_image
-from keras_setr.files.images import load_mask
+from keras_setr.files.masks import load_mask
 
 
 class PairBuilder(  # type: ignore[call-arg]
