@@ -178,15 +178,14 @@ def check_pairs(parser, given, least=1):
         given: dict of the options that were said.
         least: int. How many pairs it takes beside those of a subset test.
     """
-    from keras_setr.data.folder import layouts
+    from keras_setr.data.folder.pairs import find_pairs
+    from keras_setr.data.folder.pairs import subset_of
 
     place = given["data"]
     try:
-        pairs, _ = layouts.find_pairs(
-            place, given.get("images"), given.get("masks")
-        )
+        pairs, _ = find_pairs(place, given.get("images"), given.get("masks"))
         if "subset" in given:
-            layouts.subset_of(pairs, given["subset"], place)
+            subset_of(pairs, given["subset"], place)
         count = sum(pair.subset != "test" for pair in pairs)
         if count < least:
             parser.error(

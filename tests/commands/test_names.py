@@ -4,7 +4,7 @@ import pytest
 
 import keras_setr as ks
 from keras_setr.checkpoints.tensors import SUFFIXES
-from keras_setr.data.folder.layouts import IMAGE_EXTENSIONS
+from keras_setr.data.folder.image_files import IMAGE_EXTENSIONS
 from keras_setr.export.formats import FORMATS
 from keras_setr.export.formats import OUTPUTS
 from keras_setr.export.quantizing import FLOAT_PARTS

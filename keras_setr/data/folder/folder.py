@@ -27,9 +27,9 @@ from keras_setr.data.batches.source import SegmentationSource
 from keras_setr.data.folder.class_names import read_class_names
 from keras_setr.data.folder.contents import FolderContents
 from keras_setr.data.folder.label_source import LabelSource
-from keras_setr.data.folder.layouts import find_pairs
-from keras_setr.data.folder.layouts import subset_of
 from keras_setr.data.folder.lists import assign_subsets
+from keras_setr.data.folder.pairs import find_pairs
+from keras_setr.data.folder.pairs import subset_of
 from keras_setr.data.folder.problems import find_problems
 from keras_setr.data.folder.problems import size_problem
 from keras_setr.data.folder.problems import told_once
