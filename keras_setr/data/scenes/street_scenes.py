@@ -30,6 +30,7 @@ from keras_setr.data.scenes import painters
 from keras_setr.data.scenes.canvas import Canvas
 from keras_setr.data.scenes.canvas import Draws
 from keras_setr.data.scenes.canvas import Street
+from keras_setr.data.scenes.things import things
 from keras_setr.facts.label_rule import UNLABELLED
 from keras_setr.files.masks import save_labels
 from keras_setr.files.whole import written_whole
@@ -165,8 +166,8 @@ def _draw_scene(image_size, seed, index):
     painters.houses(canvas, draws, street)
     painters.ground(canvas, draws, street)
     # From far to near, so that near things hide far ones.
-    things = painters.things(draws)
-    for nearness, _, thing in sorted(things, key=operator.itemgetter(0, 1)):
+    standing = things(draws)
+    for nearness, _, thing in sorted(standing, key=operator.itemgetter(0, 1)):
         thing(canvas, draws, street, nearness)
     painters.light(canvas, draws, street)
     painters.own_car(canvas, draws)
