@@ -263,9 +263,14 @@ def load_pillow(image, path, complete=False):
         image.fp.seek(0)
         check_rows(image.fp.read(), path)
     with damage_told(path):
-        image.load()
-        # After loading, because Pillow itself turns TIFF files then.
-        return image if _is_upright(image) else ImageOps.exif_transpose(image)
+        return upright(image)
+
+
+def upright(image):
+    """A Pillow image decoded, and turned as viewers show it."""
+    image.load()
+    # After loading, because Pillow itself turns TIFF files then.
+    return image if _is_upright(image) else ImageOps.exif_transpose(image)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 from PIL import Image
-from PIL import ImageOps
 
 from keras_setr.arguments import checked
 from keras_setr.arguments import choice
@@ -22,6 +21,7 @@ from keras_setr.files.decoding import is_sixteen_bit
 from keras_setr.files.decoding import load_pillow
 from keras_setr.files.decoding import open_pillow
 from keras_setr.files.decoding import shown_mode
+from keras_setr.files.decoding import upright
 from keras_setr.files.samples import is_npy
 from keras_setr.files.samples import load_samples
 from keras_setr.files.samples import samples_size
@@ -94,8 +94,8 @@ def image_of(
     if channels == 3 and dtype == "uint8":
         # Before it is decoded, which drops what the file stores.
         _check_mode(x, repr(x))
-        return _as_rgb(ImageOps.exif_transpose(x), repr(x))
-    pixels = np.asarray(ImageOps.exif_transpose(x))
+        return _as_rgb(upright(x), repr(x))
+    pixels = np.asarray(upright(x))
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 

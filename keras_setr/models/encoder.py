@@ -126,7 +126,7 @@ class Encoder(keras_hub.models.Backbone):
     def native_size(self) -> tuple[int, ...]:
         raise NotImplementedError
 
-    def check_size(self, size: tuple[int, ...], argument: str) -> None:
+    def check_size(self, size: tuple[int, int], argument: str) -> None:
         """Raise where images of a size are none that it takes.
 
         Args:

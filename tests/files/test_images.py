@@ -89,9 +89,9 @@ def test_modes_without_one_meaning_are_errors(tmp_path, image, mode):
         assert f"mode '{mode}" in str(error.value)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "CMYK", "RGBA", "LA"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA"])
 def test_a_pillow_image_is_read_as_its_file_is(tmp_path, mode):
-    path = tmp_path / "a.tif"
+    path = tmp_path / "a.png"
     exif = Image.Exif()
     exif[0x0112] = 6
     image = Image.fromarray(GREY).convert("RGBA").convert(mode)
@@ -106,7 +106,7 @@ def test_a_pillow_image_is_read_as_its_file_is(tmp_path, mode):
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "F"])
 def test_pillow_images_without_one_meaning_are_errors(mode):
-    with pytest.raises(ValueError, match=f"<PIL.*has mode '{mode}'.*an image"):
+    with pytest.raises(ValueError, match=f"<PIL.*has mode '{mode}.*an image"):
         image_of(Image.new(mode, (3, 2)), 3, "uint8")
 
 
@@ -152,7 +152,9 @@ def test_a_file_without_an_image_is_named(tmp_path, load, content, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
         load(path)
-    assert str(path) in str(error.value) and "remove it" in str(error.value)
+    assert str(path) in str(error.value) and "xport it again" in str(
+        error.value
+    )
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])

@@ -95,7 +95,7 @@ def test_more_classes_make_narrower_stripes():
     "options, match",
     [
         ({"memory": 1000}, "memory must be at least .* Received: 1000"),
-        ({"shard": (2, 2)}, r"worker in 0..num_workers-1. Received: \(2, 2\)"),
+        ({"shard": (2, 2)}, r"worker in 0..num_workers-1.*Received: \(2, 2\)"),
         ({"output": "label"}, "output must be .*Did you mean 'labels'"),
         ({"stride": 600}, "stride must be at most the window"),
     ],
