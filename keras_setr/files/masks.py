@@ -13,6 +13,7 @@ from keras_setr.arguments import instance
 from keras_setr.arguments import optional
 from keras_setr.arguments import path
 from keras_setr.classes import Classes
+from keras_setr.classes import warn_of_unknown
 from keras_setr.files.decoding import FILE
 from keras_setr.files.decoding import OPACITY_MODES
 from keras_setr.files.decoding import ImageBytes
@@ -208,6 +209,9 @@ def save_labels(
 
     Raises:
         ValueError: the path is not a PNG, or the labels do not fit.
+
+    Warns:
+        UserWarning: a label is no class, and not 255.
     """
     path = pathlib.Path(path)
     if path.suffix.lower() != ".png":
@@ -229,6 +233,7 @@ def save_labels(
         )
     image = Image.fromarray(labels.astype(np.uint8))
     if classes is not None:
+        warn_of_unknown(labels, classes)
         palette = [value for rgb in classes.palette or () for value in rgb]
         # All 256 entries: Pillow stores as few bits per pixel as the palette
         # has entries, and would cut 255 short.

@@ -96,7 +96,7 @@ def test_features_of_models_for_any_size_are_taken_at_any():
     image = tiny.images(1, (16, 24))[0]
     for size in (None, (24, 32)):
         visualization.features(model, image, size=size, layers=(1,))
-    with pytest.raises(ValueError, match="multiples of 8.*(20, 24)"):
+    with pytest.raises(ValueError, match="multiples of patch_size=8.*(20, 24)"):
         visualization.features(model, image, size=(20, 24))
 
 

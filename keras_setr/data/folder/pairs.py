@@ -80,6 +80,11 @@ def find_pairs(directory, images=None, masks=None):
             f"{images!r}, masks={masks!r}; pass both, or neither to have the "
             "layout found."
         )
+    if images is not None and str(images) == str(masks):
+        raise ValueError(
+            "images and masks must lie in two folders, or have names that two "
+            f"templates tell apart. Received: {str(images)!r} for both."
+        )
     search = _Search(directory)
     if images is None:
         pairs = search.by_layout()
