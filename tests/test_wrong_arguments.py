@@ -836,7 +836,7 @@ def test_every_public_argument_has_a_rule():
     [
         (name, argument)
         for names, argument in _without_rule()
-        for name in names & HANDED_ON.keys()
+        for name in sorted(names & HANDED_ON.keys())
     ],
 )
 def test_what_is_handed_on_is_named(name, argument, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from PIL import Image
 from keras_setr import visualization
 from keras_setr.classes import Classes
 from keras_setr.evaluation import Evaluation
-from keras_setr.files.images import save_labels
+from keras_setr.files.masks import save_labels
 from keras_setr.visualization import charts
 from keras_setr.visualization import drawing
 
