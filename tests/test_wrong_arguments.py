@@ -735,6 +735,7 @@ INNER = {
     *("make_train_function", "rows_of", "computes_row"),
     # of `predict`, `segment_raster`
     *("ahead", "count_windows", "resize_to", "SlideLevel.read"),
+    "Encoder.check_size",
 }
 # Arguments that are handed to others which have the rule, and what to call.
 HANDED_ON = {

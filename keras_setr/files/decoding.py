@@ -268,6 +268,11 @@ def load_pillow(image, path, complete=False):
 
 def upright(image):
     """A Pillow image decoded, and turned as viewers show it."""
+    if name := getattr(image, "filename", ""):
+        # Of a named TIFF file Pillow maps the rows, and turns them wrongly.
+        image.filename = ""
+        image.load()
+        image.filename = name
     image.load()
     # After loading, because Pillow itself turns TIFF files then.
     return image if _is_upright(image) else ImageOps.exif_transpose(image)

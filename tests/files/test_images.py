@@ -89,12 +89,19 @@ def test_modes_without_one_meaning_are_errors(tmp_path, image, mode):
         assert f"mode '{mode}" in str(error.value)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA"])
-def test_a_pillow_image_is_read_as_its_file_is(tmp_path, mode):
-    path = tmp_path / "a.png"
+@pytest.mark.parametrize(
+    "mode, suffix",
+    [
+        *((m, "png") for m in ("RGB", "L", "P", "1", "RGBA", "LA")),
+        *((m, "tif") for m in ("RGB", "L", "P", "CMYK", "RGBA")),
+    ],
+)
+def test_a_pillow_image_is_read_as_its_file_is(tmp_path, mode, suffix):
+    path = tmp_path / f"a.{suffix}"
     exif = Image.Exif()
     exif[0x0112] = 6
-    image = Image.fromarray(GREY).convert("RGBA").convert(mode)
+    # Of RGBA, a palette would have transparent entries.
+    image = Image.fromarray(GREY).convert("RGB").convert(mode)
     image.save(path, exif=exif)
     with Image.open(path) as opened:
         found = image_of(opened, 3, "uint8")
