@@ -224,6 +224,7 @@ class Arrays(Data):
     def check(self, expected, prefix=""):
         # All there is; nothing is left for the batches.
         expected.check_arrays(*self.given, prefix)
+        expected.check_counted(self.given[1], f"{prefix}y")
 
     def set_batch_size(self, batch_size, shuffle=False):
         self._batch_size = batch_size
@@ -357,7 +358,15 @@ class Stream(Data):
             )
 
     def _feed(self, prepare, again):
-        return (prepare(batch) for batch in self.given)
+        batch = self
+        for batch in self.given:
+            yield prepare(batch)
+        if batch is self:
+            raise ValueError(
+                "Data must give a batch. Received: a "
+                f"{type(self.given).__name__} at its end; make it anew for "
+                "each fit and evaluate."
+            )
 
 
 class _Fed(keras.utils.PyDataset):

@@ -113,6 +113,15 @@ class Expected:
             )
         check_labels(labels, self.num_classes, self.ignore_class, name)
 
+    def check_counted(self, y, name):
+        """Raise where not one pixel of a whole set counts."""
+        ignored = self.ignore_class
+        if y is not None and ignored is not None and (y == ignored).all():
+            raise ValueError(
+                f"{name} must hold a class in some pixel. Received: {ignored}, "
+                "the model's ignore_class, in all of them."
+            )
+
     def _check_takes_one_hot(self, shape, name):
         if not takes_one_hot(self.loss):
             raise ValueError(

@@ -1,9 +1,12 @@
 """What is handed to fit: each kind of data knows itself."""
 
 import keras
+import numpy as np
 import pytest
 
 from keras_setr.models.verbs import feeding
+from keras_setr.models.verbs.inputs import Expected
+from tests import tiny
 from tests.models.verbs.test_verbs import KINDS
 from tests.models.verbs.test_verbs import X
 from tests.models.verbs.test_verbs import Y
@@ -41,3 +44,11 @@ def test_arrays_have_the_order_of_the_epoch_that_they_go_on_in():
 
     (first, second), (again, _) = orders(0), orders(1)
     assert second == again != first
+
+
+def test_a_set_of_ignored_pixels_alone_is_an_error():
+    expected = Expected(tiny.smallest(), needs_labels=True)
+    data = feeding.resolve(X, np.full_like(Y, 255))
+    with pytest.raises(ValueError, match="validation y must hold a class.*255"):
+        data.check(expected, "validation ")
+    feeding.resolve(X, Y).check(expected)

@@ -372,3 +372,8 @@ class _Given(keras.utils.PyDataset):
 def test_data_without_a_batch_or_an_end_is_named(data, words, untrained):
     with pytest.raises(ValueError, match=words):
         untrained.fit(data(), verbose=0)
+
+
+def test_an_iterator_that_is_at_its_end_is_named(untrained):
+    with pytest.raises(ValueError, match="must give a batch.*at its end"):
+        untrained.fit(iter([]), steps_per_epoch=1, verbose=0)

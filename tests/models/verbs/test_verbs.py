@@ -381,8 +381,11 @@ def test_a_pillow_image_is_segmented(still):
     expected = still.segment(X[0])
     np.testing.assert_array_equal(still.segment(image), expected)
     np.testing.assert_array_equal(still.segment([image])[0], expected)
-    with pytest.raises(ValueError, match="transparency.*RGBA"):
-        still.segment(image.convert("RGBA"))
+    image = image.convert("RGBA")
+    np.testing.assert_array_equal(still.segment(image), expected)
+    image.putalpha(128)
+    with pytest.raises(ValueError, match="'RGBA' with transparent pixels"):
+        still.segment(image)
 
 
 def test_single_batches(still):
