@@ -9,7 +9,6 @@ import pathlib
 import shutil
 
 import keras
-import numpy as np
 
 from keras_setr.checkpoints import hub
 from keras_setr.checkpoints.layouts.namings import NO_CLASS_TOKEN
@@ -21,6 +20,7 @@ from keras_setr.checkpoints.preset_sizes import check_equal
 from keras_setr.checkpoints.preset_sizes import check_sizes
 from keras_setr.checkpoints.tensors import read_variables
 from keras_setr.checkpoints.transfer import TensorRule
+from keras_setr.checkpoints.transfer import not_finite
 from keras_setr.files.whole import check_room
 from keras_setr.files.whole import folder_written_whole
 from keras_setr.files.whole import is_partial
@@ -217,15 +217,7 @@ def _check_configs(source, encoder_weights, model_weights):
 
 
 def _check_finite(model, source):
-    wrong = [
-        variable.path
-        for variable in model.weights
-        if "float" in keras.backend.standardize_dtype(variable.dtype)
-        # Of a variable that lies on several machines, no one sees all.
-        and getattr(variable.value, "is_fully_addressable", True)
-        and not np.isfinite(keras.ops.convert_to_numpy(variable)).all()
-    ]
-    if wrong:
+    if wrong := not_finite(model):
         raise ValueError(
             f"{source} holds NaN or infinite values in {len(wrong)} of its "
             f"{counted(len(model.weights), 'variable')}: {listed(wrong)}. "

@@ -240,6 +240,18 @@ def _is_resampled(target, found, wanted):
     )
 
 
+def not_finite(model: keras.Model) -> list[str]:
+    """Paths of the variables that hold NaN or infinite values."""
+    return [
+        variable.path
+        for variable in model.weights
+        if _is_parameter(variable)
+        # Of a variable that lies on several machines, no one sees all.
+        and getattr(variable.value, "is_fully_addressable", True)
+        and not np.isfinite(keras.ops.convert_to_numpy(variable.value)).all()
+    ]
+
+
 def _is_parameter(variable):
     """Neither a seed nor a counter."""
     return "float" in keras.backend.standardize_dtype(variable.dtype)

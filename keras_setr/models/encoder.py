@@ -233,12 +233,10 @@ class Encoder(keras_hub.models.Backbone):
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """As in Keras, whole or not at all."""
-        if weight_files.is_written_here(
-            filepath, ".weights.h5", overwrite, shards=max_shard_size
-        ):
-            weight_files.save_weights(self, filepath)
-        else:
-            super().save_weights(filepath, overwrite, max_shard_size)
+        keras_own = super().save_weights
+        weight_files.save_weights_of(
+            self, keras_own, filepath, overwrite, max_shard_size
+        )
 
     @checked(preset_dir=path(), max_shard_size=optional(number(above=0)))
     def save_to_preset(

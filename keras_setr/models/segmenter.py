@@ -467,12 +467,10 @@ class SETRSegmenter(PredictionVerbs):
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """As in Keras, whole or not at all; as for `save`."""
-        if weight_files.is_written_here(
-            filepath, ".weights.h5", overwrite, shards=max_shard_size
-        ):
-            weight_files.save_weights(self, filepath)
-        else:
-            super().save_weights(filepath, overwrite, max_shard_size)
+        keras_own = super().save_weights
+        weight_files.save_weights_of(
+            self, keras_own, filepath, overwrite, max_shard_size
+        )
 
     def save_task_weights(self, filepath):
         weight_files.save_weights(self, filepath, self._outside_task_weights())

@@ -5,8 +5,8 @@ import warnings
 
 import h5py
 import keras
-import numpy as np
 
+from keras_setr.checkpoints.transfer import not_finite
 from keras_setr.files.decoding import check_regular
 from keras_setr.files.whole import RaisingFile
 from keras_setr.files.whole import written_whole
@@ -26,6 +26,20 @@ def save_weights(model, path, skipped=()):
     """
     with written_whole(path) as partial, RaisingFile(partial) as file:
         keras.saving.save_weights(model, file, objects_to_skip=skipped)
+
+
+def save_weights_of(model, otherwise, path, overwrite, max_shard_size):
+    """What `save_weights` of our models does; the file is whole or not there.
+
+    Args:
+        model: `keras.Model`.
+        otherwise: callable, Keras' own, for what is not written here.
+        path, overwrite, max_shard_size: as in Keras.
+    """
+    if is_written_here(path, ".weights.h5", overwrite, shards=max_shard_size):
+        save_weights(model, path)
+    else:
+        otherwise(path, overwrite, max_shard_size)
 
 
 def is_written_here(path, end, overwrite, **options):
@@ -87,22 +101,13 @@ def warn_of_not_finite(model, path):
         model: `keras.Model`.
         path: path that they come from.
     """
-    wrong = [
-        variable.path
-        for variable in model.weights
-        if not np.isfinite(_float32(variable)).all()
-    ]
-    if wrong:
+    if wrong := not_finite(model):
         warnings.warn(
             f"{path} holds values that are NaN or infinite in "
             f"{counted(len(wrong), 'variable')}, the first: {wrong[0]}. The "
             "training that it comes from has failed.",
             stacklevel=4,
         )
-
-
-def _float32(variable):
-    return keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
 
 
 def _check_positions(backbone, file, path):

@@ -358,10 +358,10 @@ class Stream(Data):
             )
 
     def _feed(self, prepare, again):
-        batch = self
-        for batch in self.given:
+        count = 0
+        for count, batch in enumerate(self.given, start=1):
             yield prepare(batch)
-        if batch is self:
+        if not count:
             raise ValueError(
                 "Data must give a batch. Received: a "
                 f"{type(self.given).__name__} at its end; make it anew for "

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_setr import inference
+from keras_setr.checkpoints.transfer import not_finite
 from keras_setr.files.images import image_of
 from keras_setr.inference.on_device import Blending
 from keras_setr.layers.resampling import upsample_bilinear
@@ -184,17 +185,11 @@ def _check_logits(model, logits):
     """Raise at NaN, of which a label would be the first class."""
     if not to_numpy(ops.any(ops.isnan(logits))):
         return
-    wrong = [
-        weight.path
-        for weight in model.weights
-        if "float" in keras.backend.standardize_dtype(weight.dtype)
-        and to_numpy(ops.any(ops.isnan(weight)))
-    ]
-    if wrong:
+    if wrong := not_finite(model):
         reason = (
             f"{len(wrong)} of its {len(model.weights)} weights hold NaN, "
-            f"{wrong[0]} first: its training failed, or its file did. Load "
-            "weights of before."
+            f"{wrong[0]} first, or are infinite: its training failed, or its "
+            "file did. Load weights of before."
         )
     else:
         dtype = model.dtype_policy.compute_dtype

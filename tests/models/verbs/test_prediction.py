@@ -466,6 +466,12 @@ def test_a_model_that_gives_nan_segments_nothing(blend):
         model.segment(image, blend=blend)
     with pytest.raises(ValueError, match=match):
         ks.evaluate(model, [(image, image[..., 0] % 2)])
+    weight.assign(np.zeros(weight.shape, "float32"))
+    weight = model.get_layer("decode_head").classifier.kernel
+    weight.assign(np.full(weight.shape, np.inf, "float32"))
+    match = f"{weight.path} first, or are infinite"
+    with pytest.raises(ValueError, match=match):
+        model.segment(image, blend=blend)
 
 
 @pytest.mark.parametrize(
